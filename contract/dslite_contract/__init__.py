@@ -1,0 +1,1 @@
+"""What the operator and the AFTR pods agree on: schema, slot arithmetic, names of counters. No heavy imports."""
