@@ -1,3 +1,84 @@
-.PHONY: env
-env:
+# `make help` lists the targets. Each does its own set-up, so that any of them works in a fresh clone.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+export MAKE_GOAL := $(firstword $(MAKECMDGOALS))
+
+BIN := .venv/bin
+BPF := aftr-pod/aftr/io/steer.bpf.o
+KERNELS := $(HOME)/.cache/dslite
+UNIT := -m "not lab and not soak and not bench"
+
+##@ Run
+.PHONY: demo
+demo: root system env bpf kernels  ## two customers with the same addresses behind one AFTR, in network namespaces
+	@$(BIN)/python -m aftr_lab.demo
+
+##@ Check
+.PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab soak bench
+test: root system lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab  ## everything that must pass before a commit lands
+
+lint: env  ## ruff, mypy, import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test-unit: env bpf  ## kernels against their reference, golden packets, properties
+	$(BIN)/pytest $(UNIT)
+
+test-unit-3.13: env bpf  ## the same on Python 3.13, where the machine has one beside the system's
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))'; then \
+	    echo "test-unit ran on Python 3.13 already"; \
+	elif python=$$(scripts/python.sh 3.13 2>/dev/null); then \
+	    scripts/env.sh build/venv-3.13 "$$python" && build/venv-3.13/bin/pytest $(UNIT); \
+	else \
+	    echo "no Python 3.13 on this machine: leg left out"; \
+	fi
+
+test-nojit: env bpf  ## a small subset as plain Python, with coverage of the kernels
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m nojit --cov --cov-report=term:skip-covered
+
+test-boundscheck: env bpf  ## every access to an array checked
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(KERNELS)/kernels-boundscheck $(BIN)/pytest $(UNIT)
+
+test-lab: root system env bpf kernels  ## real programs through the lab
+	$(BIN)/pytest -m lab
+
+soak: root system env bpf kernels  ## ten minutes of new flows, mutated packets and a killed process
+	$(BIN)/pytest -m soak --timeout=1800 --capture=no
+
+bench: env bpf kernels  ## speed against the memory floor; PROTOTYPE=DIR adds the prototype's columns
+	$(BIN)/python -m bench $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
+
+##@ Set up
+.PHONY: env system bpf kernels root
+env:  ## .venv, by uv from uv.lock
 	@scripts/env.sh
+
+system:  ## the Debian packages that are missing (root)
+	@scripts/system.sh
+
+bpf: system $(BPF)  ## the steering program
+
+$(BPF): $(BPF:.o=.c)
+	clang -O2 -g -Wall -Werror -target bpf -I/usr/include/$$(uname -m)-linux-gnu -c $< -o $@
+
+kernels: env  ## compile the packet path, once per machine and version
+	@$(BIN)/aftr kernels
+
+root:
+	@[[ $$(id -u) == 0 ]] || { echo "make $(MAKE_GOAL) needs root to make network namespaces: run \`sudo make $(MAKE_GOAL)\`" >&2; exit 1; }
+
+##@ Tidy
+.PHONY: format clean help
+format: env  ## ruff's formatting and safe corrections
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:  ## what was built and cached in the checkout, but not .venv
+	rm -rf build $(BPF) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+help:
+	@awk 'BEGIN { FS = ":.*  ## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9.-]+:.*  ## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

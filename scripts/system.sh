@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing: system.sh [PACKAGE...], by default all that build, lab and tests use.
+# Tried on Debian 12 (bookworm). Does nothing, and needs no root, when all are there.
+set -euo pipefail
+
+PACKAGES=(
+    python3-venv                                           # the environment that uv comes in
+    clang libbpf-dev libbpf1 linux-libc-dev                # compile and load steer.bpf.c
+    iproute2 ethtool nftables procps                       # the lab
+    iputils-ping traceroute curl iperf3 bind9-dnsutils     # what hosts behind a B4 run
+    dnsmasq-base tcpdump ca-certificates
+)
+
+wanted=("${@:-${PACKAGES[@]}}")
+missing=()
+for package in "${wanted[@]}"; do
+    dpkg-query --show --showformat='${db:Status-Status}\n' "$package" 2>/dev/null | grep -x installed >/dev/null || missing+=("$package")
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+if [[ $(id -u) != 0 ]]; then
+    echo "needs root to install ${missing[*]}: run \`sudo make ${MAKE_GOAL:-system}\`" >&2
+    exit 1
+fi
+
+install() {
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+}
+
+echo "installing ${missing[*]}"
+# A machine may have no package lists yet, or old ones: fetch them once and try again.
+install || { apt-get update --quiet=2 >/dev/null && install; }
