@@ -1,0 +1,49 @@
+"""docs/dependencies.md names every dependency, and only those that exist."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import tomllib
+from typing import Any
+
+ROOT = pathlib.Path(__file__).parents[2]
+MEMBERS = {"contract": "contract", "aftr-pod": "aftr", "lab": "lab"}  # folder: its name in the table
+DOCUMENT = (ROOT / "docs/dependencies.md").read_text()
+
+
+def table(heading: str) -> dict[str, list[str]]:
+    """First column → the other columns of the table below `heading`."""
+    section = DOCUMENT.split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
+    return {row[0]: row[1:] for row in rows}
+
+
+def project(folder: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / folder / "pyproject.toml").read_text())
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[<>=!~\[ ]", requirement)[0] for requirement in requirements}
+
+
+def test_runtime_dependencies_are_explained() -> None:
+    declared: dict[str, set[str]] = {}
+    for folder, label in MEMBERS.items():
+        for name in names(project(folder)["project"]["dependencies"]):
+            declared.setdefault(name, set()).add(label)
+    assert {name: set(columns[0].split(", ")) for name, columns in table("At run time").items()} == declared
+
+
+def test_development_dependencies_are_explained() -> None:
+    development = names(project(".")["dependency-groups"]["dev"])
+    backends = {name for folder in MEMBERS for name in names(project(folder)["build-system"]["requires"])}
+    assert set(table("For development")) == development | backends | {"uv"}
+
+
+def test_debian_packages_are_explained() -> None:
+    script = (ROOT / "scripts/system.sh").read_text()
+    listed = re.search(r"^PACKAGES=\((.*?)^\)", script, re.DOTALL | re.MULTILINE)
+    assert listed
+    packages = {word for line in listed[1].splitlines() for word in line.split("#")[0].split()}
+    assert set(table("Debian packages")) == packages
