@@ -13,7 +13,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 ONLY = {
     "contract/dslite_contract": {"dslite_contract", "numpy", "pydantic", "yaml"},
     "aftr-pod/aftr/lowlevel": {"aftr.lowlevel", "llvmlite", "numba", "numpy"},
-    "aftr-pod/aftr/b4": {"aftr.b4", "aftr.errors", "click", "pyroute2", "rich", "structlog"},
 }
 
 
