@@ -1,7 +1,9 @@
 """Why a B4 does not start. Each error is one sentence for the person at the terminal."""
 
+from dslite_contract.errors import DsliteError
 
-class B4Error(Exception):
+
+class B4Error(DsliteError):
     """Root of what `aftr b4` reports; its text says what was wrong, with which value, and what to do."""
 
 

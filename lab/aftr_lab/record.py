@@ -1,0 +1,73 @@
+"""What a lab consists of, on disk before any of it is made, so that `down` finds all of it after a crash of `up`.
+
+Everything of a lab is under `/run/dslite-lab/NAME/`:
+
+    state.json        the plan: namespaces, bridges, nodes; written whole before the first namespace
+    config.yaml       the copy of the configuration that the AFTRs run with
+    processes/NODE    `/proc/PID/stat` of each program, written by that very process before it becomes the program
+    log/NODE          what it printed
+    NODE.sock         the AFTR's control socket
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aftr_lab.errors import LabError
+
+RUN = Path("/run/dslite-lab")
+
+
+@dataclass(frozen=True)
+class Record:
+    """The files of the lab `name`."""
+
+    name: str
+
+    @property
+    def directory(self) -> Path:
+        return RUN / self.name
+
+    @property
+    def state_file(self) -> Path:
+        return self.directory / "state.json"
+
+    @property
+    def config_file(self) -> Path:
+        return self.directory / "config.yaml"
+
+    def process_file(self, node: str) -> Path:
+        return self.directory / "processes" / node
+
+    def log_file(self, node: str) -> Path:
+        return self.directory / "log" / node
+
+    def socket_file(self, node: str) -> Path:
+        return self.directory / f"{node}.sock"
+
+    def exists(self) -> bool:
+        return self.directory.exists()
+
+    def create(self, state: dict[str, Any]) -> None:
+        """Make the folder and write the state, before anything else of the lab exists."""
+        for folder in ("processes", "log"):
+            (self.directory / folder).mkdir(parents=True)
+        draft = self.state_file.with_suffix(".new")
+        draft.write_text(json.dumps(state, indent=2) + "\n")
+        os.replace(draft, self.state_file)
+
+    def load(self) -> dict[str, Any]:
+        """The state as written by `up`. Raises `LabError` when there is no such lab."""
+        try:
+            state: dict[str, Any] = json.loads(self.state_file.read_text())
+        except FileNotFoundError:
+            raise LabError(f"there is no lab {self.name!r}: start one with `aftr-lab up FILE`") from None
+        return state
+
+    def remove(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+        if RUN.exists() and not any(RUN.iterdir()):
+            RUN.rmdir()
