@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing: system.sh [PACKAGE...], by default all that build, lab and tests use.
-# Tried on Debian 12 (bookworm). Does nothing, and needs no root, when all are there.
+# Tried on Debian 12 (bookworm) and 13 (trixie). Does nothing, and needs no root, when all are there.
 set -euo pipefail
 
 PACKAGES=(
@@ -29,4 +29,4 @@ install() {
 
 echo "installing ${missing[*]}"
 # A machine may have no package lists yet, or old ones: fetch them once and try again.
-install || { apt-get update --quiet=2 >/dev/null && install; }
+install 2>/dev/null || { apt-get update --quiet=2 >/dev/null || true; install; }
