@@ -7,7 +7,6 @@ export MAKE_GOAL := $(firstword $(MAKECMDGOALS))
 BIN := .venv/bin
 BPF := aftr-pod/aftr/io/steer.bpf.o
 KERNELS := $(HOME)/.cache/dslite
-UNIT := -m "not lab and not soak and not bench"
 
 ##@ Run
 .PHONY: demo
@@ -25,13 +24,13 @@ lint: env  ## ruff, mypy, import contracts
 	$(BIN)/lint-imports --no-logo
 
 test-unit: env bpf  ## kernels against their reference, golden packets, properties
-	$(BIN)/pytest $(UNIT)
+	$(BIN)/pytest
 
 test-unit-3.13: env bpf  ## the same on Python 3.13, where the machine has one beside the system's
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))'; then \
 	    echo "test-unit ran on Python 3.13 already"; \
 	elif python=$$(scripts/python.sh 3.13 2>/dev/null); then \
-	    scripts/env.sh build/venv-3.13 "$$python" && build/venv-3.13/bin/pytest $(UNIT); \
+	    scripts/env.sh build/venv-3.13 "$$python" && build/venv-3.13/bin/pytest; \
 	else \
 	    echo "no Python 3.13 on this machine: leg left out"; \
 	fi
@@ -40,13 +39,13 @@ test-nojit: env bpf  ## a small subset as plain Python, with coverage of the ker
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m nojit --cov --cov-report=term:skip-covered
 
 test-boundscheck: env bpf  ## every access to an array checked
-	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(KERNELS)/kernels-boundscheck $(BIN)/pytest $(UNIT)
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(KERNELS)/kernels-boundscheck $(BIN)/pytest
 
 test-lab: root system env bpf kernels  ## real programs through the lab
 	$(BIN)/pytest -m lab
 
 soak: root system env bpf kernels  ## ten minutes of new flows, mutated packets and a killed process
-	$(BIN)/pytest -m soak --timeout=1800 --capture=no
+	$(BIN)/pytest -m soak --timeout=1800 --override-ini=faulthandler_timeout=2000 --capture=no
 
 bench: env bpf kernels  ## speed against the memory floor; PROTOTYPE=DIR adds the prototype's columns
 	$(BIN)/python -m bench $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
