@@ -1,0 +1,183 @@
+"""`aftr-lab up`: the network, then its programs, then waiting until packets can flow."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_interface
+from pathlib import Path
+
+from dslite_contract.load import load_config
+from pyroute2 import netns
+
+from aftr_lab import plan as planned
+from aftr_lab.errors import LabExistsError
+from aftr_lab.network import End, Interface, add_bridge, add_link, add_namespace, add_route
+from aftr_lab.plan import B4, Aftr, Options, Plan, describe, make_plan
+from aftr_lab.processes import start
+from aftr_lab.ready import Program, answers_echo, answers_http, has_written, wait_until
+from aftr_lab.record import Record
+from aftr_lab.teardown import note_mount, tear_down
+
+AFTR_READY_S = 120.0  # a cold compile may take 60 s on an idle machine
+PROGRAM_READY_S = 20.0
+
+Say = Callable[[str], None]
+
+
+def bring_up(lab: str, file: Path, options: Options, say: Say) -> Plan:
+    """Build the lab `lab` from a configuration file; when anything fails, leave nothing behind.
+
+    `say` is told each step. Raises `LabError`, or `ConfigurationError` before anything is made.
+    """
+    plan = make_plan(lab, load_config(file), options)
+    record = Record(lab)
+    _refuse_existing(plan, record)
+    record.create(describe(plan))
+    try:
+        note_mount()
+        shutil.copyfile(file, record.config_file)
+        _build(plan, record, say)
+    except BaseException:
+        tear_down(record)
+        raise
+    return plan
+
+
+def _refuse_existing(plan: Plan, record: Record) -> None:
+    if record.exists():
+        raise LabExistsError(f"the lab {plan.lab!r} exists: run `aftr-lab --lab {plan.lab} down` first")
+    taken = {plan.namespace(node) for node in plan.nodes()} & set(netns.listnetns())
+    if taken:
+        raise LabExistsError(f"network namespace {min(taken)} exists already: choose another name with --lab")
+
+
+def _build(plan: Plan, record: Record, say: Say) -> None:
+    say(f"network of {len(list(plan.nodes()))} namespaces")
+    for node in plan.nodes():
+        add_namespace(plan.namespace(node), forwarding=node == "router" or node.startswith("b4-"))
+    _build_router(plan)
+    _build_internet(plan)
+    _build_access(plan)
+    for aftr in plan.aftrs:
+        _build_aftr(plan, aftr)
+    for b4 in plan.b4s:
+        _build_b4(plan, b4)
+    _start_all(plan, record, say)
+
+
+def _with(address: IPv4Address | IPv6Address, length: int) -> Interface:
+    return ip_interface(f"{address}/{length}")
+
+
+def _build_router(plan: Plan) -> None:
+    """The router's two links to the AFTR are bridges, so that several AFTRs, and the server, are neighbours there."""
+    router = plan.namespace("router")
+    access = _with(planned.ROUTER_IPV6, planned.ACCESS_LINK.prefixlen)
+    internet = _with(planned.ROUTER_IPV4, planned.INTERNET_LINK.prefixlen)
+    add_bridge(End(router, "access", (access,)), plan.options.access_mtu)
+    add_bridge(End(router, "internet", (internet,)), planned.INTERNET_MTU)
+
+
+def _build_internet(plan: Plan) -> None:
+    internet = plan.namespace("internet")
+    server = _with(planned.SERVER_ADDRESS, planned.INTERNET_LINK.prefixlen)
+    port = End(plan.namespace("router"), "server", bridge="internet")
+    add_link(End(internet, "internet", (server,)), port, planned.INTERNET_MTU)
+    add_route(internet, "0.0.0.0/0", gateway=str(planned.ROUTER_IPV4))
+
+
+def _build_access(plan: Plan) -> None:
+    """A bridge for B4s and other devices; the router looks for every address of a registered prefix on it."""
+    access, router = plan.namespace("access"), plan.namespace("router")
+    gateway = _with(planned.SUBSCRIBERS_GATEWAY, 64)
+    add_bridge(End(access, "subscribers"), plan.options.access_mtu)
+    add_link(
+        End(router, "subscribers", (gateway,)), End(access, "router", bridge="subscribers"), plan.options.access_mtu
+    )
+    for prefix in plan.registered_prefixes():
+        add_route(router, str(prefix), device="subscribers")
+
+
+def _build_aftr(plan: Plan, aftr: Aftr) -> None:
+    """Two arms; its kernel has addresses and default routes there, everything else is the AFTR's."""
+    name, router = plan.namespace(aftr.name), plan.namespace("router")
+    access = End(name, "access", (_with(aftr.access_address, planned.ACCESS_LINK.prefixlen),))
+    internet = End(name, "internet", (_with(aftr.internet_address, planned.INTERNET_LINK.prefixlen),))
+    add_link(access, End(router, f"{aftr.name}-access", bridge="access"), plan.options.access_mtu)
+    add_link(internet, End(router, f"{aftr.name}-inet", bridge="internet"), planned.INTERNET_MTU)
+    add_route(name, "::/0", gateway=str(planned.ROUTER_IPV6))
+    add_route(name, "0.0.0.0/0", gateway=str(planned.ROUTER_IPV4))
+    add_route(router, str(plan.pool.spec.softwire.prefix), gateway=str(aftr.access_address))
+    for prefix in plan.internet_prefixes():
+        add_route(router, str(prefix), gateway=str(aftr.internet_address))
+
+
+def _build_b4(plan: Plan, b4: B4) -> None:
+    """A B4 between the access network and its LAN, where one host lives."""
+    name, host = plan.namespace(b4.name), plan.namespace(b4.host)
+    wan = End(name, "wan", (_with(b4.address, b4.prefix.prefixlen),))
+    add_link(wan, End(plan.namespace("access"), b4.name, bridge="subscribers"), plan.options.access_mtu)
+    add_route(name, "::/0", gateway=str(planned.SUBSCRIBERS_GATEWAY), device="wan")
+    length = planned.LAN.prefixlen
+    lan = End(name, "lan", (_with(planned.B4_LAN_ADDRESS, length),))
+    add_link(lan, End(host, "lan", (_with(planned.HOST_ADDRESS, length),)), planned.INTERNET_MTU)
+    add_route(host, "0.0.0.0/0", gateway=str(planned.B4_LAN_ADDRESS))
+
+
+def _start_all(plan: Plan, record: Record, say: Say) -> None:
+    """Start every program at once, then wait for each in the order in which packets need them."""
+    server = _start(plan, record, "internet", _server_command())
+    aftrs = [(aftr, _start(plan, record, aftr.name, _aftr_command(plan, record, aftr))) for aftr in _wanted_aftrs(plan)]
+    b4s = [(b4, _start(plan, record, b4.name, _b4_command(b4))) for b4 in plan.b4s]
+    url = f"http://{planned.SERVER_ADDRESS}/"
+    wait_until(answers_http(plan.namespace("router"), url), f"{url} answers", PROGRAM_READY_S, server)
+    for b4, program in b4s:
+        wait_until(has_written(program.log, '"ready"'), f"{b4.name} is up", PROGRAM_READY_S, program)
+    for aftr, program in aftrs:
+        say(f"waiting for {aftr.name}")
+        _await_aftr(plan, aftr, program)
+        _await_softwires(plan, program)
+
+
+def _start(plan: Plan, record: Record, node: str, command: list[str]) -> Program:
+    log = record.log_file(node)
+    return Program(node, start(plan.namespace(node), command, record.process_file(node), log), log)
+
+
+def _wanted_aftrs(plan: Plan) -> tuple[Aftr, ...]:
+    return plan.aftrs if plan.options.with_aftr else ()
+
+
+def _server_command() -> list[str]:
+    return [sys.executable, "-m", "aftr_lab.server", "--address", str(planned.SERVER_ADDRESS)]
+
+
+def _aftr_command(plan: Plan, record: Record, aftr: Aftr) -> list[str]:
+    options = {
+        "--config": str(record.config_file),
+        "--access": "access",
+        "--internet": "internet",
+        "--workers": str(plan.options.workers),
+        "--mode": plan.options.mode,
+        "--status": f"[::]:{planned.STATUS_PORT}",
+        "--socket": str(record.socket_file(aftr.name)),
+    }
+    program = os.path.join(os.path.dirname(sys.executable), "aftr")
+    return [program, "run", *(word for option in options.items() for word in option)]
+
+
+def _b4_command(b4: B4) -> list[str]:
+    return [sys.executable, "-m", "aftr.b4", "--aftr", str(b4.tunnel_address), "--wan", "wan", "-o", "json"]
+
+
+def _await_aftr(plan: Plan, aftr: Aftr, program: Program) -> None:
+    url = f"http://[::1]:{planned.STATUS_PORT}/readyz"
+    wait_until(answers_http(plan.namespace(aftr.name), url), f"{aftr.name} answers {url}", AFTR_READY_S, program)
+
+
+def _await_softwires(plan: Plan, program: Program) -> None:
+    """Each B4 reaches its slot's tunnel address: the whole IPv6 way is resolved, both ways."""
+    for b4 in plan.b4s:
+        reached = answers_echo(plan.namespace(b4.name), str(b4.tunnel_address))
+        wait_until(reached, f"{b4.name} reaches {b4.tunnel_address}", PROGRAM_READY_S, program)

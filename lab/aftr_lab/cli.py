@@ -1,0 +1,120 @@
+"""The command line `aftr-lab`."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from dslite_contract.errors import DsliteError
+from rich.console import Console
+
+from aftr_lab.build import bring_up
+from aftr_lab.errors import LabError
+from aftr_lab.plan import Options
+from aftr_lab.record import Record
+from aftr_lab.status import read_status, render
+from aftr_lab.teardown import tear_down
+
+EXIT_REFUSED = 1
+REPORT_WIDTH = 120  # when no terminal says how wide it is
+LAB_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+MODES = ["auto", "native", "generic", "packet"]
+
+
+class RefusingGroup(click.Group):
+    """Prints an error that a user can meet as its sentence, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DsliteError as error:
+            click.echo(f"aftr-lab: {error}", err=True)
+            sys.exit(EXIT_REFUSED)
+
+
+def _lab_name(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not LAB_NAME.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is not a name: lower-case letters, digits and hyphens, at most 31")
+    return value
+
+
+def _show(state: dict[str, Any]) -> None:
+    width = None if sys.stdout.isatty() else REPORT_WIDTH
+    Console(emoji=False, highlight=False, width=width).print(render(state))  # ":100:" is part of an address
+
+
+@click.group(cls=RefusingGroup)
+@click.option(
+    "--lab", default="lab", show_default=True, envvar="DSLITE_LAB", callback=_lab_name, help="Name of the lab."
+)
+@click.pass_context
+def main(ctx: click.Context, lab: str) -> None:
+    """A DS-Lite network on this machine, in network namespaces, from the YAML of an AftrPool and its B4Groups."""
+    ctx.obj = Record(lab)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--b4s", type=click.IntRange(0, 1000), default=2, show_default=True, help="B4s, each with a host behind it."
+)
+@click.option(
+    "--access-mtu", type=click.IntRange(1280, 3400), default=1500, show_default=True, help="MTU of the IPv6 links."
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker threads of the AFTR.")
+@click.option(
+    "--mode", type=click.Choice(MODES), default="auto", show_default=True, help="How the AFTR drives its interfaces."
+)
+@click.option("--without-aftr", is_flag=True, hidden=True, help="Everything but the AFTR's program.")
+@click.pass_obj
+def up(record: Record, file: Path, b4s: int, access_mtu: int, workers: int, mode: str, without_aftr: bool) -> None:
+    """Build the lab of FILE and wait until packets can flow."""
+    options = Options(b4s, access_mtu, workers, mode, not without_aftr)
+    console = Console(stderr=True)
+    with console.status("building") as spinner:
+        bring_up(record.name, file, options, spinner.update)
+    _show(read_status(record))
+
+
+@main.command()
+@click.option(
+    "-o", "output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the output."
+)
+@click.pass_obj
+def status(record: Record, output: str) -> None:
+    """Show the lab: namespaces, bridges, gateways, slots, B4s, programs."""
+    state = read_status(record)
+    if output == "json":
+        click.echo(json.dumps(state, indent=2))
+    else:
+        _show(state)
+
+
+@main.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("node")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_obj
+def exec_(record: Record, node: str, command: tuple[str, ...]) -> NoReturn:
+    """Run COMMAND in a NODE, such as host-1, b4-1, aftr-1, router, access or internet."""
+    namespaces = record.load()["namespaces"]
+    if node not in namespaces:
+        raise LabError(f"there is no node {node!r} in lab {record.name!r}: it has {', '.join(namespaces)}")
+    words = command[1:] if command[0] == "--" else command
+    os.execvp("ip", ["ip", "netns", "exec", namespaces[node], *words])
+
+
+@main.command()
+@click.pass_obj
+def down(record: Record) -> None:
+    """Remove the lab, also what a crashed `up` left."""
+    if not record.exists():
+        click.echo(f"there is no lab {record.name!r}")
+        return
+    tear_down(record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""From a configuration to everything that a lab will consist of: nodes, addresses and routes. Pure; nothing is made here.
+
+host-n ─ 192.168.1.0/24 ─ b4-n ─┐                                                    ┌─ internet (198.18.0.80)
+                                ├─ access (a bridge, IPv6 only) ─ router ─ access link ─ aftr-1 ─┐
+host-m ─ 192.168.1.0/24 ─ b4-m ─┘                                    └──── internet link ────────┘
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
+
+from dslite_contract.load import Configuration
+from dslite_contract.schema import AftrPool, B4Group, effective_subscriber_mask
+from dslite_contract.slots import carrying_slots, slot_address, slot_bypass_addresses, slot_fqdn, slot_prefixes
+
+from aftr_lab.errors import LabError
+
+ACCESS_LINK = IPv6Network("2001:db8:ffff::/64")
+INTERNET_LINK = IPv4Network("198.18.0.0/24")  # RFC 2544: addresses for tests
+LAN = IPv4Network("192.168.1.0/24")  # the same behind every B4
+ROUTER, SERVER, FIRST_AFTR, LAN_HOST = 1, 80, 11, 10
+SUBSCRIBERS_GATEWAY = IPv6Address("fe80::1")  # the router's address on the access network
+ROUTER_IPV6 = ACCESS_LINK[0x1]
+ROUTER_IPV4 = INTERNET_LINK[ROUTER]
+SERVER_ADDRESS = INTERNET_LINK[SERVER]
+B4_LAN_ADDRESS = LAN[1]
+HOST_ADDRESS = LAN[LAN_HOST]
+STATUS_PORT = 9464
+INTERNET_MTU = 1500
+
+
+@dataclass(frozen=True)
+class Aftr:
+    """AFTR number `number`, from 1."""
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"aftr-{self.number}"
+
+    @property
+    def access_address(self) -> IPv6Address:
+        """::11 for the first one: written like its IPv4 address."""
+        return ACCESS_LINK[int(str(FIRST_AFTR + self.number - 1), 16)]
+
+    @property
+    def internet_address(self) -> IPv4Address:
+        return INTERNET_LINK[FIRST_AFTR + self.number - 1]
+
+
+@dataclass(frozen=True)
+class B4:
+    """B4 number `number`, from 1, with the host behind it."""
+
+    number: int
+    group: str
+    prefix: IPv6Network  # of the subscriber
+    slot: int
+    tunnel_address: IPv6Address  # of that slot
+
+    @property
+    def name(self) -> str:
+        return f"b4-{self.number}"
+
+    @property
+    def host(self) -> str:
+        return f"host-{self.number}"
+
+    @property
+    def address(self) -> IPv6Address:
+        return self.prefix[1]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `aftr-lab up` was asked for besides the file."""
+
+    b4s: int = 2
+    access_mtu: int = 1500
+    workers: int = 1
+    mode: str = "auto"
+    with_aftr: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All of a lab. A node is a namespace `dsl-LAB-NODE`."""
+
+    lab: str
+    configuration: Configuration
+    options: Options
+    aftrs: tuple[Aftr, ...]
+    b4s: tuple[B4, ...]
+
+    @property
+    def pool(self) -> AftrPool:
+        return self.configuration.pool
+
+    def namespace(self, node: str) -> str:
+        return f"dsl-{self.lab}-{node}"
+
+    def nodes(self) -> Iterator[str]:
+        yield from ("router", "internet", "access")
+        yield from (aftr.name for aftr in self.aftrs)
+        for b4 in self.b4s:
+            yield from (b4.name, b4.host)
+
+    def registered_prefixes(self) -> list[IPv6Network]:
+        """Where B4s and other devices on the access network may have addresses."""
+        return [prefix for group in self.configuration.groups for prefix in group.spec.prefixes]
+
+    def internet_prefixes(self) -> list[IPv4Network]:
+        """What the internet sends to the AFTR: NAT prefixes and addresses of bypassed hosts."""
+        slots = range(self.pool.spec.slots)
+        bypassed = {address for slot in slots for address in slot_bypass_addresses(self.pool, slot)}
+        return [prefix for pool in self.pool.spec.nat.pools for prefix in pool.prefixes] + [
+            IPv4Network(address) for address in sorted(bypassed)
+        ]
+
+
+def make_plan(lab: str, configuration: Configuration, options: Options) -> Plan:
+    """The lab for a configuration. Raises `LabError` when the lab cannot be built from it."""
+    _check_interfaces(configuration.pool)
+    if not configuration.groups:
+        raise LabError("the file has no B4Group: a lab needs one to know where its B4s live")
+    b4s = tuple(_plan_b4(configuration, number) for number in range(1, options.b4s + 1))
+    return Plan(lab, configuration, options, (Aftr(1),), b4s)
+
+
+def _check_interfaces(pool: AftrPool) -> None:
+    sides = sorted(interface.side for interface in pool.spec.interfaces)
+    if sides not in ([], ["access", "internet"]):
+        raise LabError(f"interfaces with sides {', '.join(sides)}: the lab has one access and one internet interface")
+
+
+def _plan_b4(configuration: Configuration, number: int) -> B4:
+    """Groups take B4s in turn; B4 n has the n-th subscriber prefix of its group and slot n−1, modulo the slots it may have."""
+    groups, pool = configuration.groups, configuration.pool
+    group = groups[(number - 1) % len(groups)]
+    slot = _slot(pool, group, number)
+    return B4(number, group.metadata.name, _subscriber_prefix(pool, group, number), slot, slot_address(pool, slot))
+
+
+def _slot(pool: AftrPool, group: B4Group, number: int) -> int:
+    nat_pool = next(nat_pool for nat_pool in pool.spec.nat.pools if nat_pool.name == group.spec.nat_pool)
+    carriers = carrying_slots(pool, nat_pool)
+    return carriers.first + (number - 1) % len(carriers)
+
+
+def _subscriber_prefix(pool: AftrPool, group: B4Group, number: int) -> IPv6Network:
+    prefix, length = group.spec.prefixes[0], effective_subscriber_mask(pool, group)
+    subscribers = 1 << (length - prefix.prefixlen) if length >= prefix.prefixlen else 0
+    if number > subscribers:
+        raise LabError(
+            f"B4 {number} finds no /{length} in {prefix} of B4Group {group.metadata.name} (it has {subscribers}): "
+            "ask for fewer with --b4s or give the group a shorter prefix"
+        )
+    return IPv6Network((int(prefix.network_address) + ((number - 1) << (128 - length)), length))
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON: what `state.json` holds and `aftr-lab status -o json` shows."""
+    return {
+        "lab": plan.lab,
+        "pool": plan.pool.metadata.name,
+        "accessMtu": plan.options.access_mtu,
+        "workers": plan.options.workers,
+        "mode": plan.options.mode,
+        "namespaces": {node: plan.namespace(node) for node in plan.nodes()},
+        "bridges": _describe_bridges(plan),
+        "gateways": {
+            "access": str(SUBSCRIBERS_GATEWAY),
+            "aftrAccess": str(ROUTER_IPV6),
+            "aftrInternet": str(ROUTER_IPV4),
+            "internet": str(ROUTER_IPV4),
+            "lan": str(B4_LAN_ADDRESS),
+        },
+        "server": {"address": str(SERVER_ADDRESS), "url": f"http://{SERVER_ADDRESS}/"},
+        "slots": [_describe_slot(plan.pool, slot) for slot in range(plan.pool.spec.slots)],
+        "aftrs": [_describe_aftr(plan, aftr) for aftr in plan.aftrs],
+        "b4s": [_describe_b4(plan, b4) for b4 in plan.b4s],
+    }
+
+
+def _describe_bridges(plan: Plan) -> dict[str, Any]:
+    """Where further devices can be attached, and what they may use there."""
+    access = {
+        "namespace": plan.namespace("access"),
+        "device": "subscribers",
+        "gateway": str(SUBSCRIBERS_GATEWAY),
+        "prefixes": [str(prefix) for prefix in plan.registered_prefixes()],
+        "mtu": plan.options.access_mtu,
+    }
+    router = plan.namespace("router")
+    aftr_access = {"namespace": router, "device": "access", "gateway": str(ROUTER_IPV6), "prefixes": [str(ACCESS_LINK)]}
+    internet = {
+        "namespace": router,
+        "device": "internet",
+        "gateway": str(ROUTER_IPV4),
+        "prefixes": [str(INTERNET_LINK)],
+    }
+    return {
+        "access": access,
+        "aftrAccess": aftr_access | {"mtu": plan.options.access_mtu},
+        "internet": internet | {"mtu": INTERNET_MTU},
+    }
+
+
+def _describe_slot(pool: AftrPool, slot: int) -> dict[str, Any]:
+    prefixes = [{"pool": part.pool_name, "prefix": str(part.network)} for part in slot_prefixes(pool, slot)]
+    return {
+        "slot": slot,
+        "tunnelAddress": str(slot_address(pool, slot)),
+        "fqdn": slot_fqdn(pool, slot),
+        "prefixes": prefixes,
+    }
+
+
+def _describe_aftr(plan: Plan, aftr: Aftr) -> dict[str, Any]:
+    return {
+        "name": aftr.name,
+        "namespace": plan.namespace(aftr.name),
+        "access": {"device": "access", "address": str(aftr.access_address)},
+        "internet": {"device": "internet", "address": str(aftr.internet_address)},
+        "status": f"http://[::1]:{STATUS_PORT}",
+    }
+
+
+def _describe_b4(plan: Plan, b4: B4) -> dict[str, Any]:
+    return {
+        "name": b4.name,
+        "namespace": plan.namespace(b4.name),
+        "group": b4.group,
+        "prefix": str(b4.prefix),
+        "address": str(b4.address),
+        "slot": b4.slot,
+        "tunnelAddress": str(b4.tunnel_address),
+        "host": {"name": b4.host, "namespace": plan.namespace(b4.host), "address": str(HOST_ADDRESS)},
+    }
