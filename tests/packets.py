@@ -18,6 +18,7 @@ from typing import Literal
 Side = Literal["access", "internet"]
 IPv4Address = ipaddress.IPv4Address
 IPv6Address = ipaddress.IPv6Address
+IPv4Network = ipaddress.IPv4Network
 V4 = str | int | IPv4Address
 V6 = str | int | IPv6Address
 
