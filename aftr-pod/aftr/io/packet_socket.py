@@ -61,6 +61,8 @@ class PacketSocket:
     Raises DeviceError, whose cause is the OSError.
     """
 
+    fanout: int = 0
+
     def __init__(
         self, interface: int, steering: Steering, sides: int, *, shared: bool = False, group: PacketSocket | None = None
     ) -> None:
@@ -92,7 +94,8 @@ class PacketSocket:
             self.socket.setsockopt(socket.SOL_SOCKET, plain, size)
 
     def _join(self, group: PacketSocket | None) -> None:
-        mode, number = (_FANOUT_HASH, group.fanout) if group else (_FANOUT_HASH | _FANOUT_UNIQUE, 0)
+        mode = _FANOUT_HASH if group else _FANOUT_HASH | _FANOUT_UNIQUE
+        number = group.fanout if group else 0
         self.socket.setsockopt(_SOL_PACKET, _FANOUT, struct.pack("=I", number | mode << 16))
         self.fanout = self.socket.getsockopt(_SOL_PACKET, _FANOUT) & 0xFFFF
 
