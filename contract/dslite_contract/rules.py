@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network
 
 from dslite_contract.errors import Problem
-from dslite_contract.schema import AftrPool, AftrPoolSpec, B4Group, Interface, NatPool
-from dslite_contract.values import DSLITE_RANGE, NEVER_ROUTED, PORTS_PER_ADDRESS, RFC1918, spell
+from dslite_contract.schema import AftrPool, AftrPoolSpec, B4Group, Bypass, Interface, NatPool
+from dslite_contract.values import DSLITE_RANGE, NEVER_ROUTED, PORTS_PER_ADDRESS, RFC1918
 
 Finding = tuple[str, str]  # path in YAML spelling, sentence
 
@@ -26,7 +25,7 @@ def owner_name(kind: str, name: str) -> str:
 
 def refused(value: object, allowed: str) -> str:
     """The sentence of a refusal."""
-    return f"{spell(value) if isinstance(value, (str, int)) else value} is not allowed: {allowed}"
+    return f"{value} is not allowed: {allowed}"
 
 
 def pool_problems(pool: AftrPool) -> Iterator[Problem]:
@@ -60,7 +59,10 @@ def unique_names(path: str, items: Sequence[NatPool | Interface]) -> Iterator[Fi
     first: dict[str, int] = {}
     for number, item in enumerate(items):
         if first.setdefault(item.name, number) != number:
-            yield f"{path}[{number}].name", refused(item.name, f"a name other than that of {path}[{first[item.name]}]")
+            yield (
+                f"{path}[{number}].name",
+                refused(item.name, f"a name other than that of spec.{path}[{first[item.name]}]"),
+            )
 
 
 def prefix_size_rules(path: str, pool: NatPool, slots: int) -> Iterator[Finding]:
@@ -106,7 +108,7 @@ def port_block_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
 def bypass_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
     """Bypassed addresses are unique, routable, outside the pools, and each at one slot (requirement D17)."""
     slot_of: dict[object, tuple[int, int]] = {}
-    seen = Counter(spec.nat.bypass)
+    first_of: dict[Bypass, int] = {}
     for number, entry in enumerate(spec.nat.bypass):
         path = f"nat.bypass[{number}]"
         host = IPv4Network(entry.address)
@@ -121,8 +123,8 @@ def bypass_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
         slot, first = slot_of.setdefault(entry.address, (entry.slot, number))
         if slot != entry.slot:
             yield f"{path}.slot", refused(entry.slot, f"{slot}, as spec.nat.bypass[{first}] has for {entry.address}")
-        if seen[entry] > 1 and spec.nat.bypass.index(entry) != number:
-            yield path, f"the same as spec.nat.bypass[{spec.nat.bypass.index(entry)}]: leave one out"
+        if first_of.setdefault(entry, number) != number:
+            yield path, f"the same as spec.nat.bypass[{first_of[entry]}]: leave one out"
 
 
 def source_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
@@ -143,7 +145,7 @@ def source_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
             yield path, refused(prefix, f"a prefix inside {inside} or {DSLITE_RANGE}")
     if nat.no_translation_destinations and not (nat.pre_authorized_sources or nat.bypass):
         unique = "only with preAuthorizedSources or bypass, which make sources unique (RFC 6888 REQ-6)"
-        yield "nat.noTranslationDestinations", refused(nat.no_translation_destinations, unique)
+        yield "nat.noTranslationDestinations", refused(", ".join(map(str, nat.no_translation_destinations)), unique)
 
 
 def interface_rules(spec: AftrPoolSpec) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from typing import Any, TypeGuard, TypeVar
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
+READ_OTHERWISE = ("true", "false", "null")  # text that needs quotes
 SPELLED_LENGTH = 60  # of a value quoted in a message
 PORTS_PER_ADDRESS = 65536 - 1024  # RFC 4787 REQ-3: external ports are 1024 to 65535
 LONGEST_LABEL = 63  # RFC 1035 section 2.3.4
@@ -46,7 +47,7 @@ def spell(value: object) -> str:
         return "a list"
     if isinstance(value, str):
         plain = re.fullmatch(r"[A-Za-z:/][\w.:/@-]*|[0-9a-fA-F.:]+[:./][\w.:/-]*|[0-9]+[A-Za-z-]\w*", value, re.ASCII)
-        text = value if plain else json.dumps(value)
+        text = value if plain and value not in READ_OTHERWISE else json.dumps(value)
     else:
         text = json.dumps(value, default=str)
     return text if len(text) <= SPELLED_LENGTH else text[: SPELLED_LENGTH - 1] + "…"

@@ -17,13 +17,12 @@ import yaml
 from dslite_contract.errors import ConfigurationError, Problem
 from dslite_contract.values import spell
 
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEEPEST = 32  # levels of nesting; the schema has nine
 NULL = re.compile(r"|~|null|Null|NULL")
 TRUE = re.compile(r"true|True|TRUE")
 FALSE = re.compile(r"false|False|FALSE")
-WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})", re.ASCII)
-FRACTION = re.compile(r"[-+]?(\.[0-9]{1,17}|[0-9]{1,17}(\.[0-9]{0,17})?)([eE][-+]?[0-9]{1,3})?", re.ASCII)
+WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})", re.ASCII)
+FRACTION = re.compile(r"[-+]?[0-9]{0,99}(\.[0-9]{1,99}([eE][-+]?[0-9]{1,3})?|[0-9][eE][-+]?[0-9]{1,3})", re.ASCII)
 
 
 def refusal(mark: Any, sentence: str) -> ConfigurationError:
@@ -62,7 +61,7 @@ class Node:
 
 
 def scalar(event: Any) -> object:
-    """The value of a scalar: text if quoted, else by YAML 1.2's core schema (numbers of 18 digits at most)."""
+    """The value of a scalar: text if quoted, else by YAML 1.2's core schema (integers of 100 digits at most)."""
     written: str = event.value
     if not event.implicit[0]:
         return written
@@ -100,7 +99,7 @@ def build(events: Iterator[Any]) -> Iterator[object]:
 def parse_documents(source: str) -> list[object]:
     """All documents of a YAML text as plain data; raises ConfigurationError with line and column."""
     try:
-        return list(build(yaml.parse(source, Loader=LOADER)))
+        return list(build(yaml.parse(source, Loader=yaml.CSafeLoader)))
     except yaml.MarkedYAMLError as error:
         raise refusal(error.problem_mark or error.context_mark, f"not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
