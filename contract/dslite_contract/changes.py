@@ -16,7 +16,6 @@ from dslite_contract.fields import change_class
 from dslite_contract.load import Configuration
 from dslite_contract.rules import owner_name
 from dslite_contract.schema import B4Group, B4GroupSpec, Model
-from dslite_contract.values import plain
 
 
 @dataclass(frozen=True)
@@ -108,5 +107,5 @@ def entry_key(entry: object) -> str:
     """What tells an entry of a list from the others: its name, else all of it."""
     if isinstance(entry, Model):
         name = getattr(entry, "name", None)
-        return str(name) if name else " ".join(f"{key}={plain(value)}" for key, value in entry if value is not None)
+        return str(name) if name else " ".join(f"{key}={value}" for key, value in entry if value is not None)
     return str(entry)

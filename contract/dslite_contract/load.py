@@ -144,8 +144,8 @@ def sentence_of(model: type[Model], detail: Mapping[str, Any]) -> str:
     """One pydantic error as a sentence: the value, and what is allowed."""
     location, value, context = detail["loc"], detail["input"], detail.get("ctx", {})
     match detail["type"]:
-        case "leaf":
-            return str(context["sentence"])
+        case "value_error":  # of a Leaf
+            return str(context["error"])
         case "missing":
             return f"missing: {allowed_at(model, location)}"
         case "extra_forbidden":

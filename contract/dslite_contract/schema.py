@@ -16,7 +16,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from pydantic.alias_generators import to_camel
 
 from dslite_contract.values import (
@@ -131,6 +131,11 @@ class NatPool(Model):
     interface: Annotated[str | None, label()] = Field(
         default=None, description="Internet interface of these addresses; absent: the only one. [live]"
     )
+
+    @field_serializer("slots", when_used="json")
+    def spell_slots(self, slots: SlotRange | None) -> str | None:
+        """The range as YAML has it."""
+        return None if slots is None else str(slots)
 
 
 class PortBlock(Model):

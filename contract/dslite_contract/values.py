@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any, TypeGuard, TypeVar
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import GetCoreSchemaHandler, PlainValidator
 
 READ_OTHERWISE = ("true", "false", "null")  # text that needs quotes
 SPELLED_LENGTH = 60  # of a value quoted in a message
@@ -86,30 +85,21 @@ class Leaf:
     allowed: str
     json_schema: Mapping[str, Any]
 
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            self.validate, serialization=core_schema.plain_serializer_function_ser_schema(plain, when_used="json")
-        )
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return PlainValidator(self.validate).__get_pydantic_core_schema__(source, handler)
 
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: object, handler: object) -> dict[str, Any]:
         return dict(self.json_schema)
 
     def validate(self, value: object) -> object:
-        """The Python value; raises a pydantic error whose context carries the sentence for the user."""
+        """The Python value; raises ValueError with the sentence for the user."""
         try:
             return self.parse(value)
         except NotYetError as later:
             sentence = f"{spell(value)} is not implemented yet (comes with {later})"
         except ValueError as reason:
             sentence = f"{spell(value)} is not allowed: {str(reason) or self.allowed}"
-        raise PydanticCustomError("leaf", "{sentence}", {"sentence": sentence})
-
-
-def plain(value: object) -> object:
-    """A Python value as JSON and YAML have it: addresses, prefixes and ranges of slots as text."""
-    return value if isinstance(value, (bool, int, str, type(None))) else str(value)
+        raise ValueError(sentence)
 
 
 def is_whole(value: object) -> TypeGuard[int]:

@@ -44,7 +44,7 @@ def places(document: Any, found: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]
     return found
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_any_value_anywhere(data: st.DataObject) -> None:
     objects = documents()
@@ -55,6 +55,7 @@ def test_any_value_anywhere(data: st.DataObject) -> None:
         configuration(objects)
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_any_object(value: object) -> None:
     for objects in ([value], [{"kind": "AftrPool", "spec": value}], [{"kind": "B4Group", "metadata": value}]):

@@ -25,7 +25,7 @@ from dslite_contract.slots import (
     slot_of_tunnel_address,
     slot_prefixes,
 )
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 SIZES = [64, 128, 256, 512, 1024, 2048, 4096]
@@ -62,6 +62,7 @@ def pools(draw: st.DrawFn) -> AftrPool:
     return pool_of(slots, prefixes, f"{first}-{first + many - 1}")
 
 
+@settings(deadline=None)
 @given(pools())
 def test_division_is_a_partition(pool: AftrPool) -> None:
     parts = [part.network for slot in range(pool.spec.slots) for part in slot_prefixes(pool, slot)]
@@ -70,6 +71,7 @@ def test_division_is_a_partition(pool: AftrPool) -> None:
     assert list(collapse_addresses(parts)) == list(collapse_addresses(pool.spec.nat.pools[0].prefixes))
 
 
+@settings(deadline=None)
 @given(pools())
 def test_division_is_equal_and_ordered(pool: AftrPool) -> None:
     carrying = [parts for slot in range(pool.spec.slots) if (parts := slot_prefixes(pool, slot))]
@@ -78,6 +80,7 @@ def test_division_is_equal_and_ordered(pool: AftrPool) -> None:
         assert all(a.network < b.network for a, b in zip(earlier, later, strict=True))
 
 
+@settings(deadline=None)
 @given(pools(), st.data())
 def test_every_address_has_exactly_one_owner(pool: AftrPool, data: st.DataObject) -> None:
     prefix = data.draw(st.sampled_from(pool.spec.nat.pools[0].prefixes))
@@ -86,6 +89,7 @@ def test_every_address_has_exactly_one_owner(pool: AftrPool, data: st.DataObject
     assert owners == [owner_of_address(pool, address)]
 
 
+@settings(deadline=None)
 @given(pools(), st.integers(0, 2**32 - 1))
 def test_foreign_addresses_have_no_owner(pool: AftrPool, number: int) -> None:
     address = IPv4Address(number)
@@ -93,6 +97,7 @@ def test_foreign_addresses_have_no_owner(pool: AftrPool, number: int) -> None:
     assert (owner_of_address(pool, address) is not None) == inside
 
 
+@settings(deadline=None)
 @given(st.integers(3, 127), st.integers(0, 2**128 - 1), st.integers(0, 10), st.data())
 def test_tunnel_addresses(length: int, bits: int, power: int, data: st.DataObject) -> None:
     """prefix::(i+1), inside the prefix, never a carry out of the low 64 bits; and back again."""
@@ -114,6 +119,7 @@ def test_prefix_too_small_for_the_slots_is_refused() -> None:
         pool_of(16, [IPv4Network("192.0.2.0/24")], tunnel="2001:db8::10/124")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**128 - 1))
 def test_other_addresses_are_no_slots(number: int) -> None:
     pool = full().pool
@@ -182,6 +188,7 @@ def test_capacity() -> None:
     assert nat_pool_capacity(pool, "default").addresses == 256 + 128
 
 
+@settings(deadline=None)
 @given(pools())
 def test_capacity_counts_every_address_once(pool: AftrPool) -> None:
     capacity = nat_pool_capacity(pool, "default")

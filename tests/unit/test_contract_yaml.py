@@ -94,17 +94,19 @@ def attempt(text: str) -> None:
         load_config(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text(text: str) -> None:
     attempt(text)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="{}[]:,-&*!|>'\"#%@`?~ \n\tab01./" + string.digits, max_size=60))
 def test_any_yaml_like_text(text: str) -> None:
     attempt(text)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(FULL) - 1), st.integers(0, 40), st.text(max_size=12))
 def test_damaged_configuration(start: int, length: int, put: str) -> None:
     attempt(FULL[:start] + put + FULL[start + length :])
