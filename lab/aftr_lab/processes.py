@@ -111,7 +111,7 @@ def _signal(running: dict[int, Identity], number: signal.Signals) -> None:
 
 
 def _await_exit(running: dict[int, Identity], seconds: float) -> None:
-    """Drop from `running` what exits within `seconds`; our own children are reaped."""
+    """Drop from `running` what exits within `seconds`."""
     deadline = time.monotonic() + seconds
     exits = select.poll()
     for descriptor in running:
@@ -119,6 +119,4 @@ def _await_exit(running: dict[int, Identity], seconds: float) -> None:
     while running and (left := deadline - time.monotonic()) > 0:
         for descriptor, _ in exits.poll(left * 1000):
             exits.unregister(descriptor)
-            with suppress(ChildProcessError):
-                os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG)
             _forget(running, descriptor)

@@ -1,0 +1,102 @@
+"""What a lab will consist of: the arithmetic of B4s, slots and routes. No root needed."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Address
+from typing import Any
+
+import pytest
+import yaml
+from aftr_lab.errors import LabError
+from aftr_lab.plan import Aftr, Options, Plan, describe, make_plan
+from dslite_contract.errors import ConfigurationError
+from dslite_contract.load import load_config
+from running_lab import SAMPLE
+
+
+def documents() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(SAMPLE.read_text()))
+
+
+def plan_of(objects: list[dict[str, Any]], b4s: int = 2) -> Plan:
+    return make_plan("test", load_config(yaml.safe_dump_all(objects)), Options(b4s=b4s))
+
+
+def test_groups_take_b4s_in_turn_and_b4_n_has_the_nth_prefix_and_slot() -> None:
+    b4s = plan_of(documents(), b4s=6).b4s
+    assert [b4.group for b4 in b4s] == ["north", "south"] * 3
+    assert [b4.slot for b4 in b4s] == [0, 1, 2, 3, 0, 1]
+    assert [str(b4.address) for b4 in b4s[:4]] == [
+        "2001:db8:1000::1",
+        "2001:db8:2000:100::1",
+        "2001:db8:1000:200::1",
+        "2001:db8:2000:300::1",
+    ]
+    assert b4s[3].tunnel_address == IPv6Address("2001:db8:64::4")
+
+
+def test_a_group_may_count_subscribers_by_another_mask() -> None:
+    objects = documents()
+    objects[2]["spec"]["subscriberMaskV6"] = 64
+    assert str(plan_of(objects).b4s[1].address) == "2001:db8:2000:1::1"
+
+
+def test_a_b4_gets_a_slot_that_carries_its_nat_pool() -> None:
+    objects = documents()
+    objects[0]["spec"]["nat"]["pools"].append({"name": "extra", "prefixes": ["203.0.113.0/24"], "slots": "2-3"})
+    objects[1]["spec"]["natPool"] = "extra"
+    assert [b4.slot for b4 in plan_of(objects, b4s=4).b4s] == [2, 1, 2, 3]
+
+
+def test_a_group_that_is_too_small_is_refused() -> None:
+    objects = documents()
+    objects[1]["spec"]["prefixes"] = ["2001:db8:1000::/56"]
+    with pytest.raises(LabError, match="B4 3 finds no /56 in 2001:db8:1000::/56 of B4Group north"):
+        plan_of(objects, b4s=3)
+
+
+def test_the_internet_routes_nat_prefixes_and_bypassed_hosts_to_the_aftr() -> None:
+    objects = documents()
+    bypass = {"b4": "2001:db8:1000:7::/64", "address": "203.0.113.10", "port": 5060, "protocol": "udp", "slot": 3}
+    objects[0]["spec"]["nat"]["bypass"] = [bypass]
+    assert plan_of(objects).internet_prefixes() == [IPv4Network("192.0.2.0/24"), IPv4Network("203.0.113.10/32")]
+
+
+def test_aftr_addresses_are_written_alike() -> None:
+    assert str(Aftr(1).access_address) == "2001:db8:ffff::11"
+    assert str(Aftr(1).internet_address) == "198.18.0.11"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("replicas", 2), ("store", {"embedded": {}}), ("routing", {"layer2": {}})]
+)
+def test_what_comes_with_state_is_refused_by_name(field: str, value: Any) -> None:
+    objects = documents()
+    objects[0]["spec"][field] = value
+    with pytest.raises(ConfigurationError, match=rf"spec\.{field}"):
+        plan_of(objects)
+
+
+def test_more_interfaces_than_the_lab_has_are_refused() -> None:
+    objects = documents()
+    sides = ["access", "internet", "internet"]
+    objects[0]["spec"]["interfaces"] = [
+        {"name": f"i{n}", "side": side, "podNetwork": {}} for n, side in enumerate(sides)
+    ]
+    with pytest.raises((LabError, ConfigurationError)):
+        plan_of(objects)
+
+
+def test_the_description_names_what_tests_and_people_need() -> None:
+    state = describe(plan_of(documents()))
+    assert state["namespaces"]["host-2"] == "dsl-test-host-2"
+    assert state["bridges"]["access"] | {"mtu": 0} == {
+        "namespace": "dsl-test-access",
+        "device": "subscribers",
+        "gateway": "fe80::1",
+        "prefixes": ["2001:db8:1000::/36", "2001:db8:2000::/36"],
+        "mtu": 0,
+    }
+    assert state["slots"][3]["tunnelAddress"] == "2001:db8:64::4"
+    assert state["slots"][3]["prefixes"] == [{"pool": "default", "prefix": "192.0.2.192/26"}]
+    assert state["server"]["address"] == "198.18.0.80"

@@ -1,0 +1,94 @@
+"""A lab for tests: `aftr-lab` as a user runs it, and programs inside its nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pyroute2 import netns
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "samples" / "lab.yaml"
+AFTR_LAB = Path(sys.executable).with_name("aftr-lab")
+AFTR = Path(sys.executable).with_name("aftr")
+SERVER = "198.18.0.80"
+URL = f"http://{SERVER}/"
+
+
+def aftr_lab(name: str, *words: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
+    """Run the command line `aftr-lab --lab NAME …`."""
+    command = [str(AFTR_LAB), "--lab", name, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab that is up."""
+
+    name: str
+    state: dict[str, Any]
+
+    def namespace(self, node: str) -> str:
+        return str(self.state["namespaces"][node])
+
+    def run(self, node: str, *command: str, timeout: float = 60) -> str:
+        """What a program prints in a node; fails the test if the program fails."""
+        inside = ["ip", "netns", "exec", self.namespace(node), *command]
+        done = subprocess.run(inside, capture_output=True, text=True, timeout=timeout, check=False)
+        assert done.returncode == 0, f"{' '.join(command)} in {node}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def shell(self, node: str, script: str, timeout: float = 60) -> str:
+        return self.run(node, "bash", "-o", "pipefail", "-c", script, timeout=timeout)
+
+    @contextmanager
+    def running(self, node: str, *command: str) -> Iterator[subprocess.Popen[str]]:
+        """A program that runs in a node while the block runs."""
+        inside = ["ip", "netns", "exec", self.namespace(node), *command]
+        with subprocess.Popen(inside, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+
+    def socket(self, node: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
+        """A socket that lives in a node's network namespace."""
+        made: socket.socket = netns.create_socket(self.namespace(node), family, kind, protocol, flags=0)
+        made.settimeout(5)
+        return made
+
+    def aftr_json(self, *words: str) -> Any:
+        """`aftr WORDS -o json` against this lab's AFTR."""
+        path = self.state["aftrs"][0]["socket"]
+        command = [str(AFTR), *words, "-o", "json", "--socket", path]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout)
+
+
+@contextmanager
+def lab_up(name: str, file: Path, *options: str) -> Iterator[Lab]:
+    """A lab for the time of the block; its `down` must succeed. Its name gets the pid: test runs do not meet."""
+    name = f"{name}-{os.getpid()}"
+    up = aftr_lab(name, "up", str(file), *options)
+    assert up.returncode == 0, up.stderr
+    try:
+        yield Lab(name, json.loads(aftr_lab(name, "status", "-o", "json").stdout))
+    finally:
+        down = aftr_lab(name, "down")
+        assert down.returncode == 0, down.stderr
+
+
+def sample_with(file: Path, **softwire: Any) -> Path:
+    """The sample configuration with other fields in `spec.softwire`, written to `file`."""
+    documents = list(yaml.safe_load_all(SAMPLE.read_text()))
+    documents[0]["spec"]["softwire"].update(softwire)
+    file.write_text(yaml.safe_dump_all(documents))
+    return file
