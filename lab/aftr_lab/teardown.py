@@ -64,8 +64,9 @@ def _end(processes: list[Identity]) -> None:
 
 def _undo_mount() -> None:
     """Unmount the folder of named namespaces if we mounted it and nobody uses it any more."""
-    if NETNS_MARK.exists() and not any(NETNS_FOLDER.iterdir()):
-        subprocess.run(["umount", str(NETNS_FOLDER)], check=False, capture_output=True)
-        with suppress(OSError):
-            NETNS_FOLDER.rmdir()
-        NETNS_MARK.unlink(missing_ok=True)
+    if not NETNS_MARK.exists() or netns.listnetns():
+        return
+    subprocess.run(["umount", str(NETNS_FOLDER)], check=False, capture_output=True)
+    with suppress(OSError):
+        NETNS_FOLDER.rmdir()
+    NETNS_MARK.unlink(missing_ok=True)

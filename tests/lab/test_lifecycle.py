@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from aftr_lab.processes import Identity, end, identify, parse_stat
 from pyroute2 import IPRoute, netns
+
+from aftr_lab.processes import Identity, end, identify, parse_stat
 from running_lab import AFTR_LAB, SAMPLE, aftr_lab, lab_up
 
 pytestmark = pytest.mark.lab
