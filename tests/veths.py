@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+
 import packets
 from aftr.io.bpf import Steering
 from aftr.io.device import Device, Interface, open_devices

@@ -6,8 +6,9 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
-import packets
 import pytest
+
+import packets
 from aftr.io.bpf import OBJECT, Steering
 from aftr.io.device import Interface, open_devices
 from aftr.io.errors import DeviceError
@@ -162,6 +163,29 @@ def test_lost_link_returns_and_no_frame_is_missing(namespaces: Names, peers: Cal
             assert not device.lost
         assert exchange(peers("access-peer"), peers("internet-peer"), out) == out
         assert (device.statistics()["recovered"] > 0) == (mode != "packet")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_changed_mac_and_mtu_are_followed(namespaces: Names, peers: Callable[[str], Peer], mode: str) -> None:
+    aftr, peer = namespaces
+    plug(aftr, peer, "access")
+    plug(aftr, peer, "internet")
+    with plane(namespaces, mode) as one:
+        access, internet = peers("access-peer"), peers("internet-peer")
+        run("ip", "-n", aftr, "link", "set", "access", "address", "02:00:00:00:00:aa", "mtu", "1400")
+        with inside(aftr):
+            assert one.devices[0].refresh() == "access is up, MTU 1400, MAC 02:00:00:00:00:aa"
+            assert one.devices[0].refresh() is None
+        assert one.devices[0].ports[0].link.mtu == 1400
+        frame = softwire_frame(1, "02:00:00:00:00:aa")
+        assert exchange(access, internet, [frame]) == [frame]
+        run("ip", "-n", aftr, "link", "set", "access", "down")
+        with inside(aftr):
+            assert str(one.devices[0].refresh()).startswith("access is down")
+        run("ip", "-n", aftr, "link", "set", "access", "up")
+        with inside(aftr):
+            assert str(one.devices[0].refresh()).startswith("access is up")
+        assert exchange(access, internet, [frame]) == [frame]
 
 
 def test_auto_takes_the_best_mode_and_says_why(namespaces: Names) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from aftr.io.layout import BATCH, DESCRIPTOR_SIZE, PACKET, queue_at
 from aftr.io.queue_table import QueueTable, Umem, table_size
 from aftr.io.queues import kick, receive, reclaim, transmit, wait

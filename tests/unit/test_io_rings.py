@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from aftr.io.layout import DESCRIPTOR_SIZE, XDP, queue_at
 from aftr.io.queue_table import QueueTable, Umem, table_size
 from aftr.io.queues import kick, receive, reclaim, transmit
 from aftr.state.frames import HEADROOM, frames_at, frames_size, give_frame, open_frames, take_frame
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SHIFT, CHUNKS, RING, RESERVE = 11, 64, 16, 8
 UMEM_SIZE = CHUNKS << SHIFT

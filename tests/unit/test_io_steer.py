@@ -7,8 +7,9 @@ import os
 import socket
 from collections.abc import Iterator
 
-import packets
 import pytest
+
+import packets
 from aftr.io.bpf import ACCESS, INTERNET, OBJECT, XDP_PASS, XDP_REDIRECT, Program, Steering
 from aftr.io.errors import SteeringError
 from packets import eth, fragment4, fragment6, ipv4, ipv6, vlan

@@ -8,8 +8,9 @@ Nothing is changed on the host but what is attached here, and that leaves with t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aftr.io.bpf import OBJECT, Program, Steering, sides_of
 from aftr.io.errors import DeviceError
@@ -68,6 +69,7 @@ class Device:
         self._candidates: tuple[str, ...] = ()
         self._sockets: list[XdpSocket | PacketSocket] = []
         self._program: Program | None = None
+        self._past: Counter[str] = Counter()  # what closed sockets had counted
         self._closing = False
         self._complaint = ""
         self._look()
@@ -191,15 +193,14 @@ class Device:
         return self.queues[worker][0]
 
     def statistics(self) -> dict[str, int]:
-        """Counters of all queues, and what the kernel dropped at our sockets; sockets start from 0 when reopened."""
-        memory, total = self._table.umem.memory, dict.fromkeys(STATISTICS, 0)
+        """Counters of all queues, and (`socket_…`) what the kernel dropped at our sockets."""
+        total = self._past.copy()
         for queue in self._all():
-            for name in STATISTICS:
-                total[name] += getattr(queue_at(memory, queue), name)
+            record = queue_at(self._table.umem.memory, queue)
+            total.update({name: getattr(record, name) for name in STATISTICS})
         for sock in self._sockets:
-            for name, value in sock.statistics().items():
-                total[f"socket_{name}"] = total.get(f"socket_{name}", 0) + value
-        return total
+            total.update(_of_socket(sock))
+        return dict(total)
 
     def refresh(self) -> str | None:
         """Follow the device: to be called on every link event and about once per second; returns what happened, if anything.
@@ -211,7 +212,7 @@ class Device:
         if not self.lost:
             link = find_link(self.name)
             if link is not None and link.index == self.link.index:
-                return None
+                return self._follow(link)
             self.lost = self._closing = True
             for queue in self._all():
                 queue_at(memory, queue).wanted = 0
@@ -224,6 +225,15 @@ class Device:
         if find_link(self.name) is None or any(queue_at(memory, queue).recover for queue in self._all()):
             return None
         return self._reopen()
+
+    def _follow(self, link: Link) -> str | None:
+        """The device is still the same: take note of another MTU or MAC, and of up and down."""
+        ports = tuple(replace(port, link=find_link(port.interface.device) or port.link) for port in self.ports)
+        if link == self.link and ports == self.ports:
+            return None
+        self.link, self.ports = link, ports
+        self.steer(self._steering)
+        return f"{self.name} is {'up' if link.up else 'down'}, MTU {link.mtu}, MAC {link.mac.hex(':')}"
 
     def _reopen(self) -> str | None:
         try:
@@ -245,6 +255,7 @@ class Device:
     def _close_sockets(self) -> None:
         """Close everything; the frames in the rings come back with the workers' next `reclaim`."""
         for sock in reversed(self._sockets):
+            self._past.update(_of_socket(sock))
             sock.close()
         self._sockets.clear()
         if self._program:
@@ -259,6 +270,10 @@ class Device:
         for queue in self._all():
             queue_at(memory, queue).wanted = queue_at(memory, queue).live = 0
         self._close_sockets()
+
+
+def _of_socket(sock: XdpSocket | PacketSocket) -> dict[str, int]:
+    return {f"socket_{name}": value for name, value in sock.statistics().items()}
 
 
 def _plan(interfaces: Sequence[Interface]) -> dict[str, list[Interface]]:

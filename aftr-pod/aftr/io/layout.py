@@ -54,6 +54,7 @@ QUEUE = _layout(
     "chunks",  # chunks of the UMEM
     "holders",  # offset of the array described above
     "reserve",  # chunks that stay in the stack when the FILL ring is refilled
+    "share",  # most chunks in the FILL ring: the worker's frames are shared out fairly among its queues
     "base",  # address of the arena's first byte
     "scratch",  # offset of `scratch_size()` bytes: mmsghdr[], iovec[], pollfd[]
     # AF_XDP: absolute addresses of the rings' producer and consumer index, first descriptor and flags; number of entries

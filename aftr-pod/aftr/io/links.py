@@ -138,6 +138,8 @@ def need_link(name: str) -> Link:
     link = find_link(name)
     if link is None:
         raise DeviceError(f"there is no interface {name}")
+    if len(link.mac) != 6:
+        raise DeviceError(f"interface {name} is not an Ethernet one")
     if not link.up:
         raise DeviceError(f"interface {name} is down: run `ip link set {name} up`")
     return link

@@ -68,12 +68,12 @@ def _send(memory: Memory, queue: int, descriptors: int, n: int) -> int:
         vector = q.scratch + VECTORS + VECTOR_SIZE * i
         store64(memory, vector, q.base + load64(memory, descriptors + DESCRIPTOR_SIZE * i))
         store64(memory, vector + 8, load64(memory, descriptors + DESCRIPTOR_SIZE * i + 8))
-    sent = sendmmsg(q.fd, q.base + q.scratch, n, MSG_DONTWAIT)
+    sent: int = sendmmsg(q.fd, q.base + q.scratch, n, MSG_DONTWAIT) + 0  # int32 → int64
     if sent < 0:
         return -last_error()
     for i in range(sent):
         give_frame(memory, q.frames, load64(memory, descriptors + DESCRIPTOR_SIZE * i))
-    return int(sent)
+    return sent
 
 
 @kernel

@@ -91,6 +91,9 @@ class QueueTable:
         queue.base = memory.ctypes.data
         queue.scratch = self._worker(worker) + MAX_QUEUES * QUEUE_SIZE
         prepare_packet(memory, place)
+        share = (frames_at(memory, self.frames[worker]).total - self.reserve) // (count + 1)
+        for number in range(count + 1):
+            queue_at(memory, self._worker(worker) + QUEUE_SIZE * number).share = max(share, 1)
         return place
 
     def _worker(self, worker: int) -> int:

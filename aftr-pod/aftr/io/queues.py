@@ -102,8 +102,8 @@ def wait(memory: Memory, queues: int, count: int, eventfd: int, timeout_ms: int)
         if one.live != 0 and one.kind == XDP and pending_ring(memory, queues + QUEUE_SIZE * i) > 0:
             timeout_ms = SOON_MS if timeout_ms < 0 else min(timeout_ms, SOON_MS)
     store64(memory, polls + POLL_SIZE * count, eventfd & M32 | POLLIN << 32)
-    ready = poll(q.base + polls, count + 1, timeout_ms)
+    ready: int = max(0, poll(q.base + polls, count + 1, timeout_ms))
     if eventfd >= 0:
         read(eventfd, q.base + polls, 8)  # back to zero; the eventfd is non-blocking
     q.waits += 1
-    return int(ready)
+    return ready

@@ -97,17 +97,17 @@ def _refill(memory: Memory, queue: int) -> None:
     """Stack → FILL ring, leaving `reserve` chunks."""
     q = queue_at(memory, queue)
     producer = load32_at(q.fill_producer)
-    room = q.fill_size - ((producer - load32_at(q.fill_consumer)) & M32)
-    n = min(room, frames_at(memory, q.frames).count - q.reserve)
+    offered = (producer - load32_at(q.fill_consumer)) & M32
+    n = max(0, min(min(q.fill_size, q.share) - offered, frames_at(memory, q.frames).count - q.reserve))
     for i in range(n):
         address = take_frame(memory, q.frames) - HEADROOM - q.umem
         store64_at(q.fill_descriptors + 8 * ((producer + i) & (q.fill_size - 1)), address)
         store16(memory, q.holders + 2 * (address >> q.shift), q.number)
     if n > 0:
         store32_at(q.fill_producer, producer + n)
-        if load32_at(q.fill_flags) & NEED_WAKEUP:
-            recvfrom(q.fd, 0, 0, MSG_DONTWAIT, 0, 0)
-            q.refill_kicks += 1
+    if offered + n > 0 and load32_at(q.fill_flags) & NEED_WAKEUP:  # a driver that had run out
+        recvfrom(q.fd, 0, 0, MSG_DONTWAIT, 0, 0)
+        q.refill_kicks += 1
 
 
 @kernel

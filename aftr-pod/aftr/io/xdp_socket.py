@@ -35,6 +35,10 @@ _RINGS = {
     "done": (_DONE_RING, 0x180000000, 8),
 }
 STATISTICS = ("rx_dropped", "rx_invalid", "tx_invalid", "rx_ring_full", "rx_fill_ring_empty", "tx_ring_empty")
+_HINTS = {
+    errno.EBUSY: " (another socket has it)",
+    errno.ENOBUFS: " (the frames cannot be locked in memory: give CAP_IPC_LOCK or a higher RLIMIT_MEMLOCK)",
+}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -63,8 +67,7 @@ class XdpSocket:
             self._bind(interface, flags, share)
         except OSError as error:
             self.close()
-            reason = "the queue is in use by another socket" if error.errno == errno.EBUSY else error.strerror
-            raise DeviceError(f"queue {device_queue}: {reason}") from error
+            raise DeviceError(f"queue {device_queue}: {error.strerror}{_HINTS.get(error.errno or 0, '')}") from error
 
     def _register(self, umem: Umem) -> None:
         """struct xdp_umem_reg {addr, len, chunk_size, headroom, flags, tx_metadata_len}.
