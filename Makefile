@@ -14,7 +14,7 @@ demo: root system env bpf kernels  ## two customers with the same addresses behi
 	@$(BIN)/python -m aftr_lab.demo
 
 ##@ Check
-.PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab soak bench
+.PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench
 test: root system lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab  ## everything that must pass before a commit lands
 
 lint: env  ## ruff, mypy, import contracts
@@ -43,6 +43,9 @@ test-boundscheck: env bpf  ## every access to an array checked
 
 test-lab: root system env bpf kernels  ## real programs through the lab
 	$(BIN)/pytest -m lab
+
+lab-gigabyte: root system env bpf kernels  ## 1 GiB each way through a B4: clamped, answered by ICMP, fragmented
+	$(BIN)/pytest -m soak tests/lab/test_transfer.py --timeout=1800 --capture=no
 
 soak: root system env bpf kernels  ## ten minutes of new flows, mutated packets and a killed process
 	$(BIN)/pytest -m soak --timeout=1800 --override-ini=faulthandler_timeout=2000 --capture=no

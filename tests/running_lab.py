@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,30 @@ class Lab:
         path = self.state["aftrs"][0]["socket"]
         command = [str(AFTR), *words, "-o", "json", "--socket", path]
         return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout)
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        counters: dict[str, dict[str, int]] = self.aftr_json("show", "counters")
+        return counters
+
+    def check_books(self) -> None:
+        """Both balance equations (docs/counters.md), once nothing is on its way any more."""
+        deadline = time.monotonic() + 5
+        while (problem := imbalance(self.counters())) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert problem is None, problem
+
+
+def imbalance(counters: dict[str, dict[str, int]]) -> str | None:
+    """What does not balance."""
+    access, internet = counters["access"], counters["internet"]
+    for name, side in (("access", access), ("internet", internet)):
+        if side["rx"] != sum(side[part] for part in ("forwarded", "merged", "consumed", "dropped", "held")):
+            return f"{name}: {side}"
+    total = {part: access[part] + internet[part] for part in access}
+    if total["tx"] != total["forwarded"] + total["split"] + total["originated"]:
+        return f"both: {total}"
+    drops = sum(counters["drops"].values())
+    return None if total["dropped"] == drops else f"dropped {total['dropped']}, but {counters['drops']}"
 
 
 @contextmanager

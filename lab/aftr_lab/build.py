@@ -7,7 +7,6 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from pathlib import Path
 
-from dslite_contract.load import load_config
 from pyroute2 import netns
 
 from aftr_lab import plan as planned
@@ -18,6 +17,7 @@ from aftr_lab.processes import start
 from aftr_lab.ready import Program, answers_echo, answers_http, has_written, wait_until
 from aftr_lab.record import Record
 from aftr_lab.teardown import note_mount, tear_down
+from dslite_contract.load import load_config
 
 AFTR_READY_S = 120.0  # a cold compile may take 60 s on an idle machine
 PROGRAM_READY_S = 20.0

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from dslite_contract.errors import DsliteError
 from rich.console import Console
 
 from aftr_lab.build import bring_up
@@ -17,6 +16,7 @@ from aftr_lab.plan import Options
 from aftr_lab.record import Record
 from aftr_lab.status import read_status, render
 from aftr_lab.teardown import tear_down
+from dslite_contract.errors import DsliteError
 
 EXIT_REFUSED = 1
 REPORT_WIDTH = 120  # when no terminal says how wide it is

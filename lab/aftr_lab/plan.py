@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
+from aftr_lab.errors import LabError
 from dslite_contract.load import Configuration
 from dslite_contract.schema import AftrPool, B4Group, effective_subscriber_mask
 from dslite_contract.slots import carrying_slots, slot_address, slot_bypass_addresses, slot_fqdn, slot_prefixes
-
-from aftr_lab.errors import LabError
 
 ACCESS_LINK = IPv6Network("2001:db8:ffff::/64")
 INTERNET_LINK = IPv4Network("198.18.0.0/24")  # RFC 2544: addresses for tests

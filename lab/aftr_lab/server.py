@@ -28,6 +28,14 @@ def pieces(size: int) -> Iterator[bytes]:
         yield piece[: size - start]
 
 
+def digest_of(size: int) -> str:
+    """SHA-256 of `pieces(size)`, in hex."""
+    total = hashlib.sha256()
+    for piece in pieces(size):
+        total.update(piece)
+    return total.hexdigest()
+
+
 def parse_size(text: str) -> int:
     """Bytes of "64M". Raises HTTPBadRequest."""
     match = re.fullmatch(r"([0-9]{1,12})([KMG]?)", text)
@@ -68,10 +76,7 @@ async def download(request: web.Request) -> web.StreamResponse:
 
 async def digest(request: web.Request) -> web.Response:
     """SHA-256 of what `download` sends."""
-    total = hashlib.sha256()
-    for piece in pieces(parse_size(request.match_info["size"])):
-        total.update(piece)
-    return web.Response(text=total.hexdigest() + "\n")
+    return web.Response(text=digest_of(parse_size(request.match_info["size"])) + "\n")
 
 
 async def upload(request: web.Request) -> web.Response:

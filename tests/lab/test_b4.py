@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import packets
 import pytest
+
+import packets
 from running_lab import SAMPLE, SERVER, Lab, lab_up
 
 pytestmark = pytest.mark.lab

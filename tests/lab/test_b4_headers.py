@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from aftr.b4.errors import AftrNameError
 from aftr.b4.relay import replace_tos
 from aftr.b4.softwire import decapsulated_tos, encapsulation_limit_options, flow_label

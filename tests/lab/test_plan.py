@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from aftr_lab.errors import LabError
 from aftr_lab.plan import Aftr, Options, Plan, describe, make_plan
 from dslite_contract.errors import ConfigurationError

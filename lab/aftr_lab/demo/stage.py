@@ -1,0 +1,95 @@
+"""How the demo shows something: the command as one would type it, what it printed, and a sentence that has been checked."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from aftr_lab.record import Record
+from dslite_contract.errors import DsliteError
+
+COMMAND_S = 90.0
+PROGRAMS = Path(sys.executable).parent
+
+
+class DemoFailedError(DsliteError):
+    """Something that the demo claims is not so."""
+
+
+class Stage:
+    """Runs commands in the lab `name`, prints them and what they say, and checks."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        self.name = name
+        self.console = console
+        self._step = "start"
+        self._began = time.monotonic()
+
+    @property
+    def step(self) -> str:
+        """The step that is being shown."""
+        return self._step
+
+    def seconds(self) -> float:
+        """Since the demo began."""
+        return time.monotonic() - self._began
+
+    def heading(self, text: str) -> None:
+        """Begin a step."""
+        self._step = text
+        self.console.print()
+        self.console.rule(Text(text, "bold cyan"), align="left", style="cyan")
+
+    def say(self, text: str) -> None:
+        self.console.print(text, style="dim", markup=False)
+
+    def check(self, true: bool, sentence: str) -> None:
+        """A claim: shown with a tick when it is so. Raises `DemoFailedError` when it is not."""
+        if not true:
+            raise DemoFailedError(f"not so: {sentence}")
+        self.console.print(Text.assemble(("✓ ", "bold green"), (sentence, "green")))
+
+    def lab(self, *words: str) -> None:
+        """`aftr-lab WORDS`, shown."""
+        self._run(["aftr-lab", *words], [str(PROGRAMS / "aftr-lab"), "--lab", self.name, *words])
+
+    def at(self, node: str, *command: str, show: bool = True) -> str:
+        """`aftr-lab exec NODE -- COMMAND`, shown; returns what it printed."""
+        typed = ["aftr-lab", "exec", node, "--", *command]
+        return self._run(typed, ["ip", "netns", "exec", f"dsl-{self.name}-{node}", *command], show=show)
+
+    def aftr(self, *words: str) -> None:
+        """`aftr WORDS` against the lab's AFTR, shown."""
+        self._run(["aftr", *self._aftr_words(*words)], [str(PROGRAMS / "aftr"), *self._aftr_words(*words)])
+
+    def aftr_json(self, *words: str) -> Any:
+        """`aftr WORDS -o json` against the lab's AFTR, not shown."""
+        return json.loads(_output_of([str(PROGRAMS / "aftr"), *self._aftr_words(*words, "-o", "json")]))
+
+    def _aftr_words(self, *words: str) -> list[str]:
+        return [*words, "--socket", str(Record(self.name).socket_file("aftr-1"))]
+
+    def _run(self, typed: Sequence[str], command: Sequence[str], *, show: bool = True) -> str:
+        self.console.print(Text.assemble(("$ ", "bold"), (" ".join(typed), "bold yellow")))
+        printed = _output_of(command)
+        if show and printed.strip():
+            self.console.print(Padding(Text(printed.strip("\n")), (0, 0, 0, 2)))
+        return printed
+
+
+def _output_of(command: Sequence[str]) -> str:
+    """What a command prints. Raises `DemoFailedError` if it fails or takes too long."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DemoFailedError(str(error)) from error
+    if done.returncode:
+        raise DemoFailedError(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stderr or done.stdout}")
+    return done.stdout

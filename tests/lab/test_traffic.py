@@ -1,0 +1,207 @@
+"""Real programs of two customers with the same addresses, through the AFTR."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from running_lab import SAMPLE, SERVER, URL, Lab, lab_up
+
+pytestmark = pytest.mark.lab
+
+POOL = IPv4Network("192.0.2.0/24")
+HOSTS = ("host-1", "host-2")
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with lab_up("traffic", SAMPLE) as lab:
+        yield lab
+        lab.check_books()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def services(lab: Lab) -> Iterator[None]:
+    """On the internet: iperf3, and dnsmasq as authority for example.net."""
+    dnsmasq = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file="]
+    dnsmasq += [
+        "--user=root",
+        f"--listen-address={SERVER}",
+        "--bind-interfaces",
+        f"--address=/www.example.net/{SERVER}",
+    ]
+    with lab.running("internet", "iperf3", "--server"), lab.running("internet", *dnsmasq):
+        yield
+
+
+def listening(lab: Lab, node: str, port: int) -> None:
+    deadline = time.monotonic() + 5
+    while f":{port} " not in lab.run(node, "ss", "-Hltnu"):
+        assert time.monotonic() < deadline, f"nobody listens on port {port} of {node}"
+
+
+def whoami(lab: Lab, host: str, *options: str) -> tuple[IPv4Address, int]:
+    """The external endpoint of an HTTP request."""
+    seen = json.loads(lab.run(host, "curl", "--silent", "--show-error", "--max-time", "10", *options, URL + "whoami"))
+    return IPv4Address(seen["address"]), seen["port"]
+
+
+def test_d09_hosts_with_one_address_have_two_external_ones(lab: Lab) -> None:
+    first, second = (whoami(lab, host, "--local-port", "40000") for host in HOSTS)
+    assert first != second
+    assert first[0] in POOL
+    assert second[0] in POOL
+    assert all(port >= 1024 for _, port in (first, second))
+
+
+def test_n01_a_local_port_keeps_its_external_endpoint(lab: Lab) -> None:
+    lab.run("internet", "ip", "address", "replace", "198.18.0.81/24", "dev", "internet")
+    with lab.running("internet", "python3", "-m", "http.server", "--bind", "198.18.0.81", "8080"):
+        listening(lab, "internet", 8080)
+        lab.run(
+            "host-1",
+            "curl",
+            "-sS",
+            "--max-time",
+            "10",
+            "--local-port",
+            "40001",
+            "-o/dev/null",
+            "http://198.18.0.81:8080/",
+        )
+        external = whoami(lab, "host-1", "--local-port", "40001")
+        bindings = json.dumps(lab.aftr_json("show", "bindings"))
+    assert str(external[0]) in bindings
+    assert bindings.count("40001") == 1, "one mapping for both destinations"
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("size", [56, 1432, 1472])
+def test_d01_ping(lab: Lab, host: str, size: int) -> None:
+    """1472: the request of 1500 bytes is fragmented by the B4; the reply's DF is what the server's kernel sets."""
+    printed = lab.run(host, "ping", "-n", "-c5", "-i0.2", "-W2", "-M", "dont", "-s", str(size), SERVER)
+    assert " 0% packet loss" in printed
+
+
+def test_d08_ping_of_the_aftr_itself(lab: Lab) -> None:
+    assert " 0% packet loss" in lab.run("host-1", "ping", "-n", "-c3", "-i0.2", "-W2", "192.0.0.1")
+
+
+@pytest.mark.parametrize("method", [[], ["--icmp"], ["--tcp", "--port=80"]])
+def test_d08_traceroute_shows_the_aftr(lab: Lab, method: list[str]) -> None:
+    printed = lab.run("host-2", "traceroute", "-n", "-q1", "-w2", *method, SERVER)
+    hops = [line.split()[1] for line in printed.splitlines()[1:]]
+    assert hops == ["192.168.1.1", "192.0.0.1", SERVER]
+
+
+def iperf(lab: Lab, host: str, *options: str) -> dict[str, dict[str, float]]:
+    report = json.loads(lab.run(host, "iperf3", "--client", SERVER, "--time", "3", "--json", *options))
+    end: dict[str, dict[str, float]] = report["end"]
+    return end
+
+
+@pytest.mark.parametrize("way", [[], ["--reverse"], ["--bidir"]], ids=["up", "down", "both"])
+def test_t01_tcp_throughput(lab: Lab, way: list[str]) -> None:
+    assert iperf(lab, "host-1", *way)["sum_received"]["bits_per_second"] > 5e6
+
+
+@pytest.mark.parametrize("way", [[], ["--reverse"]], ids=["up", "down"])
+def test_n04_udp(lab: Lab, way: list[str]) -> None:
+    result = iperf(lab, "host-2", "--udp", "--bitrate", "10M", "--length", "1000", *way)["sum"]
+    assert result["packets"] > 1000
+    assert result["lost_percent"] < 1
+
+
+def test_both_hosts_at_once(lab: Lab) -> None:
+    command = ["curl", "-sS", "--max-time", "60", URL + "bytes/16M"]
+    inside = [["ip", "netns", "exec", lab.namespace(host), *command] for host in HOSTS]
+    running = [subprocess.Popen(words, stdout=subprocess.PIPE) for words in inside]
+    received = [process.communicate(timeout=60)[0] for process in running]
+    assert len(received[0]) == 16 << 20
+    assert received[0] == received[1]
+
+
+@pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
+def test_dns_with_real_programs(lab: Lab, transport: str) -> None:
+    listening(lab, "internet", 53)
+    printed = lab.run("host-1", "dig", "+short", "+tries=1", transport, f"@{SERVER}", "www.example.net")
+    assert printed == f"{SERVER}\n"
+
+
+@contextmanager
+def served_from(lab: Lab, host: str, port: int) -> Iterator[tuple[IPv4Address, int]]:
+    """A TCP server behind a B4, and the external endpoint under which the world (filtering allowing) reaches it."""
+    external = whoami(lab, host, "--local-port", str(port))
+    with lab.running(host, "iperf3", "--server", "--port", str(port)):
+        listening(lab, host, port)
+        yield external
+
+
+def test_n06_hairpinned_tcp_between_two_customers(lab: Lab) -> None:
+    before = lab.counters()["events"]["hairpinned"]
+    with served_from(lab, "host-1", 41000) as (address, port):
+        command = ["iperf3", "--client", str(address), "--port", str(port), "--time", "2", "--json"]
+        received = json.loads(lab.run("host-2", *command))["end"]["sum_received"]
+    assert received["bytes"] > 1 << 20
+    assert lab.counters()["events"]["hairpinned"] > before
+
+
+def test_n05_endpoint_independent_filtering_lets_the_internet_in(lab: Lab) -> None:
+    with served_from(lab, "host-2", 41001) as (address, port):
+        command = ["iperf3", "--client", str(address), "--port", str(port), "--time", "1", "--json"]
+        received = json.loads(lab.run("internet", *command))["end"]["sum_received"]
+    assert received["bytes"] > 1 << 20
+
+
+def test_t02_unsolicited_syns_are_dropped_by_name(lab: Lab) -> None:
+    before = lab.counters()["drops"].get("drop-no-mapping", 0) + lab.counters()["drops"].get("drop-unsolicited-syn", 0)
+    lab.shell("internet", "! curl -s --max-time 1 http://192.0.2.200:5555/")
+    drops = lab.counters()["drops"]
+    assert drops.get("drop-no-mapping", 0) + drops.get("drop-unsolicited-syn", 0) > before
+
+
+def test_d24_a_b4_with_encapsulation_limit(lab: Lab) -> None:
+    """The second softwire of host 2's B4, as Linux ip6tnl would send it, replaces the first for a while."""
+    import sys
+
+    tunnel = lab.state["b4s"][1]["tunnelAddress"]
+    command = [
+        sys.executable,
+        "-m",
+        "aftr.b4",
+        "--aftr",
+        tunnel,
+        "--wan",
+        "wan",
+        "--tun",
+        "limited",
+        "--encap-limit",
+        "4",
+    ]
+    with lab.running("b4-2", *command) as b4:
+        assert b4.stdout is not None
+        assert "is up" in b4.stdout.readline()
+        whoami(lab, "host-2")
+        assert " 0% packet loss" in lab.run(
+            "host-2", "ping", "-n", "-c2", "-i0.2", "-W2", "-s", "1472", "-M", "dont", SERVER
+        )
+    lab.run("b4-2", "ip", "route", "replace", "default", "dev", "softwire")
+    whoami(lab, "host-2")
+
+
+def test_d20_a_device_outside_the_registered_prefixes_is_not_served(lab: Lab) -> None:
+    """The B4 sends from an address of its link that no group has."""
+    before = lab.counters()["drops"].get("drop-not-registered-b4", 0)
+    lab.run("router", "ping", "-6", "-c1", "-W2", lab.state["slots"][0]["tunnelAddress"])
+    code = "import socket,sys; s=socket.socket(10,3,4); s.sendto(bytes.fromhex(sys.argv[1]),(sys.argv[2],0))"
+    inner = "4500001c000000004001" + "0000" + "c0a8010a" + "c6120050" + "0800f7ff00000000"
+    lab.run("router", "python3", "-c", code, inner, lab.state["slots"][0]["tunnelAddress"])
+    deadline = time.monotonic() + 5
+    while lab.counters()["drops"].get("drop-not-registered-b4", 0) == before:
+        assert time.monotonic() < deadline
