@@ -25,7 +25,7 @@ import numpy as np
 import packets
 from aftr.io.bpf import Steering
 from aftr.io.device import Device, Interface, open_devices
-from aftr.io.layout import BATCH, DESCRIPTOR_SIZE, QUEUE_SIZE
+from aftr.io.layout import BATCH, DESCRIPTOR_SIZE, QUEUE_SIZE, queue_at
 from aftr.io.links import need_link
 from aftr.io.queue_table import QueueTable, Umem, table_size
 from aftr.io.queues import kick, receive, reclaim, transmit, wait
@@ -158,6 +158,8 @@ class Plane:
             thread = threading.Thread(target=forward, args=arguments)
             thread.start()
             self.threads.append(thread)
+        queues = [queue for device in self.devices for queues in device.queues for queue in queues]
+        until(lambda: all(queue_at(self.room, queue).live for queue in queues), seconds=120)  # compiled, and at work
 
     def stop(self) -> None:
         for worker in range(self.workers):
@@ -202,8 +204,8 @@ def plane(namespaces: Names, mode: str, workers: int = 1, vlan: int = 0) -> Iter
     interfaces = [Interface("a", "access", "access", vlan), Interface("i", "internet", "internet")]
     with inside(namespaces[0]):
         one.devices = open_devices(interfaces, mode, one.table, STEERING)
-    one.start()
     try:
+        one.start()
         yield one
     finally:
         one.close()
@@ -256,9 +258,9 @@ def internet_frame(number: int, to: str, size: int = 0) -> bytes:
     return packets.eth(packets.ipv4(body, src="198.51.100.1", dst="192.0.2.77"), dst=to)
 
 
-def until(probe: Callable[[], T | None]) -> T:
-    """The first result of `probe` that is something, within five seconds."""
-    deadline = time.monotonic() + 5
+def until(probe: Callable[[], T | None], seconds: float = 5) -> T:
+    """The first result of `probe` that is something, within that time."""
+    deadline = time.monotonic() + seconds
     while not (result := probe()):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -106,6 +108,20 @@ def test_what_is_not_ours_goes_to_the_kernel_only(namespaces: Names, peers: Call
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_the_kernel_answers_nothing_for_us(namespaces: Names, peers: Callable[[str], Peer], mode: str) -> None:
+    aftr, peer = namespaces
+    plug(aftr, peer, "access")
+    plug(aftr, peer, "internet")
+    run("ip", "-n", aftr, "address", "add", "198.18.0.11/24", "dev", "internet")
+    run("ip", "-n", aftr, "route", "add", "default", "via", "198.18.0.1")
+    with plane(namespaces, mode):
+        access, internet = peers("access-peer"), peers("internet-peer")
+        frames = [internet_frame(number, mac_of(aftr, "internet")) for number in range(5)]
+        assert exchange(internet, access, frames) == frames
+        assert internet.receive(1, 0.5) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_steering_changes_live(namespaces: Names, peers: Callable[[str], Peer], mode: str) -> None:
     aftr, peer = namespaces
     plug(aftr, peer, "access")
@@ -186,6 +202,54 @@ def test_changed_mac_and_mtu_are_followed(namespaces: Names, peers: Callable[[st
         with inside(aftr):
             assert str(one.devices[0].refresh()).startswith("access is up")
         assert exchange(access, internet, [frame]) == [frame]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_flood_loses_packets_but_no_frame(namespaces: Names, peers: Callable[[str], Peer], mode: str) -> None:
+    aftr, peer = namespaces
+    plug(aftr, peer, "access")
+    plug(aftr, peer, "internet")
+    with plane(namespaces, mode) as one:
+        access, internet = peers("access-peer"), peers("internet-peer")
+        there, back = softwire_frame(1, mac_of(aftr, "access")), internet_frame(1, mac_of(aftr, "internet"))
+        for _ in range(30_000):
+            access.socket.send(there)
+            internet.socket.send(back)
+        frames = [softwire_frame(number, mac_of(aftr, "access")) for number in range(100)]
+        access.receive(100_000, 0.5)
+        internet.receive(100_000, 0.5)
+        assert exchange(access, internet, frames) == frames
+        inward, outward = (device.statistics() for device in one.devices)
+        assert inward["rx_frames"] == outward["tx_frames"] + outward["tx_refused"]
+        assert outward["rx_frames"] == inward["tx_frames"] + inward["tx_refused"]
+
+
+@pytest.mark.parametrize("mode", ["native", "generic"])
+def test_steering_leaves_with_a_killed_process(namespaces: Names, mode: str) -> None:
+    aftr, peer = namespaces
+    plug(aftr, peer, "access")
+    code = (
+        "import ipaddress, sys, time\n"
+        "from aftr.io.bpf import Program\n"
+        "from aftr.io.links import need_link\n"
+        "program = Program()\n"
+        "program.attach(need_link('access').index, native=sys.argv[1] == 'native')\n"
+        "print('attached', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = ["ip", "netns", "exec", aftr, sys.executable, "-c", code, mode]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "attached\n"
+        assert "xdp" in link_flags(aftr, "access")
+        process.kill()
+        process.wait()
+    assert until(lambda: "xdp" not in link_flags(aftr, "access"))
+
+
+def link_flags(namespace: str, device: str) -> str:
+    command = ["ip", "-n", namespace, "link", "show", "dev", device]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def test_auto_takes_the_best_mode_and_says_why(namespaces: Names) -> None:
