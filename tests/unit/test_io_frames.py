@@ -93,7 +93,8 @@ def test_kernels_speak_int64_only(module: ModuleType) -> None:
     array = types.Array(types.uint8, 1, "C")
     for name, function in vars(module).items():
         if hasattr(function, "nopython_signatures") and function.__module__ == module.__name__:
+            entry = getattr(function, "entry", function)  # what Python calls (aftr.lowlevel.kernel)
             arguments = (array, *[types.int64] * (function.py_func.__code__.co_argcount - 1))
-            function.compile(arguments)
-            returned = function.overloads[arguments].signature.return_type
+            entry.compile(arguments)
+            returned = entry.overloads[arguments].signature.return_type
             assert returned in (types.int64, types.none), f"{name} returns {returned}"
