@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import packets
 import yaml
+
+import packets
 from packets import ICMP, V4, V6, IPv4, IPv4Address, IPv6, Segment, Side
 
 Output = tuple[str, bytes]
@@ -97,6 +98,7 @@ class Rig:
         from aftr.ops.engine import Engine
 
         self.text = text
+        self.spec = yaml.safe_load(text.split("---")[0])["spec"]
         self.engine: Any = Engine(_configuration(text), seed=seed, workers=workers)
         self.now = int(start * SECOND)
         self.last = self.engine.counters()
@@ -117,9 +119,14 @@ class Rig:
         return self.step([(side, frame)])[0]
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, with a step at its end; seconds may have three decimals."""
+        """Let time pass, with a step at its end; seconds may have three decimals.  What time itself sent: `timed`."""
         self.now += round(seconds * 1000) * 1_000_000
         self.step([])
+
+    @property
+    def timed(self) -> list[Output]:
+        """Frames that the last step sent because of its time."""
+        return list(self.engine.timed)
 
     def up6(self, packet: bytes) -> list[Output]:
         return self.send("access", packets.eth(packet))
@@ -167,10 +174,8 @@ class Rig:
         return found
 
     def check_endpoint(self, endpoint: Endpoint, slot: int | None = None) -> None:
-        spec = yaml.safe_load(self.text.split("---")[0])["spec"]
-        assert any(
-            endpoint.address in network for network in slot_networks(spec, slot if spec["slots"] > 1 else None)
-        ), endpoint
+        networks = slot_networks(self.spec, slot if self.spec["slots"] > 1 else None)
+        assert any(endpoint.address in network for network in networks), endpoint
         assert 1024 <= endpoint.port <= 65535
 
     def open(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 
-import packets
 import pytest
+
+import packets
 from packets import (
     MORE_FRAGMENTS,
     IPv4,
@@ -477,6 +478,18 @@ def test_n09_fragments_without_their_first_time_out(rig: Rig) -> None:
     rig.counted(
         internet={"held": -1, "dropped": 1}, access={"held": -1, "dropped": 1}, drops={"drop-reassembly-timeout": 2}
     )
+
+
+@pytest.mark.parametrize("sizes", [[8], [8, 8, 8], [16, 8]])
+def test_n09_smallest_udp_fragments(rig: Rig, sizes: list[int]) -> None:
+    """A UDP header is 8 bytes: a first fragment of 8 bytes is complete, and one at offset 8 overlaps nothing."""
+    whole = ipv4(udp(5000, 53, bytes(range(100))), src=HOST, dst=SERVER, df=False)
+    pieces = fragment4(whole, sizes)
+    found = IPv4(reassemble4(frames([output for piece in pieces for output in rig.up(piece)])))
+    endpoint = Endpoint(found.src, found.sport)
+    body = udp(endpoint.port, 53, bytes(range(100)))
+    assert found.raw == translated(whole, endpoint, body, identification=found.identification)
+    rig.was_forwarded("access", len(pieces))
 
 
 def test_n09_tcp_fragments(rig: Rig) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import packets
 import pytest
+
+import packets
 from packets import (
     ACK,
     DESTINATION,
@@ -166,14 +167,29 @@ OPTIONS = options_header
         (bytes([IPIP, 0]) + bytes(6), 139),  # HIP
         (bytes([IPIP, 0]) + bytes(6), 140),  # Shim6
         (OPTIONS(DESTINATION) * 8 + OPTIONS(IPIP), DESTINATION),  # nine
-        (fragment_header(FRAGMENT, 0, False, 1) + fragment_header(IPIP, 0, False, 1), FRAGMENT),  # nested
-        (fragment_header(FRAGMENT, 0, False, 1) * 7 + fragment_header(IPIP, 0, False, 1), FRAGMENT),
+        (fragment_header(FRAGMENT, 0, False, 1) * 8 + fragment_header(IPIP, 0, False, 1), FRAGMENT),
         (fragment_header(HOP_BY_HOP, 0, False, 1) + OPTIONS(IPIP), FRAGMENT),
     ],
 )
 def test_d24_header_chains_that_are_refused(rig: Rig, chain: bytes, first: int) -> None:
     frame = eth(ipv6(chain + INNER, src=B4, dst=AFTR, next_header=first))
     dropped(rig, "access", frame, "drop-extension-header")
+
+
+@pytest.mark.parametrize(
+    ("chain", "first"),
+    [
+        (OPTIONS(DESTINATION) * 7 + OPTIONS(IPIP), DESTINATION),  # eight
+        (fragment_header(FRAGMENT, 0, False, 1) * 7 + fragment_header(IPIP, 0, False, 1), FRAGMENT),
+        (OPTIONS(FRAGMENT) + fragment_header(DESTINATION, 0, False, 1) + OPTIONS(IPIP), HOP_BY_HOP),
+    ],
+)
+def test_d24_long_header_chains_that_pass(rig: Rig, chain: bytes, first: int) -> None:
+    """RFC 8200 4.1: in any order and any number, except Hop-by-Hop."""
+    outputs = rig.up6(ipv6(chain + INNER, src=B4, dst=AFTR, next_header=first))
+    endpoint = rig.endpoint(outputs)
+    assert outputs == [sent_to_internet(translated(INNER, endpoint, udp(endpoint.port, 53, b"good")))]
+    rig.was_forwarded("access")
 
 
 @pytest.mark.parametrize(
@@ -418,10 +434,7 @@ def test_n09_every_offset_alone_waits_and_ends(rig: Rig, offset: int) -> None:
     if offset + 8 + 20 > 65535:
         rig.was_dropped("access", "drop-bad-fragment")
         return
-    found = rig.since()
-    if "held" not in found["access"]:
-        assert found["drops"] == {"drop-reassembly-too-big": 1}, "or beyond what may be held"
-        return
+    rig.counted(access={"rx": 1, "held": 1})
     rig.wait(2)
     rig.counted(access={"held": -1, "dropped": 1}, drops={"drop-reassembly-timeout": 1})
     good(rig)
@@ -491,7 +504,9 @@ def test_i02_quotes_that_lie(rig: Rig, size: int) -> None:
     endpoint = good(rig)
     rig.since()
     for first in (0x45, 0x46, 0x4F, 0x44, 0x65, 0x00):
-        quote = ipv4(udp(endpoint.port, 53), src=endpoint.address, dst=SERVER, options=bytes((first & 15) * 4 - 20))
+        quote = ipv4(
+            udp(endpoint.port, 53), src=endpoint.address, dst=SERVER, options=bytes(max(0, (first & 15) * 4 - 20))
+        )
         quote = packets.with_checksum4(bytes([first]) + quote[1:])[:size]
         packet = ipv4(packets.unreachable(1, quote), src="203.0.113.99", dst=endpoint.address)
         outputs = rig.down(packet)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import packets
 import pytest
+
+import packets
 from packets import ACK, SYN, IPv4Address, ipv4, sent_to_internet, tcp, udp
 from rig import (
     B4,

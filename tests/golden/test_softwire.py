@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import packets
 import pytest
 import yaml
+
+import packets
 from packets import ACK, SYN, IPv4, IPv6, echo, icmp6, ipv4, ipv6, options_header, sent_to_internet, tcp, udp
 from rig import (
     AFTR,
@@ -45,7 +46,7 @@ def test_d01_tunnel_endpoint_and_nat_on_one_node_without_state_per_b4(boot: Boot
         assert outputs == [sent_to_internet(translated(packet, endpoint, udp(endpoint.port, 53, b"query")))]
         endpoints.add(endpoint)
     assert len(endpoints) == 8
-    rig.was_forwarded("access", 8, events={"mappings-created": 8, "sessions-created": 8})
+    rig.was_forwarded("access", 8, events={"mappings-created": 8})
 
 
 @pytest.mark.parametrize("outer", range(4))
@@ -338,7 +339,7 @@ def test_d23_appendix_b_by_replay(tmp_path: Path, inside: str) -> None:
     (tmp_path / "bindings.json").write_text(json.dumps([appendix_binding(inside)]))
     packets.write_pcap(tmp_path / "access.pcap", [(1_000_000_000, packets.eth(softwire))])
     packets.write_pcap(tmp_path / "internet.pcap", [(1_050_000_000, packets.eth(back))], nanoseconds=False)
-    command = [sys.executable, "-m", "aftr", "replay", "--config", str(config)]
+    command = [str(Path(sys.executable).with_name("aftr")), "replay", "--config", str(config)]
     for option in ("access", "internet"):
         command += [f"--{option}", f"{tmp_path}/{option}.pcap", f"--{option}-out", f"{tmp_path}/{option}-out.pcap"]
     command += ["--bindings", f"{tmp_path}/bindings.json", "--counters", f"{tmp_path}/counters.json"]
@@ -457,7 +458,7 @@ def test_d25_packet_too_big_about_others_is_ignored(rig: Rig) -> None:
     rig.since()
     for wrong in (stranger, not_ours):
         assert rig.up6(too_big(wrong, 1300)) == []
-        rig.was_dropped("access", "drop-icmp-quote", events={"path-mtu-lowered": 0, "path-mtu-ignored": 1})
+        rig.counted(access={"rx": 1, "consumed": 1}, events={"path-mtu-lowered": 0, "path-mtu-ignored": 1})
     assert rig.up6(too_big(quote, 1300, checksum=1)) == []
     rig.was_dropped("access", "drop-icmp-checksum", events={"path-mtu-lowered": 0})
     assert code_4_mtu(rig, endpoint, 1460) == 0

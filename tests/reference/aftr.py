@@ -51,9 +51,9 @@ Answer = tuple[int, int, int]  # ICMP type, code, second word
 class Drop(Exception):  # noqa: N818  (the end of a packet's way, not an error)
     """The frame ends here, under this name; `answer` is the ICMP error to its source."""
 
-    def __init__(self, name: str, answer: Answer | None = None, *, event: str | None = None) -> None:
+    def __init__(self, name: str, answer: Answer | None = None) -> None:
         super().__init__(name)
-        self.name, self.answer, self.event = name, answer, event
+        self.name, self.answer = name, answer
 
 
 class Held(Exception):  # noqa: N818
@@ -146,8 +146,6 @@ class Reference:
     def dropped(self, drop: Drop) -> None:
         self.count[self.side]["dropped"] += 1
         self.drops[drop.name] += 1
-        if drop.event:
-            self.events[drop.event] += 1
 
     def drop_held(self, context: Context, name: str) -> None:
         number = len(context.held)
@@ -190,7 +188,7 @@ class Reference:
     def through_headers(
         self, slot: SlotState, outer: IPv6, next_header: int, data: bytes, most: int, traffic_class: int
     ) -> None:
-        """Over Hop-by-Hop (first only), Destination Options and one Fragment header, at most eight in all."""
+        """Over Hop-by-Hop (first only), Destination Options and Fragment headers, at most eight in all."""
         first, fragmented = most == MAX_EXTENSION_HEADERS, False
         while next_header in (packets.HOP_BY_HOP, packets.DESTINATION, packets.FRAGMENT):
             if most == 0 or (next_header == packets.HOP_BY_HOP and not first):
@@ -199,12 +197,12 @@ class Reference:
             if len(data) < 8:
                 raise Drop("drop-truncated")
             if next_header == packets.FRAGMENT:
-                if fragmented:
-                    raise Drop("drop-extension-header")
-                fragmented = True
                 offset, more = int.from_bytes(data[2:4]) & 0xFFF8, bool(data[3] & 1)
                 next_header, identification, data = data[0], data[4:8], data[8:]
+                if fragmented and (offset or more):
+                    raise Drop("drop-extension-header")
                 if offset or more:  # RFC 6946: an atomic fragment is not one
+                    fragmented = True
                     next_header, data, traffic_class = self.reassemble(
                         slot, outer, next_header, offset, more, identification, data
                     )
@@ -489,10 +487,9 @@ class Reference:
         with_sessions = self.policy.filtering != "endpoint-independent"
         if mapping is None:
             mapping = self.open(slot, softwire, packet)
-            if with_sessions:
-                mapping.sessions[remote] = Session(self.now)
         elif with_sessions and refreshes and remote not in mapping.sessions:
             self.may_open(slot, softwire.subscriber, packet)
+        if with_sessions and refreshes and remote not in mapping.sessions:
             mapping.sessions[remote] = Session(self.now)
             self.events["sessions-created"] += 1
         if refreshes:
@@ -516,10 +513,9 @@ class Reference:
                     raise Drop("drop-tcp-no-session")
                 mapping = self.open(slot, softwire, packet)
             else:
-                first = not mapping.sessions
                 self.may_open(slot, softwire.subscriber, packet)
-                self.events["sessions-created"] += 0 if first else 1
             session = mapping.sessions[remote] = Session(self.now)
+            self.events["sessions-created"] += 1
         elif is_syn and (session.reset or (session.fin_out and session.fin_in)):
             assert mapping
             session = mapping.sessions[remote] = Session(self.now)
@@ -716,7 +712,7 @@ class Reference:
         context = self.context_for(slot, key, mapping.softwire.subscriber, packet, waits=False)
         context.first = (mapping, self.flow(IPv4(raw)))
         self.into_softwire(slot, mapping.softwire, raw, context.first[1])
-        self.events["ipv4-fragments-translated"] += not hairpin
+        self.events["ipv4-fragments-translated"] += 1
         self.release(slot, context, lambda other: self.fragment_in(slot, other, context, hairpin))
         if context.complete:
             self.contexts[slot.number].all.pop(key, None)
@@ -738,7 +734,7 @@ class Reference:
         mapping, flow = context.first
         raw = with_fields(packet.raw, dst=mapping.inner, ttl=packet.ttl - (not hairpin))
         self.into_softwire(slot, mapping.softwire, raw, flow)
-        self.events["ipv4-fragments-translated"] += not hairpin
+        self.events["ipv4-fragments-translated"] += 1
 
     def mapping_of(self, slot: SlotState, packet: IPv4, hairpin: bool) -> Mapping:
         """The mapping that an inbound packet may pass through."""
@@ -840,7 +836,7 @@ class Reference:
         inner = translate(quote.raw, src=mapping.inner, sport=mapping.port)
         raw = with_quote(packet, inner, dst=mapping.inner, ttl=packet.ttl - (not hairpin))
         self.into_softwire(slot, mapping.softwire, raw, None)
-        self.events["icmp-errors-translated"] += not hairpin
+        self.events["icmp-errors-translated"] += 1
 
     def error_from_inside(self, slot: SlotState, softwire: Softwire, packet: IPv4) -> None:
         """About a packet that came in through a mapping; it leaves from that mapping's address (RFC 5508 REQ-5)."""
@@ -926,10 +922,12 @@ class Reference:
             raise Consumed
         if data[0] not in (1, 2, 3, 4):
             raise Drop("drop-icmp-type")
-        event = "path-mtu-ignored" if data[0] == 2 else None
         quote = IPv6(data[8:])
         if len(quote.raw) < 40 or quote.src != slot.address or quote.dst not in slot.softwires:
-            raise Drop("drop-icmp-quote", event=event)
+            if data[0] == 2:
+                self.events["path-mtu-ignored"] += 1
+                raise Consumed
+            raise Drop("drop-icmp-quote")
         softwire = slot.softwires[quote.dst]
         if data[0] == 2:
             softwire.path_mtu = max(1280, int.from_bytes(data[4:8]))

@@ -174,7 +174,6 @@ class SlotState:
         if mapping.softwire.subscriber.address is None:
             mapping.softwire.subscriber.address = mapping.external
         self.events["mappings-created"] += 1
-        self.events["sessions-created"] += 1  # the one inside it
 
     def timeout(self, mapping: Mapping, session: Session | None) -> int:
         if mapping.protocol == UDP:
@@ -193,17 +192,15 @@ class SlotState:
     def expire(self, now: int) -> None:
         """End what is idle: a TCP mapping ends with its last session, any other by its own timer."""
         for mapping in list(self.mappings):
-            before, had_sessions = mapping.session_count, bool(mapping.sessions)
+            before = len(mapping.sessions)
             mapping.sessions = {
                 remote: session
                 for remote, session in mapping.sessions.items()
                 if now < session.last_seen + self.timeout(mapping, session)
             }
-            if mapping.protocol == TCP and had_sessions:
-                over = not mapping.sessions
-            else:
-                over = now >= mapping.last_seen + self.timeout(mapping, None)
-            self.events["sessions-removed"] += before if over else before - mapping.session_count
+            own_end = mapping.last_seen + self.timeout(mapping, None)
+            over = not mapping.sessions if mapping.protocol == TCP and before else now >= own_end
+            self.events["sessions-removed"] += before - (0 if over else len(mapping.sessions))
             if over:
                 self.remove(mapping, now)
         for endpoint, claim in list(self.claims.items()):

@@ -1,0 +1,62 @@
+"""Engine and reference agree on every frame and counter of random histories, with one worker and with two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from properties.duel import Duel
+from properties.histories import Player, histories
+
+POOLS = [{"name": "default", "prefixes": ["192.0.2.0/30"]}]
+CAPACITY = {"mappingsPerSlot": 512, "extraSessionsPerSlot": 512, "subscribersPerSlot": 64}
+POLICIES: dict[str, dict[str, Any]] = {
+    "defaults": {"slots": 2, "nat": {"pools": POOLS}, "capacity": CAPACITY},
+    "address-dependent, tight": {
+        "slots": 2,
+        "nat": {
+            "pools": POOLS,
+            "filtering": "address-dependent",
+            "portBlock": {"size": 64, "maxPerSubscriber": 1, "holdDownSeconds": 10},
+            "limits": {"sessionsPerSubscriber": 6, "newSessionsPerSecond": 2, "newSessionBurst": 5},
+            "icmpRefusalCode": 13,
+        },
+        "capacity": CAPACITY,
+    },
+    "address-and-port-dependent, strict": {
+        "slots": 1,
+        "softwire": {"dontFragment": "fragment", "tunnelMtu": 1280, "dscpPreservation": False},
+        "nat": {
+            "pools": POOLS,
+            "filtering": "address-and-port-dependent",
+            "tcpLoose": False,
+            "b4AddressChangeLimitSeconds": 100,
+        },
+        "capacity": CAPACITY,
+    },
+    "refreshed by inbound": {
+        "slots": 1,
+        "softwire": {"mssClamping": {"enabled": False}},
+        "nat": {"pools": POOLS, "udpRefreshByInbound": True, "stateMigrate": False},
+        "capacity": CAPACITY,
+    },
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", POLICIES)
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
+@given(actions=histories)
+def test_engine_and_reference_agree(name: str, workers: int, actions: list[Any]) -> None:
+    duel = Duel(POLICIES[name], workers=workers)
+    try:
+        Player(duel, parity=workers > 1).play(actions)
+    finally:
+        duel.close()
