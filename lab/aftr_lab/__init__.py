@@ -1,7 +1,7 @@
 """aftr-lab: a DS-Lite network on one Linux machine, from the same YAML as in Kubernetes.
 
-In the order of the way from a file to a network and back: `plan` (pure: which nodes, addresses and routes) → `record` (what is
-about to be made, on disk before it is) → `network` (namespaces, links, routes) → `processes` (programs inside) → `ready`
-(wait for events, never for time) → `teardown`. `build` is `up`; `status` and `cli` show and command; `server` is the HTTP
-server on the internet; `demo` is `make demo`.
+In the order of the way from a file to a network and back: `plan` (pure: which nodes, addresses and routes) → `record`
+(what is about to be made, on disk before it is) → `build` (`up`: `network` for namespaces, links and routes, `programs`
+for what runs inside, with `processes` and `ready`) → `teardown` (`down`). `status` and `cli` show and command; `server`
+is the HTTP server on the internet; `demo` is `make demo`.
 """

@@ -1,9 +1,6 @@
 """`aftr-lab up`: the network, then its programs, then waiting until packets can flow."""
 
-import os
 import shutil
-import sys
-from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from pathlib import Path
 
@@ -13,16 +10,13 @@ from aftr_lab import plan as planned
 from aftr_lab.errors import LabExistsError
 from aftr_lab.network import End, Interface, add_bridge, add_link, add_namespace, add_route
 from aftr_lab.plan import B4, Aftr, Options, Plan, describe, make_plan
-from aftr_lab.processes import start
-from aftr_lab.ready import Program, answers_echo, answers_http, has_written, wait_until
+from aftr_lab.programs import Say, start_programs
 from aftr_lab.record import Record
 from aftr_lab.teardown import note_mount, tear_down
 from dslite_contract.load import load_config
 
-AFTR_READY_S = 120.0  # a cold compile may take 60 s on an idle machine
-PROGRAM_READY_S = 20.0
-
-Say = Callable[[str], None]
+IPV4_ROUTER = {"net.ipv4.ip_forward": 1}
+FORWARDING = {"router": IPV4_ROUTER | {"net.ipv6.conf.all.forwarding": 1}, "b4": IPV4_ROUTER}  # by kind of node
 
 
 def bring_up(lab: str, file: Path, options: Options, say: Say) -> Plan:
@@ -55,7 +49,7 @@ def _refuse_existing(plan: Plan, record: Record) -> None:
 def _build(plan: Plan, record: Record, say: Say) -> None:
     say(f"network of {len(list(plan.nodes()))} namespaces")
     for node in plan.nodes():
-        add_namespace(plan.namespace(node), forwarding=node == "router" or node.startswith("b4-"))
+        add_namespace(plan.namespace(node), FORWARDING.get(node.partition("-")[0], {}))
     _build_router(plan)
     _build_internet(plan)
     _build_access(plan)
@@ -63,7 +57,7 @@ def _build(plan: Plan, record: Record, say: Say) -> None:
         _build_aftr(plan, aftr)
     for b4 in plan.b4s:
         _build_b4(plan, b4)
-    _start_all(plan, record, say)
+    start_programs(plan, record, say)
 
 
 def _with(address: IPv4Address | IPv6Address, length: int) -> Interface:
@@ -123,61 +117,3 @@ def _build_b4(plan: Plan, b4: B4) -> None:
     lan = End(name, "lan", (_with(planned.B4_LAN_ADDRESS, length),))
     add_link(lan, End(host, "lan", (_with(planned.HOST_ADDRESS, length),)), planned.INTERNET_MTU)
     add_route(host, "0.0.0.0/0", gateway=str(planned.B4_LAN_ADDRESS))
-
-
-def _start_all(plan: Plan, record: Record, say: Say) -> None:
-    """Start every program at once, then wait for each in the order in which packets need them."""
-    server = _start(plan, record, "internet", _server_command())
-    aftrs = [(aftr, _start(plan, record, aftr.name, _aftr_command(plan, record, aftr))) for aftr in _wanted_aftrs(plan)]
-    b4s = [(b4, _start(plan, record, b4.name, _b4_command(b4))) for b4 in plan.b4s]
-    url = f"http://{planned.SERVER_ADDRESS}/"
-    wait_until(answers_http(plan.namespace("router"), url), f"{url} answers", PROGRAM_READY_S, server)
-    for b4, program in b4s:
-        wait_until(has_written(program.log, '"ready"'), f"{b4.name} is up", PROGRAM_READY_S, program)
-    for aftr, program in aftrs:
-        say(f"waiting for {aftr.name}")
-        _await_aftr(plan, aftr, program)
-        _await_softwires(plan, program)
-
-
-def _start(plan: Plan, record: Record, node: str, command: list[str]) -> Program:
-    log = record.log_file(node)
-    return Program(node, start(plan.namespace(node), command, record.process_file(node), log), log)
-
-
-def _wanted_aftrs(plan: Plan) -> tuple[Aftr, ...]:
-    return plan.aftrs if plan.options.with_aftr else ()
-
-
-def _server_command() -> list[str]:
-    return [sys.executable, "-m", "aftr_lab.server", "--address", str(planned.SERVER_ADDRESS)]
-
-
-def _aftr_command(plan: Plan, record: Record, aftr: Aftr) -> list[str]:
-    options = {
-        "--config": str(record.config_file),
-        "--access": "access",
-        "--internet": "internet",
-        "--workers": str(plan.options.workers),
-        "--mode": plan.options.mode,
-        "--status": f"[::]:{planned.STATUS_PORT}",
-        "--socket": str(record.socket_file(aftr.name)),
-    }
-    program = os.path.join(os.path.dirname(sys.executable), "aftr")
-    return [program, "run", *(word for option in options.items() for word in option)]
-
-
-def _b4_command(b4: B4) -> list[str]:
-    return [sys.executable, "-m", "aftr.b4", "--aftr", str(b4.tunnel_address), "--wan", "wan", "-o", "json"]
-
-
-def _await_aftr(plan: Plan, aftr: Aftr, program: Program) -> None:
-    url = f"http://[::1]:{planned.STATUS_PORT}/readyz"
-    wait_until(answers_http(plan.namespace(aftr.name), url), f"{aftr.name} answers {url}", AFTR_READY_S, program)
-
-
-def _await_softwires(plan: Plan, program: Program) -> None:
-    """Each B4 reaches its slot's tunnel address: the whole IPv6 way is resolved, both ways."""
-    for b4 in plan.b4s:
-        reached = answers_echo(plan.namespace(b4.name), str(b4.tunnel_address))
-        wait_until(reached, f"{b4.name} reaches {b4.tunnel_address}", PROGRAM_READY_S, program)

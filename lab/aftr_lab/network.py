@@ -28,7 +28,6 @@ QUIET = {
     "net.ipv4.conf.{}.send_redirects": 0,
     "net.ipv4.conf.{}.rp_filter": 0,
 }
-FORWARDING = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,14 @@ class End:
     bridge: str | None = None
 
 
-def add_namespace(name: str, *, forwarding: bool) -> None:
-    """A network namespace with its loopback up. Raises `LabError` where the kernel refuses."""
+def add_namespace(name: str, settings: Mapping[str, int]) -> None:
+    """A network namespace with its loopback up, and these kernel settings besides `QUIET`. Raises `LabError` where the kernel refuses."""
     try:
         netns.create(name)
     except OSError as error:
         raise LabError(f"network namespace {name} cannot be made ({error}): are you root?") from error
-    settings = {key.format(scope): value for key, value in QUIET.items() for scope in ("all", "default")}
-    set_sysctls(name, settings | (FORWARDING if forwarding else {}))
+    quiet = {key.format(scope): value for key, value in QUIET.items() for scope in ("all", "default")}
+    set_sysctls(name, {**quiet, **settings})
     with inside(name) as netlink:
         netlink.link("set", index=1, state="up")
 
