@@ -6,7 +6,7 @@ set -euo pipefail
 PACKAGES=(
     python3-venv                                           # the environment that uv comes in
     clang libbpf-dev libbpf1 linux-libc-dev                # compile and load steer.bpf.c
-    iproute2 ethtool nftables procps                       # the lab
+    iproute2 ethtool procps                                # the lab
     iputils-ping traceroute curl iperf3 bind9-dnsutils     # what hosts behind a B4 run
     dnsmasq-base tcpdump ca-certificates
 )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import pathlib
 import re
+import sys
 import tomllib
 from typing import Any
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parents[2]
 MEMBERS = {"contract": "contract", "aftr-pod": "aftr", "lab": "lab"}  # folder: its name in the table
+IMPORTED_AS = {"pyyaml": "yaml", "llvmlite": "numba"}  # llvmlite: Numba's own half
+PROGRAMS = {("lab", "aftr")}  # dependencies that are started and not imported
 DOCUMENT = (ROOT / "docs/dependencies.md").read_text()
 
 
@@ -25,6 +31,26 @@ def project(folder: str) -> dict[str, Any]:
 
 def names(requirements: list[str]) -> set[str]:
     return {re.split(r"[<>=!~\[ ]", requirement)[0] for requirement in requirements}
+
+
+def imported(folder: str) -> set[str]:
+    """Top-level names of other packages that the sources of a workspace member import."""
+    own = next(path.parent.name for path in (ROOT / folder).glob("*/__init__.py"))
+    nodes = [node for path in (ROOT / folder).rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    top = {module.split(".")[0] for module in modules}
+    return {IMPORTED_AS.get(name, name) for name in top - sys.stdlib_module_names - {own}}
+
+
+@pytest.mark.parametrize("folder", MEMBERS)
+def test_what_is_imported_is_declared_and_the_other_way_round(folder: str) -> None:
+    dependencies = {
+        name for name in names(project(folder)["project"]["dependencies"]) if (folder, name) not in PROGRAMS
+    }
+    declared = {IMPORTED_AS.get(name, name).replace("-", "_") for name in dependencies}
+    undeclared, unused = imported(folder) - declared, declared - imported(folder)
+    assert (sorted(undeclared), sorted(unused)) == ([], [])
 
 
 def test_runtime_dependencies_are_explained() -> None:
