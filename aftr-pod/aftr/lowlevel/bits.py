@@ -17,11 +17,75 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.core.datamodel import models
+from numba.extending import (
+    NativeValue,
+    intrinsic,
+    make_attribute_wrapper,
+    overload,
+    register_model,
+    typeof_impl,
+    unbox,
+)
 
 from aftr.lowlevel.kernel import BOUNDSCHECK
 
 Memory = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+class ArenaArray(Memory):
+    """A uint8 array that compiled code sees as a bare pointer and size: nothing to count references of, call for call."""
+
+    @property
+    def address(self) -> int:
+        """Address of the first byte."""
+        return int(self.__array_interface__["data"][0])
+
+
+class ArenaType(types.Type):  # type: ignore[misc]
+    """Numba type of an `ArenaArray`."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Arena")
+
+
+arena_type = ArenaType()
+
+
+@register_model(ArenaType)
+class _ArenaModel(models.StructModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, fe_type: Any) -> None:
+        super().__init__(manager, fe_type, [("data", types.voidptr), ("size", types.int64)])
+
+
+make_attribute_wrapper(ArenaType, "size", "size")
+
+
+@typeof_impl.register(ArenaArray)
+def _typeof_arena(value: Any, context: Any) -> Any:
+    return arena_type
+
+
+@unbox(ArenaType)  # type: ignore[misc]
+def _unbox_arena(arena_type: Any, value: Any, context: Any) -> Any:
+    builder, api = context.builder, context.pyapi
+    arena = cgutils.create_struct_proxy(arena_type)(context.context, builder)
+    for name, numba_type in (("address", types.int64), ("size", types.int64)):
+        attribute = api.object_getattr_string(value, name)
+        number = api.to_native_value(numba_type, attribute).value
+        api.decref(attribute)
+        if name == "address":
+            arena.data = builder.inttoptr(number, cgutils.voidptr_t)
+        else:
+            arena.size = number
+    return NativeValue(arena._getvalue(), is_error=cgutils.is_not_null(builder, api.err_occurred()))
+
+
+def data_pointer(context: Any, builder: Any, memory_type: Any, memory: Any) -> Any:
+    """LLVM pointer to the first byte of an arena (or, in tests, of any uint8 array)."""
+    if isinstance(memory_type, ArenaType):
+        return cgutils.create_struct_proxy(memory_type)(context, builder, value=memory).data
+    return context.make_array(memory_type)(context, builder, memory).data
 
 M16 = 0xFFFF
 M32 = 0xFFFFFFFF
@@ -36,8 +100,7 @@ def signed(value: int) -> int:
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, bits: int) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
-    base = builder.bitcast(data, _INT[8].as_pointer())
+    base = builder.bitcast(data_pointer(context, builder, array_type, array), _INT[8].as_pointer())
     return builder.bitcast(builder.gep(base, [offset]), _INT[bits].as_pointer())
 
 

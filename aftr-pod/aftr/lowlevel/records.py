@@ -17,7 +17,7 @@ from numba.core.datamodel import models, register_default
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, lower_setattr_generic, overload
 
-from aftr.lowlevel.bits import Memory, check, signed
+from aftr.lowlevel.bits import Memory, check, data_pointer, signed
 from aftr.lowlevel.kernel import BOUNDSCHECK
 
 
@@ -105,7 +105,7 @@ def record_accessor(name: str, dtype: np.dtype[Any]) -> Callable[[Memory, int], 
     @intrinsic  # type: ignore[misc]
     def reference(typingctx: Any, memory: Any, offset: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            data = context.make_array(signature.args[0])(context, builder, args[0]).data
+            data = data_pointer(context, builder, signature.args[0], args[0])
             offset = context.cast(builder, args[1], signature.args[1], types.int64)
             return builder.gep(builder.bitcast(data, cgutils.voidptr_t), [offset])
 

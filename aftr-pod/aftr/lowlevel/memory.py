@@ -1,0 +1,43 @@
+"""The arena: one anonymous mapping, touched lazily, on huge pages where asked for."""
+
+from __future__ import annotations
+
+import mmap
+
+import numpy as np
+
+from aftr.lowlevel.bits import ArenaArray, Memory
+
+HUGE_PAGE = 2 << 20
+
+
+def round_up(size: int, unit: int) -> int:
+    """The next multiple of `unit`."""
+    return (size + unit - 1) // unit * unit
+
+
+class Planner:
+    """Hands out ranges of an arena that is still to be made: `place` returns byte offsets, `size` is the sum."""
+
+    def __init__(self, start: int = 0) -> None:
+        self.size = start
+
+    def place(self, size: int, align: int = 64) -> int:
+        """Offset of the next `size` bytes, aligned."""
+        offset = round_up(self.size, align)
+        self.size = offset + size
+        return offset
+
+
+class Arena:
+    """`memory`: uint8 array of `size` bytes, zero, page-aligned; `close` gives it back (no view may be used after)."""
+
+    def __init__(self, size: int, *, huge_pages: bool) -> None:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
+        self._mapping = mmap.mmap(-1, round_up(size, HUGE_PAGE), flags=flags)
+        self._mapping.madvise(mmap.MADV_HUGEPAGE if huge_pages else mmap.MADV_NOHUGEPAGE)
+        self.memory: Memory = np.frombuffer(self._mapping, np.uint8).view(ArenaArray)
+
+    def close(self) -> None:
+        """Return all pages to the system."""
+        self._mapping.madvise(mmap.MADV_DONTNEED)

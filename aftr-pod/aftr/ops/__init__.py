@@ -1,0 +1,1 @@
+"""Commands, worker threads, control thread, status port, replay."""

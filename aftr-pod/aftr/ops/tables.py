@@ -1,0 +1,396 @@
+"""Tables of a pod as people and programs see them: bindings, subscribers, slots; preloading; the check of all invariants."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import Any
+
+import numpy as np
+from dslite_contract.errors import DsliteError
+from dslite_contract.slots import slot_fqdn, slot_prefixes
+
+from aftr.lowlevel.bits import M32
+from aftr.nat.blocks import block_offset, give_block, protocol_number, reverse_word, use_port
+from aftr.nat.mapping import enter_mapping, mapping_key, port_key
+from aftr.nat.subscriber import admit_softwire, subscriber_of
+from aftr.nat.tcp import is_established
+from aftr.path.handover import ring_between
+from aftr.path.locate import find_range, range_external, range_slot
+from aftr.state.frames import frames_at
+from aftr.state.layout import (
+    BLOCK,
+    BYPASSED,
+    CONTEXT,
+    EXTERNAL,
+    LINE,
+    LIVE,
+    MAPPING,
+    MAX_INTERFACES,
+    SESSION,
+    SLOT_CONTEXTS,
+    SLOT_MAPPINGS,
+    SLOT_SESSIONS,
+    SLOT_SOFTWIRES,
+    SLOT_SUBSCRIBERS,
+    SOFTWIRE,
+    SUBSCRIBER,
+    block_at,
+    external_at,
+    mapping_at,
+    output_at,
+    range_at,
+    ring_at,
+    slot_at,
+    table_at,
+    worker_at,
+)
+from aftr.state.pod import Pod
+from aftr.state.policy import MAX_POOLS
+from aftr.state.table import record_number
+
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
+NUMBERS = {name: number for number, name in PROTOCOLS.items()}
+Rows = np.ndarray[Any, Any]
+
+
+class BindingError(DsliteError):
+    """A binding to preload that is not possible."""
+
+
+# ---------------------------------------------------------------- reading
+def rows(pod: Pod, slot: int, table: int, dtype: np.dtype[Any]) -> Rows:
+    """All records of a table ever used, free ones included, as a structured array (a view)."""
+    record = table_at(pod.memory, slot + table)
+    size = dtype.itemsize
+    return pod.memory[record.records : record.records + size * record.high].view(dtype)
+
+
+def ipv6(hi: int, lo: int) -> IPv6Address:
+    """An address from its halves."""
+    return IPv6Address(((int(hi) & (2**64 - 1)) << 64) | (int(lo) & (2**64 - 1)))
+
+
+def now_of(pod: Pod, slot: int) -> int:
+    """Clock of the worker that serves a slot."""
+    at = pod.policy.slot_workers + 8 * slot
+    return int(worker_at(pod.memory, pod.workers[int(pod.memory[at : at + 8].view(np.int64)[0])]).now)
+
+
+def bindings(pod: Pod, *, slots: list[int] | None = None) -> list[dict[str, Any]]:
+    """All mappings, field names as in RFC 8512 and RFC 8513 spelled in camelCase; ages in seconds."""
+    result = []
+    for number in pod.open_slots if slots is None else slots:
+        slot, now = pod.slot(number), now_of(pod, number)
+        softwires = rows(pod, slot, SLOT_SOFTWIRES, SOFTWIRE).copy()
+        for row in rows(pod, slot, SLOT_MAPPINGS, MAPPING).copy():
+            if row["state"] == LIVE:
+                result.append(binding(row, softwires[row["softwire"]], number, now))
+    return result
+
+
+def binding(row: Any, softwire: Any, slot: int, now: int) -> dict[str, Any]:
+    """One mapping for JSON."""
+    entry = {
+        "slot": slot,
+        "softwire": str(ipv6(softwire["hi"], softwire["lo"])),
+        "protocol": PROTOCOLS[int(row["protocol"])],
+        "internalAddress": str(IPv4Address(int(row["internal_address"]))),
+        "internalPort": int(row["internal_port"]),
+        "externalAddress": str(IPv4Address(int(row["external_address"]))),
+        "externalPort": int(row["external_port"]),
+        "sessions": int(row["sessions"]),
+        "ageSeconds": (now - int(row["created"])) // 1000,
+        "idleSeconds": ((now - int(row["seen"])) & M32) // 1000,
+    }
+    if row["protocol"] == NUMBERS["tcp"]:
+        established = row["session_state"] == LIVE and is_established(int(row["session_flags"]))
+        entry["state"] = "established" if established else "transitory"
+    if int(row["flags"]) & BYPASSED:
+        entry["bypassed"] = True
+    return entry
+
+
+def subscribers(pod: Pod) -> list[dict[str, Any]]:
+    """All subscribers with what they use."""
+    result = []
+    for number in pod.open_slots:
+        for row in rows(pod, pod.slot(number), SLOT_SUBSCRIBERS, SUBSCRIBER).copy():
+            if row["state"] == LIVE:
+                prefix = IPv6Network((int(ipv6(row["hi"], row["lo"])), int(row["bits"])))
+                group = pod.configuration.groups[int(row["group"])].metadata.name
+                counts = {name: int(row[name]) for name in ("softwires", "mappings", "sessions", "blocks")}
+                result.append({"slot": number, "subscriber": str(prefix), "group": group, **counts})
+    return result
+
+
+def slots(pod: Pod) -> list[dict[str, Any]]:
+    """Each slot: addresses, worker, and how full it is."""
+    result = []
+    pool = pod.configuration.pool
+    for number in range(pool.spec.slots):
+        entry: dict[str, Any] = {
+            "slot": number,
+            "state": "open" if pod.slot(number) else "closed",
+            "fqdn": slot_fqdn(pool, number),
+            "prefixes": [str(part.network) for part in slot_prefixes(pool, number)],
+        }
+        if pod.slot(number):
+            entry |= slot_use(pod, pod.slot(number))
+        result.append(entry)
+    return result
+
+
+def slot_use(pod: Pod, slot: int) -> dict[str, Any]:
+    """Use of an open slot's tables and ports."""
+    memory, record = pod.memory, slot_at(pod.memory, slot)
+    places = {
+        "mappings": SLOT_MAPPINGS,
+        "extraSessions": SLOT_SESSIONS,
+        "softwires": SLOT_SOFTWIRES,
+        "subscribers": SLOT_SUBSCRIBERS,
+        "fragmentContexts": SLOT_CONTEXTS,
+    }
+    use: dict[str, Any] = {"address": str(ipv6(record.tunnel_hi, record.tunnel_lo))}
+    for name, place in places.items():
+        table = table_at(memory, slot + place)
+        use[name] = table.live
+        use[f"{name}Capacity"] = table.capacity
+    externals = [external_at(memory, record.externals + EXTERNAL.itemsize * n) for n in range(record.external_count)]
+    pooled = [entry for entry in externals if entry.pool < MAX_POOLS and entry.address]
+    use["blocks"] = record.blocks_per_address * len(pooled)
+    use["blocksFree"] = sum(entry.free_blocks for entry in pooled)
+    return use
+
+
+# ---------------------------------------------------------------- preloading
+def parse_binding(entry: dict[str, Any]) -> tuple[int, int, int, int, int, int, int]:
+    """(softwire hi, lo, inner address, inner port, protocol, external address, external port) of a JSON entry; BindingError."""
+    try:
+        softwire = int(IPv6Address(entry["softwire"]))
+        protocol = NUMBERS[entry["protocol"]]
+        inner, outer = int(IPv4Address(entry["internalAddress"])), int(IPv4Address(entry["externalAddress"]))
+        ports = (int(entry["internalPort"]), int(entry["externalPort"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise BindingError(
+            f"binding {entry!r} is not usable ({error!r}): it needs softwire, protocol (tcp, udp or icmp), "
+            "internalAddress, internalPort, externalAddress and externalPort, as `aftr show bindings -o json` prints them"
+        ) from error
+    if not all(0 <= port <= 65535 for port in ports):
+        raise BindingError(f"binding {entry!r}: a port is not between 0 and 65535")
+    half = softwire & (2**64 - 1)
+    return signed(softwire >> 64), signed(half), inner, ports[0], protocol, outer, ports[1]
+
+
+def signed(value: int) -> int:
+    """A 64-bit pattern as int64."""
+    return value - 2**64 if value >> 63 else value
+
+
+def preload_bindings(pod: Pod, entries: list[dict[str, Any]]) -> None:
+    """Install mappings while no worker runs: all of them, or none and BindingError."""
+    parsed = [parse_binding(entry) for entry in entries]
+    seen: Counter[tuple[Any, ...]] = Counter()
+    for entry, (hi, lo, inner, inner_port, protocol, outer, outer_port) in zip(entries, parsed, strict=True):
+        number = locate(pod, entry, outer, outer_port)
+        seen[("external", outer, outer_port, protocol)] += 1
+        seen[("internal", hi, lo, inner, inner_port, protocol)] += 1
+        external = range_external(pod.memory, find_range(pod.memory, outer), outer)
+        taken = reverse_word(pod.memory, pod.slot(number), external, protocol, outer_port)
+        if seen.most_common(1)[0][1] > 1 or pod.memory[taken : taken + 4].any():
+            raise BindingError(f"binding {entry!r} collides with another one: each endpoint can be mapped once")
+    for entry, values in zip(entries, parsed, strict=True):
+        install(pod, entry, values)
+
+
+def locate(pod: Pod, entry: dict[str, Any], outer: int, port: int) -> int:
+    """The open slot that an external endpoint belongs to."""
+    found = find_range(pod.memory, outer)
+    number = range_slot(pod.memory, found, outer) if found else -1
+    if not found or entry.get("slot", number) != number or not pod.slot(number):
+        where = f"slot {entry['slot']}" if "slot" in entry else "any slot"
+        raise BindingError(f"binding {entry!r}: externalAddress lies outside the pool of {where} that is open here")
+    if port < slot_at(pod.memory, pod.slot(number)).first_port and range_at(pod.memory, found).pool < MAX_POOLS:
+        raise BindingError(f"binding {entry!r}: externalPort is below the first port block")
+    return number
+
+
+def install(pod: Pod, entry: dict[str, Any], values: tuple[int, int, int, int, int, int, int]) -> None:
+    """Install one mapping whose endpoint is known to be free."""
+    hi, lo, inner, inner_port, protocol, outer, outer_port = values
+    memory = pod.memory
+    found = find_range(memory, outer)
+    number = range_slot(memory, found, outer)
+    slot, external = pod.slot(number), range_external(memory, found, outer)
+    at = pod.policy.slot_workers + 8 * number
+    worker = pod.workers[int(memory[at : at + 8].view(np.int64)[0])]
+    softwire = admit_softwire(memory, worker, slot, hi, lo)
+    if softwire < 0:
+        raise BindingError(f"binding {entry!r}: its softwire is not admitted (no B4Group, or more than its subscriber may have)")
+    bypassed = range_at(memory, found).pool >= MAX_POOLS
+    if not bypassed:
+        claim_port(pod, entry, slot, subscriber_of(memory, slot, softwire), external, protocol, outer_port)
+    key = mapping_key(record_number(memory, slot + SLOT_SOFTWIRES, softwire), inner)
+    mapping = enter_mapping(memory, worker, slot, softwire, key, port_key(protocol, inner_port), external, outer_port)
+    if mapping == 0:
+        raise BindingError(f"binding {entry!r}: the slot's table of mappings is full")
+    if bypassed:
+        mapping_at(memory, mapping).flags = BYPASSED
+
+
+def claim_port(
+    pod: Pod, entry: dict[str, Any], slot: int, subscriber: int, external: int, protocol: int, port: int
+) -> None:
+    """Take the port, and its block for the subscriber when it is free."""
+    memory, record = pod.memory, slot_at(pod.memory, slot)
+    place = port - record.first_port
+    number = place >> record.block_shift
+    block = block_offset(memory, slot, external, number)
+    owner = block_at(memory, block)
+    at = pod.policy.slot_workers + 8 * record.number
+    worker = pod.workers[int(memory[at : at + 8].view(np.int64)[0])]
+    mine = record_number(memory, slot + SLOT_SUBSCRIBERS, subscriber) + 1
+    if owner.state == LIVE and owner.subscriber_ref != mine:
+        raise BindingError(f"binding {entry!r} collides: its port block belongs to another subscriber")
+    if owner.state not in (0, LIVE):
+        raise BindingError(f"binding {entry!r}: its port block rests after its last use (holdDownSeconds)")
+    if owner.state == 0:
+        give_block(memory, worker, slot, subscriber, external, number)
+    use_port(memory, slot, block, protocol_number(protocol), place & ((1 << record.block_shift) - 1))
+
+
+# ---------------------------------------------------------------- invariants
+def check_pod(pod: Pod) -> list[str]:
+    """What does not hold between the tables, as sentences; no worker may run meanwhile."""
+    problems = check_frames(pod)
+    for number in pod.open_slots:
+        slot = pod.slot(number)
+        for check in (check_counts, check_mappings, check_sessions, check_blocks, check_contexts):
+            problems += [f"slot {number}: {problem}" for problem in check(pod, slot)]
+    return problems
+
+
+def check_frames(pod: Pod) -> list[str]:
+    """Every frame of the UMEM is in exactly one place."""
+    memory = pod.memory
+    free = sum(frames_at(memory, worker_at(memory, worker).frames).count for worker in pod.workers)
+    over = sum(frames_at(memory, worker_at(memory, worker).frames).overflow for worker in pod.workers)
+    queued = 0
+    for worker in pod.workers:
+        record = worker_at(memory, worker)
+        queued += sum(output_at(memory, record.outputs + n * LINE).count for n in range(MAX_INTERFACES))
+        queued += record.pending_count
+        for other in range(len(pod.workers)):
+            ring = ring_at(memory, ring_between(memory, worker, record.number, other))
+            queued += ring.head - ring.tail
+    problems = [f"{over} frames were freed twice"] if over else []
+    if free + queued != pod.sizes.frames:
+        problems.append(f"{pod.sizes.frames - free - queued} of {pod.sizes.frames} frames leaked")
+    return problems
+
+
+def check_counts(pod: Pod, slot: int) -> list[str]:
+    """Counters of softwires and subscribers equal what refers to them; tables count their live records."""
+    mappings = live(rows(pod, slot, SLOT_MAPPINGS, MAPPING))
+    softwires = rows(pod, slot, SLOT_SOFTWIRES, SOFTWIRE)
+    people = rows(pod, slot, SLOT_SUBSCRIBERS, SUBSCRIBER)
+    problems = []
+    per_softwire = np.bincount(mappings["softwire"], minlength=len(softwires))
+    alive = softwires["state"] == LIVE
+    if (per_softwire != np.where(alive, softwires["mappings"], 0)).any():
+        problems.append("a softwire counts its mappings wrong")
+    owner = softwires["subscriber"]
+    owned = np.bincount(owner[alive], minlength=len(people))
+    if (owned != np.where(people["state"] == LIVE, people["softwires"], 0)).any():
+        problems.append("a subscriber counts its softwires wrong")
+    held = np.bincount(owner[mappings["softwire"]], minlength=len(people)) if len(mappings) else np.zeros(len(people), int)
+    if (held != np.where(people["state"] == LIVE, people["mappings"], 0)).any():
+        problems.append("a subscriber counts its mappings wrong")
+    counted = np.zeros(len(people), int)
+    np.add.at(counted, owner[mappings["softwire"]], np.maximum(mappings["sessions"], 1))
+    if (counted != np.where(people["state"] == LIVE, people["sessions"], 0)).any():
+        problems.append("a subscriber counts its sessions wrong")
+    kinds = ((SLOT_MAPPINGS, MAPPING), (SLOT_SESSIONS, SESSION), (SLOT_SOFTWIRES, SOFTWIRE), (SLOT_SUBSCRIBERS, SUBSCRIBER))
+    for place, dtype in (*kinds, (SLOT_CONTEXTS, CONTEXT)):
+        table = table_at(pod.memory, slot + place)
+        number = int((rows(pod, slot, place, dtype)["state"] != 0).sum())
+        index = pod.memory[table.index : table.index + (8 << table.bits)].view(np.int64)
+        if not number == table.live == int(np.count_nonzero(index)) or table.high - table.free_count != table.live:
+            problems.append(f"table at {place}: {number} records, {table.live} counted, {np.count_nonzero(index)} indexed")
+    return problems
+
+
+def live(table: Rows) -> Rows:
+    """The records in use."""
+    return table[table["state"] == LIVE]
+
+
+def check_mappings(pod: Pod, slot: int) -> list[str]:
+    """Reverse table and mappings name each other; no external endpoint twice."""
+    table = rows(pod, slot, SLOT_MAPPINGS, MAPPING)
+    record = slot_at(pod.memory, slot)
+    size = record.external_count * 3 * 65536
+    reverse = pod.memory[record.reverse : record.reverse + 4 * size].view(np.uint32)
+    problems = []
+    for number in np.nonzero(table["state"] == LIVE)[0]:
+        row = table[number]
+        word = (int(row["external"]) * 3 + protocol_number(int(row["protocol"]))) * 65536 + int(row["external_port"])
+        if reverse[word] != number + 1:
+            problems.append(f"mapping {number}: its reverse entry names {int(reverse[word]) - 1}")
+    if len(problems) == 0 and int(np.count_nonzero(reverse)) != int((table["state"] == LIVE).sum()):
+        problems.append("a reverse entry names no mapping")
+    return problems
+
+
+def check_sessions(pod: Pod, slot: int) -> list[str]:
+    """Chains of further sessions reach all of them, and mappings and subscribers count them right."""
+    mappings, extra = rows(pod, slot, SLOT_MAPPINGS, MAPPING), rows(pod, slot, SLOT_SESSIONS, SESSION)
+    per_mapping = Counter(int(row["mapping"]) for row in live(extra))
+    problems = []
+    for number in np.nonzero(mappings["state"] == LIVE)[0]:
+        row, chained, reference = mappings[number], 0, int(mappings[number]["more_ref"])
+        while reference and chained <= len(extra):
+            chained, reference = chained + 1, int(extra[reference - 1]["next_ref"])
+        first = int(row["session_state"] == LIVE)
+        if not chained == per_mapping.get(int(number), 0) == int(row["sessions"]) - first:
+            problems.append(f"mapping {number}: {row['sessions']} sessions counted, {chained} chained + {first}")
+    return problems
+
+
+def check_blocks(pod: Pod, slot: int) -> list[str]:
+    """Each live block belongs to a live subscriber, counts its mappings, and its bitmaps say which ports they use."""
+    memory, record = pod.memory, slot_at(pod.memory, slot)
+    used: dict[int, Counter[int]] = defaultdict(Counter)
+    for row in live(rows(pod, slot, SLOT_MAPPINGS, MAPPING)):
+        if not int(row["flags"]) & BYPASSED:
+            place = int(row["external_port"]) - record.first_port
+            number = int(row["external"]) * record.blocks_per_address + (place >> record.block_shift)
+            used[number][protocol_number(int(row["protocol"]))] += 1
+    size, words = record.block_stride, record.external_count * record.blocks_per_address
+    area = memory[record.blocks : record.blocks + size * words].reshape(words, size)
+    states = area[:, BLOCK.fields["state"][1]]  # type: ignore[index]
+    problems = []
+    for number in set(np.nonzero(states)[0].tolist()) | set(used):
+        entry = block_at(memory, record.blocks + number * size)
+        counts = [int(entry.used_icmp), int(entry.used_tcp), int(entry.used_udp)]
+        if entry.state == LIVE and counts != [used[number][kind] for kind in range(3)]:
+            problems.append(f"block {number}: counts {counts}, mappings {dict(used[number])}")
+        if (entry.state == LIVE) != bool(used[number]) or entry.mappings != sum(used[number].values()):
+            problems.append(f"block {number}: state {entry.state}, {entry.mappings} mappings counted")
+    return problems
+
+
+def check_contexts(pod: Pod, slot: int) -> list[str]:
+    """Fragment contexts: bytes and numbers of slot and subscribers equal the sums over live contexts."""
+    contexts = rows(pod, slot, SLOT_CONTEXTS, CONTEXT)
+    alive = contexts[contexts["state"] != 0]
+    problems = []
+    if int(alive["bytes"].sum()) != slot_at(pod.memory, slot).context_bytes:
+        problems.append("bytes of fragment contexts are counted wrong")
+    per_subscriber = Counter(int(row["subscriber_ref"]) - 1 for row in alive if row["subscriber_ref"])
+    for number, row in enumerate(rows(pod, slot, SLOT_SUBSCRIBERS, SUBSCRIBER)):
+        if row["state"] == LIVE and int(row["contexts"]) != per_subscriber.get(number, 0):
+            problems.append(f"subscriber {number} counts {row['contexts']} fragment contexts")
+    return problems
+
+

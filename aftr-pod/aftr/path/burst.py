@@ -1,0 +1,138 @@
+"""One turn of a worker: time, hand-overs, received frames, pending hairpins.  Devices are elsewhere (`ops.loop`)."""
+
+from __future__ import annotations
+
+from aftr.lowlevel.bits import M32, Memory, load64, store64
+from aftr.lowlevel.kernel import kernel
+from aftr.path.handover import HAIRPIN_BIT, INBOUND_BIT, ORIGINATED_BIT, pop, ring_between
+from aftr.path.pipeline_in import run_in
+from aftr.path.pipeline_out import run_out
+from aftr.path.receive import begin, receive, receive_internet
+from aftr.path.send import interface_offset
+from aftr.path.sweep import sweep
+from aftr.state.frames import give_frame
+from aftr.state.layout import (
+    ACCESS,
+    BOTH,
+    INTERNET,
+    LANE_SIZE,
+    RING_ITEM,
+    SLOW_LANE,
+    interface_at,
+    packet_at,
+    pod_at,
+    worker_at,
+)
+
+RETURNED = 1 << 11  # meta of a ring item that only gives a free frame back
+
+
+@kernel
+def take_item(memory: Memory, worker: int, start: int, size: int, meta: int, cause: int) -> None:
+    """A frame from another worker, or a hairpinned packet."""
+    if meta & RETURNED:
+        give_frame(memory, worker_at(memory, worker).frames, start)
+        return
+    packet = worker_at(memory, worker).lanes + SLOW_LANE * LANE_SIZE
+    side = meta & 0xFF
+    begin(memory, worker, packet, start, size, side, cause)
+    record = packet_at(memory, packet)
+    if meta & HAIRPIN_BIT:
+        record.ip = start
+        record.inbound = 1
+        record.hairpin = 1
+        record.originated = 1 if meta & ORIGINATED_BIT else 0
+        receive_internet(memory, worker, packet, start + size)
+        return
+    receive(memory, worker, packet, vlan_of(memory, side))
+
+
+@kernel
+def vlan_of(memory: Memory, side: int) -> int:
+    """VLAN of the interfaces of a side, as frames of another worker's queue still carry it."""
+    pod = pod_at(memory, 0)
+    for number in range(pod.interfaces):
+        record = interface_at(memory, interface_offset(memory, number))
+        if record.side in (side, BOTH):
+            return record.vlan
+    return 0
+
+
+@kernel
+def take_pending(memory: Memory, worker: int) -> None:
+    """Hairpinned packets of this worker; what they cause in turn (errors) comes last."""
+    me = worker_at(memory, worker)
+    number = 0
+    while number < me.pending_count:
+        item = me.pending + number * RING_ITEM
+        start, size = load64(memory, item), load64(memory, item + 8)
+        take_item(memory, worker, start, size, load64(memory, item + 16), load64(memory, item + 24))
+        number += 1
+    me.pending_count = 0
+
+
+@kernel
+def take_handed_over(memory: Memory, worker: int, limit: int) -> int:
+    """Up to `limit` frames that each other worker handed over; how many."""
+    pod, me = pod_at(memory, 0), worker_at(memory, worker)
+    item = me.lanes + (SLOW_LANE + 1) * LANE_SIZE
+    taken = 0
+    for source in range(pod.workers):
+        if source == me.number:
+            continue
+        ring = ring_between(memory, worker, source, me.number)
+        for _ in range(limit):
+            if not pop(memory, ring, item):
+                break
+            start, size = load64(memory, item), load64(memory, item + 8)
+            take_item(memory, worker, start, size, load64(memory, item + 16), load64(memory, item + 24))
+            taken += 1
+    return taken
+
+
+@kernel
+def take_frames(memory: Memory, worker: int, interface: int, list_: int, n: int) -> None:
+    """`n` received frames of one interface (start, size | cause << 32 each) through the pipeline of their side."""
+    record = interface_at(memory, interface_offset(memory, interface))
+    if record.side == ACCESS:
+        run_out(memory, worker, list_, n, record.vlan)
+    elif record.side == INTERNET:
+        run_in(memory, worker, list_, n, record.vlan)
+    else:
+        split_sides(memory, worker, list_, n, record.vlan)
+
+
+@kernel
+def split_sides(memory: Memory, worker: int, list_: int, n: int, vlan: int) -> None:
+    """One-armed: IPv4 frames are internet side, all others access side."""
+    me = worker_at(memory, worker)
+    to_access, to_internet = 0, 0
+    for number in range(n):
+        start, word = load64(memory, list_ + 16 * number), load64(memory, list_ + 16 * number + 8)
+        at = start + (16 if vlan > 0 else 12)
+        is_ipv4 = word & M32 >= at - start + 2 and load64(memory, at) & 0xFFFF == 0x0008
+        if is_ipv4:
+            store64(memory, me.internet_list + 16 * to_internet, start)
+            store64(memory, me.internet_list + 16 * to_internet + 8, word)
+            to_internet += 1
+        else:
+            store64(memory, me.access_list + 16 * to_access, start)
+            store64(memory, me.access_list + 16 * to_access + 8, word)
+            to_access += 1
+    run_out(memory, worker, me.access_list, to_access, vlan)
+    run_in(memory, worker, me.internet_list, to_internet, vlan)
+
+
+@kernel
+def turn(memory: Memory, worker: int, interface: int, list_: int, n: int, sweeps: bool) -> int:
+    """All that a worker does between two looks at its devices: time (if `sweeps`), `n` received frames, hand-overs, hairpins.
+
+    Returns how many handed-over frames it took.  One entry for run, replay and tests: it is compiled once.
+    """
+    if sweeps:
+        sweep(memory, worker)
+    if n > 0:
+        take_frames(memory, worker, interface, list_, n)
+    taken = take_handed_over(memory, worker, 256)
+    take_pending(memory, worker)
+    return taken

@@ -1,0 +1,493 @@
+"""From a softwire to the internet: admit, translate out, send (docs/design/0001, 10: the order of the checks).
+
+`packet.ip` is the decapsulated IPv4 packet; `hi`, `lo`, `softwire`, `slot` say where it came from.
+"""
+
+from __future__ import annotations
+
+from aftr.lowlevel.bits import M32, Memory, be16, be32, load8, load64, put_be16
+from aftr.lowlevel.kernel import kernel
+from aftr.nat.mapping import (
+    add_session,
+    claim_bypass,
+    create_mapping,
+    find_mapping,
+    find_session,
+    is_first_session,
+    mapping_key,
+    needs_session,
+    open_session,
+    port_key,
+    session_port,
+)
+from aftr.nat.tcp import ACK, RST, SYN, flags_after
+from aftr.path.checksum import adjust_transport
+from aftr.path.contexts import discharge
+from aftr.path.fragments import (
+    FOLLOWING,
+    account,
+    check_fragment,
+    datagram_context,
+    end_when_complete,
+    is_fragment,
+    next_waiting,
+    wait_for_first,
+)
+from aftr.path.handover import turn_inbound
+from aftr.path.icmp import (
+    ECHO_REPLY,
+    ECHO_REQUEST,
+    PORT,
+    PROTOCOL,
+    TIME_EXCEEDED,
+    TOO_BIG,
+    UNREACHABLE,
+    icmp_error,
+    into_softwire,
+)
+from aftr.path.icmp_errors import translate_error_out
+from aftr.path.ipv4 import DONT_FRAGMENT, OFFSET_MASK, checksum_place, check_transport, clamp_mss, rewrite_header
+from aftr.path.locate import (
+    AFTR_ADDRESS,
+    BYPASS_SIZE,
+    OCTET_PLAIN,
+    find_range,
+    in_prefixes,
+    is_private,
+    is_unroutable,
+    octet_class,
+    range_external,
+    range_slot,
+)
+from aftr.path.send import drop, interface_offset, release, send_internet
+from aftr.path.syns import cancel_syn
+from aftr.state.counters import CONSUMED, count, count_event
+from aftr.state.hashing import hash_pair
+from aftr.state.layout import (
+    ALLOWED_PRIVATE,
+    BYPASSED,
+    HELD_LANE,
+    LANE_SIZE,
+    NO_TRANSLATION,
+    PRE_AUTHORIZED,
+    PROTOCOL_ICMP,
+    PROTOCOL_TCP,
+    SLOT_SOFTWIRES,
+    SPOILED,
+    bypass_at,
+    context_at,
+    external_at,
+    interface_at,
+    mapping_at,
+    packet_at,
+    pod_at,
+    session_at,
+    slot_at,
+    softwire_at,
+    worker_at,
+)
+from aftr.nat.blocks import EXTERNAL_SIZE
+from aftr.state.reasons import AFTR_ADDRESS as DROP_AFTR_ADDRESS
+from aftr.state.reasons import BYPASSED as EVENT_BYPASSED
+from aftr.state.reasons import (
+    BYPASS_SLOT,
+    DESTINATION,
+    HAIRPINNED,
+    ICMP_TYPE,
+    ICMP_UNSOLICITED,
+    IPV4_FRAGMENTS_TRANSLATED,
+    MEMORY_LIMIT,
+    MSS_CLAMPED,
+    NO_PORT_BLOCK,
+    PORT_LIMIT,
+    RATE_LIMITED,
+    SESSION_LIMIT,
+    SESSION_RATE,
+    SOURCE_NOT_PRIVATE,
+    SOURCE_RESERVED,
+    TABLE_FULL,
+    TCP_NO_SESSION,
+)
+from aftr.state.reasons import PROTOCOL as DROP_PROTOCOL
+from aftr.state.reasons import TOO_BIG as DROP_TOO_BIG
+from aftr.state.reasons import TTL as DROP_TTL
+from aftr.state.table import record_number
+
+TRANSLATE = -1  # `treatment`: translate; otherwise the external number of an address that keeps itself
+
+
+# ---------------------------------------------------------------- admit
+@kernel
+def bypass_matches(memory: Memory, packet: int) -> int:
+    """Slot number of the bypass entry (row D17) that the packet matches, -1 when none does."""
+    record, pod = packet_at(memory, packet), pod_at(memory, 0)
+    ip = record.ip
+    source, destination, protocol = be32(memory, ip + 12), be32(memory, ip + 16), load8(memory, ip + 9)
+    later = be16(memory, ip + 6) & OFFSET_MASK != 0
+    port = 0 if later else be16(memory, ip + (load8(memory, ip) & 15) * 4)
+    for number in range(pod.bypasses):
+        entry = bypass_at(memory, pod.bypass_table + number * BYPASS_SIZE)
+        if entry.address != source or entry.protocol not in (0, protocol):
+            continue
+        if entry.port not in (0, port) and not later:
+            continue
+        from_b4 = record.hi & entry.mask_hi == entry.hi and record.lo & entry.mask_lo == entry.lo
+        if from_b4 and destination & entry.destination_mask == entry.destination:
+            return entry.slot
+    return -1
+
+
+@kernel
+def treatment(memory: Memory, packet: int) -> int:
+    """What becomes of the inner source (rows D08, D17, D18, C09): TRANSLATE, an external number >= 0, or -2 - drop reason."""
+    record = packet_at(memory, packet)
+    source = be32(memory, record.ip + 12)
+    if source == 0xC0000000 or source == AFTR_ADDRESS:
+        return -2 - SOURCE_RESERVED
+    if is_private(source) or source >> 3 == 0xC0000000 >> 3:
+        return TRANSLATE
+    slot = bypass_matches(memory, packet)
+    authorized = in_prefixes(memory, PRE_AUTHORIZED, source)
+    if slot < 0 and not authorized:
+        return -2 - SOURCE_NOT_PRIVATE
+    if slot < 0 and not in_prefixes(memory, NO_TRANSLATION, be32(memory, record.ip + 16)):
+        return TRANSLATE
+    entry = find_range(memory, source)
+    if entry == 0 or range_slot(memory, entry, source) != slot_at(memory, record.slot).number:
+        return -2 - BYPASS_SLOT
+    return range_external(memory, entry, source)
+
+
+@kernel
+def to_aftr(memory: Memory, worker: int, packet: int) -> None:
+    """A packet to 192.0.0.1 (row D08): echo is answered, anything else is unreachable."""
+    record = packet_at(memory, packet)
+    ip = record.ip
+    icmp, size = ip + (load8(memory, ip) & 15) * 4, record.length - (load8(memory, ip) & 15) * 4
+    whole = not is_fragment(memory, ip)
+    if load8(memory, ip + 9) == PROTOCOL_ICMP and size >= 8 and whole and load8(memory, icmp) == ECHO_REQUEST:
+        if not into_softwire(memory, worker, packet, ECHO_REPLY, 0, be32(memory, icmp + 4), icmp + 8, size - 8):
+            drop(memory, worker, packet, RATE_LIMITED)
+            return
+        count(memory, worker, record.side, CONSUMED, 1)
+        release(memory, worker, packet)
+        return
+    code = PORT if load8(memory, ip + 9) in (PROTOCOL_TCP, 17) else PROTOCOL
+    icmp_error(memory, worker, packet, UNREACHABLE, code, 0)
+    drop(memory, worker, packet, DROP_AFTR_ADDRESS)
+
+
+@kernel
+def refuse(memory: Memory, worker: int, packet: int, reason: int) -> None:
+    """Drop, and tell the host where limits or resources were the reason (row C08)."""
+    limits = (SESSION_RATE, SESSION_LIMIT, MEMORY_LIMIT, TABLE_FULL, PORT_LIMIT, NO_PORT_BLOCK)
+    if reason in limits:
+        icmp_error(memory, worker, packet, UNREACHABLE, pod_at(memory, 0).refusal_code, 0)
+    drop(memory, worker, packet, reason)
+
+
+@kernel
+def outbound(memory: Memory, worker: int, packet: int) -> None:
+    """The whole way of a decapsulated IPv4 packet whose header was checked; ends it (sent, consumed or dropped)."""
+    record = packet_at(memory, packet)
+    ip = record.ip
+    softwire = softwire_at(memory, record.softwire)
+    softwire.seen_seconds = worker_at(memory, worker).now // 1000
+    how = treatment(memory, packet)
+    if how < TRANSLATE:
+        drop(memory, worker, packet, -2 - how)
+        return
+    destination = be32(memory, ip + 16)
+    if destination == AFTR_ADDRESS:
+        to_aftr(memory, worker, packet)
+        return
+    if is_unroutable(destination) and not in_prefixes(memory, ALLOWED_PRIVATE, destination):
+        drop(memory, worker, packet, DESTINATION)
+        return
+    softwire.out_packets += 1
+    softwire.out_bytes += record.length
+    if be16(memory, ip + 6) & OFFSET_MASK != 0:
+        follow_out(memory, worker, packet)
+        return
+    reason = check_transport(memory, ip)
+    if reason == DROP_PROTOCOL:
+        icmp_error(memory, worker, packet, UNREACHABLE, PROTOCOL, 0)
+    if reason >= 0:
+        drop(memory, worker, packet, reason)
+        return
+    if load8(memory, ip + 8) <= 1:
+        icmp_error(memory, worker, packet, TIME_EXCEEDED, 0, 0)
+        drop(memory, worker, packet, DROP_TTL)
+        return
+    if load8(memory, ip + 9) == PROTOCOL_ICMP:
+        kind = load8(memory, ip + (load8(memory, ip) & 15) * 4)
+        if kind in (UNREACHABLE, TIME_EXCEEDED, 12):
+            reason = translate_error_out(memory, worker, packet)
+            if reason >= 0:
+                drop(memory, worker, packet, reason)
+            else:
+                leave(memory, worker, packet)
+            return
+        if kind not in (ECHO_REQUEST, ECHO_REPLY):
+            drop(memory, worker, packet, ICMP_TYPE)
+            return
+    translate_out(memory, worker, packet, how)
+
+
+# ---------------------------------------------------------------- translate
+@kernel
+def too_big_for_internet(memory: Memory, worker: int, packet: int, interface: int) -> bool:
+    """Whether DF forbids what the internet side's MTU would need (row D03); the host is told and the packet dropped."""
+    record = packet_at(memory, packet)
+    mtu = interface_at(memory, interface_offset(memory, interface)).mtu
+    if record.length <= mtu or be16(memory, record.ip + 6) & DONT_FRAGMENT == 0:
+        return False
+    if find_range(memory, be32(memory, record.ip + 16)) > 0:
+        return False  # hairpinned: it never sees that interface
+    icmp_error(memory, worker, packet, UNREACHABLE, TOO_BIG, mtu)
+    drop(memory, worker, packet, DROP_TOO_BIG)
+    return True
+
+
+@kernel
+def control_bits(memory: Memory, ip: int) -> int:
+    """TCP control bits."""
+    return load8(memory, ip + (load8(memory, ip) & 15) * 4 + 13)
+
+
+@kernel
+def inner_port(memory: Memory, ip: int) -> int:
+    """Source port, or ICMP identifier, of a packet from inside."""
+    at = ip + (load8(memory, ip) & 15) * 4
+    return be16(memory, at + 4) if load8(memory, ip + 9) == PROTOCOL_ICMP else be16(memory, at)
+
+
+@kernel
+def remote_port(memory: Memory, ip: int) -> int:
+    """Destination port of a packet from inside; 0 for ICMP."""
+    return 0 if load8(memory, ip + 9) == PROTOCOL_ICMP else be16(memory, ip + (load8(memory, ip) & 15) * 4 + 2)
+
+
+@kernel
+def may_open(memory: Memory, ip: int) -> int:
+    """-1, or why this packet may not make a mapping."""
+    protocol = load8(memory, ip + 9)
+    if protocol == PROTOCOL_TCP:
+        control = control_bits(memory, ip)
+        opens = control & SYN != 0 or pod_at(memory, 0).tcp_loose != 0
+        return TCP_NO_SESSION if control & RST != 0 or not opens else -1
+    if protocol == PROTOCOL_ICMP and load8(memory, ip + (load8(memory, ip) & 15) * 4) == ECHO_REPLY:
+        return ICMP_UNSOLICITED
+    return -1
+
+
+@kernel
+def mapping_for(memory: Memory, worker: int, packet: int, how: int) -> int:
+    """The mapping, and its session, of a packet from inside: found and refreshed, or made; or -1 - drop reason."""
+    record = packet_at(memory, packet)
+    ip, slot = record.ip, record.slot
+    protocol = load8(memory, ip + 9)
+    key = mapping_key(record_number(memory, slot + SLOT_SOFTWIRES, record.softwire), be32(memory, ip + 12))
+    port = port_key(protocol, inner_port(memory, ip))
+    mapping = find_mapping(memory, slot, key, port)
+    if mapping > 0:
+        reason = refresh_out(memory, worker, packet, mapping)
+        return mapping if reason < 0 else -1 - reason
+    reason = may_open(memory, ip)
+    if reason >= 0:
+        return -1 - reason
+    if how == TRANSLATE:
+        mapping = create_mapping(memory, worker, slot, record.softwire, key, port)
+    else:
+        mapping = claim_bypass(memory, worker, slot, record.softwire, key, port, how)
+    if mapping > 0 and needs_session(memory, protocol):
+        far = session_port(memory, protocol, remote_port(memory, ip))
+        open_session(memory, worker, slot, mapping, be32(memory, ip + 16), far)
+        set_first_flags(memory, mapping, ip)
+    return mapping
+
+
+@kernel
+def set_first_flags(memory: Memory, mapping: int, ip: int) -> None:
+    """TCP flags of a session's first segment."""
+    record = mapping_at(memory, mapping)
+    if record.protocol == PROTOCOL_TCP:
+        record.session_flags = flags_after(0, control_bits(memory, ip), True)
+
+
+@kernel
+def refresh_out(memory: Memory, worker: int, packet: int, mapping: int) -> int:
+    """Refresh a mapping and its session by a packet from inside, opening the session when it is new: -1, or the drop reason."""
+    record, entry, now = packet_at(memory, packet), mapping_at(memory, mapping), worker_at(memory, worker).now
+    ip, slot, protocol = record.ip, record.slot, entry.protocol
+    if protocol == PROTOCOL_ICMP and load8(memory, ip + (load8(memory, ip) & 15) * 4) == ECHO_REPLY:
+        return -1
+    if needs_session(memory, protocol):
+        control = control_bits(memory, ip) if protocol == PROTOCOL_TCP else 0
+        address, port = be32(memory, ip + 16), session_port(memory, protocol, remote_port(memory, ip))
+        if is_first_session(memory, mapping, address, port):
+            entry.session_flags = flags_after(entry.session_flags, control, True)
+            entry.session_seen = now & M32
+        else:
+            session = find_session(memory, slot, mapping, address, port)
+            if session > 0:
+                extra = session_at(memory, session)
+                extra.flags = flags_after(extra.flags, control, True)
+                extra.seen = now & M32
+            elif control & RST:
+                return -1
+            else:
+                reason = add_session(memory, worker, slot, mapping, address, port)
+                if reason >= 0:
+                    return reason
+                if is_first_session(memory, mapping, address, port):
+                    set_first_flags(memory, mapping, ip)
+    entry.seen = now & M32
+    return -1
+
+
+@kernel
+def next_identification(memory: Memory, slot: int, external: int, ip: int) -> int:
+    """A new IPv4 ID from the external address's counter, or -1 for an atomic datagram (row C06, RFC 6864)."""
+    if be16(memory, ip + 6) & DONT_FRAGMENT != 0 and not is_fragment(memory, ip):
+        return -1
+    address = external_at(memory, slot_at(memory, slot).externals + external * EXTERNAL_SIZE)
+    address.ip_id = (address.ip_id + 1) & 0xFFFF
+    return address.ip_id
+
+
+@kernel
+def translate_out(memory: Memory, worker: int, packet: int, how: int) -> None:
+    """Translate a TCP, UDP or ICMP query packet (or first fragment) from inside and send it on."""
+    record = packet_at(memory, packet)
+    ip, slot = record.ip, record.slot
+    mapping = mapping_for(memory, worker, packet, how)
+    if mapping < 0:
+        refuse(memory, worker, packet, -1 - mapping)
+        return
+    entry = mapping_at(memory, mapping)
+    record.mapping = mapping
+    record.interface = entry.interface
+    if too_big_for_internet(memory, worker, packet, entry.interface):
+        return
+    protocol, at = entry.protocol, ip + (load8(memory, ip) & 15) * 4
+    pod = pod_at(memory, 0)
+    if protocol == PROTOCOL_TCP:
+        control = control_bits(memory, ip)
+        if control & SYN:
+            if pod.mss_clamping and clamp_mss(memory, ip, pod.tunnel_mtu - 80):
+                count_event(memory, worker, MSS_CLAMPED, 1)
+            if control & ACK == 0:
+                cancel_syn(memory, worker, slot, mapping, be32(memory, ip + 16), be16(memory, at + 2))
+    identification = next_identification(memory, slot, entry.external, ip)
+    context = start_datagram(memory, worker, packet, identification)
+    if context < 0:
+        return
+    delta = entry.transport_delta
+    if protocol == PROTOCOL_ICMP:
+        put_be16(memory, at + 4, entry.external_port)
+        adjust_transport(memory, at + 2, protocol, port_delta(entry.internal_port, entry.external_port))
+    else:
+        put_be16(memory, at, entry.external_port)
+        adjust_transport(memory, checksum_place(memory, ip, protocol), protocol, delta)
+    rewrite_header(memory, ip, 12, entry.external_address, identification)
+    if entry.flags & BYPASSED:
+        count_event(memory, worker, EVENT_BYPASSED, 1)
+    record.flow = hash_pair(load64(memory, mapping), entry.external_port, pod.secret0, pod.secret1, pod.secret2) & 0xFFFFF
+    leave(memory, worker, packet)
+    if context > 0:
+        release_waiting_out(memory, worker, packet, context)
+
+
+@kernel
+def port_delta(old: int, new: int) -> int:
+    """One's complement change of one 16-bit word."""
+    total = (old ^ 0xFFFF) + new
+    return (total & 0xFFFF) + (total >> 16)
+
+
+@kernel
+def leave(memory: Memory, worker: int, packet: int) -> None:
+    """Out of the internet side, or back in when the destination is an address of this pod (hairpin, row N06)."""
+    record = packet_at(memory, packet)
+    destination = be32(memory, record.ip + 16)
+    if octet_class(memory, destination) != OCTET_PLAIN:
+        own = find_range(memory, destination)
+        if own > 0:
+            count_event(memory, worker, HAIRPINNED, 1)
+            turn_inbound(memory, worker, packet, range_slot(memory, own, destination))
+            return
+    send_internet(memory, worker, packet)
+
+
+# ---------------------------------------------------------------- later fragments
+@kernel
+def start_datagram(memory: Memory, worker: int, packet: int, identification: int) -> int:
+    """For a first fragment: note in its context how the later ones are translated. The context, 0 for a whole packet, -1 when dropped."""
+    record = packet_at(memory, packet)
+    if not is_fragment(memory, record.ip):
+        return 0
+    context = datagram_context(memory, worker, packet)
+    if context < 0:
+        drop(memory, worker, packet, -1 - context)
+        return -1
+    state, entry = context_at(memory, context), mapping_at(memory, record.mapping)
+    if state.state == SPOILED:
+        drop(memory, worker, packet, state.received)
+        return -1
+    state.state = FOLLOWING
+    state.source = entry.external_address
+    state.identification = identification
+    state.interface = entry.interface
+    account(memory, context, record.ip)
+    count_event(memory, worker, IPV4_FRAGMENTS_TRANSLATED, 1)
+    return context
+
+
+@kernel
+def follow_out(memory: Memory, worker: int, packet: int) -> None:
+    """A later fragment from inside: translated like its first, or waiting for it."""
+    record = packet_at(memory, packet)
+    reason = check_fragment(memory, record.ip)
+    context = datagram_context(memory, worker, packet) if reason < 0 else -1 - reason
+    if context < 0:
+        drop(memory, worker, packet, -1 - context)
+        return
+    state = context_at(memory, context)
+    if state.state == SPOILED:
+        drop(memory, worker, packet, state.received)
+    elif state.state == FOLLOWING:
+        account(memory, context, record.ip)
+        send_later_out(memory, worker, packet, context)
+        end_when_complete(memory, record.slot, context)
+    else:
+        wait_for_first(memory, worker, packet, context)
+
+
+@kernel
+def send_later_out(memory: Memory, worker: int, packet: int, context: int) -> None:
+    """Rewrite and send one later fragment."""
+    record, state = packet_at(memory, packet), context_at(memory, context)
+    if load8(memory, record.ip + 8) <= 1:
+        drop(memory, worker, packet, DROP_TTL)
+        return
+    record.interface = state.interface
+    record.flow = state.identification
+    if too_big_for_internet(memory, worker, packet, state.interface):
+        return
+    rewrite_header(memory, record.ip, 12, state.source, state.identification)
+    count_event(memory, worker, IPV4_FRAGMENTS_TRANSLATED, 1)
+    leave(memory, worker, packet)
+
+
+@kernel
+def release_waiting_out(memory: Memory, worker: int, packet: int, context: int) -> None:
+    """The fragments that waited for their first leave after it."""
+    held, slot = worker_at(memory, worker).lanes + HELD_LANE * LANE_SIZE, packet_at(memory, packet).slot
+    place = next_waiting(memory, worker, packet, context, 0)
+    while place >= 0:
+        send_later_out(memory, worker, held, context)
+        place = next_waiting(memory, worker, packet, context, place)
+    context_at(memory, context).stored = 0
+    discharge(memory, slot, context)
+    end_when_complete(memory, slot, context)

@@ -1,0 +1,1 @@
+"""State of a pod in its arena: layouts of records, tables, slots, policy, counters."""

@@ -1,0 +1,187 @@
+"""A pod's arena: policy, workers, frames, slots; and what the control thread does with it while no worker runs."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+from dslite_contract.load import Configuration
+from dslite_contract.slots import slot_address
+
+from aftr.lowlevel.bits import Memory
+from aftr.lowlevel.memory import HUGE_PAGE, Arena, Planner, round_up
+from aftr.state.counters import COUNTER_WORDS
+from aftr.state.frames import frames_size, open_frames
+from aftr.state.layout import (
+    EXTERNAL,
+    LANE_SIZE,
+    LINE,
+    MAX_INTERFACES,
+    OUTPUT_CAPACITY,
+    POOL,
+    RING,
+    RING_ITEM,
+    SLOW_LANE,
+    WORKER,
+    external_at,
+    output_at,
+    pod_at,
+    pool_at,
+    ring_at,
+    slot_at,
+    worker_at,
+)
+from aftr.state.policy import MAX_POOLS, InterfaceSetting, plan_policy, write_policy, write_secrets, write_tables
+from aftr.state.slot import open_slot, plan_slot
+
+LIST_CAPACITY = 4096  # frames of a burst, pending hairpins
+RING_ITEMS = 4096
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Frames of the pod: number and chunk size in bytes (powers of two), and what else is chosen per process."""
+
+    frames: int = 16384
+    chunk: int = 4096
+    workers: int = 1
+    huge_pages: bool = True
+    extra: int = 0  # bytes that devices need in the arena
+
+
+def seeded_words(seed: int | None, count: int) -> list[int]:
+    """64-bit words: from the system's random source, or, for replay, reproducible ones from a seed."""
+    if seed is None:
+        return [secrets.randbits(64) for _ in range(count)]
+    return [int(word) for word in np.random.default_rng(seed).integers(0, 1 << 63, count)]
+
+
+class Pod:
+    """The arena with everything in it.  Offsets of workers and slots are in `workers` and `slots`."""
+
+    def __init__(
+        self, configuration: Configuration, interfaces: list[InterfaceSetting], sizes: Sizes, *, seed: int | None = None
+    ) -> None:
+        self.configuration, self.interfaces, self.sizes = configuration, interfaces, sizes
+        planner = Planner()
+        self.policy = plan_policy(planner)
+        rings = planner.place((RING.itemsize + RING_ITEMS * RING_ITEM) * sizes.workers**2)
+        self.workers = [planner.place(worker_size(sizes), 4096) for _ in range(sizes.workers)]
+        self.extra = planner.place(sizes.extra, 4096)
+        self.umem = planner.place(sizes.frames * sizes.chunk, HUGE_PAGE)
+        self.slot_plan = plan_slot(configuration)
+        stride = round_up(self.slot_plan.size, HUGE_PAGE)
+        self._slot_area = planner.place(stride * configuration.pool.spec.slots, HUGE_PAGE)
+        self._slot_stride = stride
+        self.arena = Arena(planner.size, huge_pages=sizes.huge_pages)
+        self.memory: Memory = self.arena.memory
+        words = seeded_words(seed, 4 + sizes.workers + configuration.pool.spec.slots)
+        self._slot_random = words[4 + sizes.workers :]
+        write_tables(self.memory, self.policy)
+        write_secrets(self.memory, words[:4])
+        write_policy(self.memory, self.policy, configuration, interfaces)
+        self._open_workers(rings, words[4:])
+
+    def _open_workers(self, rings: int, random: list[int]) -> None:
+        pod = pod_at(self.memory, 0)
+        pod.workers = self.sizes.workers
+        pod.umem, pod.umem_size = self.umem, self.sizes.frames * self.sizes.chunk
+        pod.chunk_shift = self.sizes.chunk.bit_length() - 1
+        share = self.sizes.frames // self.sizes.workers
+        for number, at in enumerate(self.workers):
+            open_worker(self.memory, at, number, self.sizes)
+            worker = worker_at(self.memory, at)
+            worker.rings = rings
+            worker.random = random[number]
+            shift = self.sizes.chunk.bit_length() - 1
+            open_frames(self.memory, worker.frames, self.umem, shift, self.sizes.frames, number * share, share)
+        items = rings + RING.itemsize * self.sizes.workers**2
+        for number in range(self.sizes.workers**2):
+            ring = ring_at(self.memory, rings + number * RING.itemsize)
+            ring.items, ring.mask = items + number * RING_ITEMS * RING_ITEM, RING_ITEMS - 1
+
+    # ------------------------------------------------------------ slots
+    def slot(self, number: int) -> int:
+        """Byte offset of an open slot, 0 for a closed one."""
+        at = self.policy.slot_table + 8 * number
+        return int(self.memory[at : at + 8].view(np.int64)[0])
+
+    def open(self, number: int, worker: int, now: int) -> None:
+        """Open a slot, empty, on a worker."""
+        base = self._slot_area + number * self._slot_stride
+        tunnel = int(slot_address(self.configuration.pool, number))
+        open_slot(self.memory, base, number, tunnel, self.slot_plan, now, self._slot_random[number])
+        self.set_interfaces(base)
+        self._word(self.policy.slot_workers + 8 * number, worker)
+        self._word(self.policy.slot_table + 8 * number, base)
+
+    def set_interfaces(self, base: int) -> None:
+        """Each external address of a slot leaves by the interface of its NAT pool."""
+        slot = slot_at(self.memory, base)
+        for number in range(slot.external_count):
+            entry = external_at(self.memory, slot.externals + number * EXTERNAL.itemsize)
+            pool = min(entry.pool, MAX_POOLS)
+            entry.interface = pool_at(self.memory, self.policy.pools + pool * POOL.itemsize).interface
+
+    def _word(self, at: int, value: int) -> None:
+        self.memory[at : at + 8].view(np.int64)[0] = value
+
+    @property
+    def open_slots(self) -> list[int]:
+        """Numbers of the open slots."""
+        return [number for number in range(self.configuration.pool.spec.slots) if self.slot(number)]
+
+    def close(self) -> None:
+        """Give the arena back."""
+        self.arena.close()
+
+
+def worker_size(sizes: Sizes) -> int:
+    """Bytes of a worker: its record and everything that only it touches."""
+    planner = Planner()
+    place_worker(planner, sizes)
+    return planner.size
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """Relative offsets in a worker's area."""
+
+    frames: int
+    lanes: int
+    counters: int
+    outputs: int
+    output_items: int
+    access_list: int
+    internet_list: int
+    pending: int
+
+
+def place_worker(planner: Planner, sizes: Sizes) -> WorkerPlan:
+    """Lay a worker's area out from the planner's start (relative 0)."""
+    planner.place(WORKER.itemsize)
+    return WorkerPlan(
+        lanes=planner.place((SLOW_LANE + 2) * LANE_SIZE),
+        counters=planner.place(8 * COUNTER_WORDS),
+        outputs=planner.place(MAX_INTERFACES * LINE),
+        output_items=planner.place(MAX_INTERFACES * OUTPUT_CAPACITY * 24),
+        access_list=planner.place(LIST_CAPACITY * 16),
+        internet_list=planner.place(LIST_CAPACITY * 16),
+        pending=planner.place(LIST_CAPACITY * RING_ITEM),
+        frames=planner.place(frames_size(sizes.frames)),
+    )
+
+
+def open_worker(memory: Memory, at: int, number: int, sizes: Sizes) -> None:
+    """Write a worker's record."""
+    plan, worker = place_worker(Planner(), sizes), worker_at(memory, at)
+    worker.number = number
+    worker.frames, worker.lanes, worker.counters = at + plan.frames, at + plan.lanes, at + plan.counters
+    worker.outputs, worker.pending = at + plan.outputs, at + plan.pending
+    worker.access_list, worker.internet_list = at + plan.access_list, at + plan.internet_list
+    worker.list_capacity = worker.pending_capacity = LIST_CAPACITY
+    for interface in range(MAX_INTERFACES):
+        output = output_at(memory, at + plan.outputs + interface * LINE)
+        items = at + plan.output_items + interface * OUTPUT_CAPACITY * 24
+        output.frames, output.meta, output.capacity = items, items + 16 * OUTPUT_CAPACITY, OUTPUT_CAPACITY
