@@ -7,6 +7,7 @@ export MAKE_GOAL := $(firstword $(MAKECMDGOALS))
 BIN := .venv/bin
 BPF := aftr-pod/aftr/io/steer.bpf.o
 KERNELS := $(HOME)/.cache/dslite
+COVERED := aftr.state aftr.nat aftr.path
 
 ##@ Run
 .PHONY: demo
@@ -35,8 +36,8 @@ test-unit-3.13: env bpf  ## the same on Python 3.13, where the machine has one b
 	    echo "no Python 3.13 on this machine: leg left out"; \
 	fi
 
-test-nojit: env bpf  ## a small subset as plain Python, with coverage of the kernels
-	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m nojit --cov --cov-report=term:skip-covered
+test-nojit: env bpf  ## packets through the kernels as plain Python, with their coverage
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m nojit $(COVERED:%=--cov=%) --cov-report=term:skip-covered --cov-fail-under=90
 
 test-boundscheck: env bpf  ## every access to an array checked
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(KERNELS)/kernels-boundscheck $(BIN)/pytest
