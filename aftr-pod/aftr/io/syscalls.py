@@ -34,6 +34,8 @@ def _system_call(name: str, arguments: int, bits: int) -> Any:
 sendto = _system_call("sendto", 6, 64)
 recvfrom = _system_call("recvfrom", 6, 64)
 read = _system_call("read", 3, 64)
+write = _system_call("write", 3, 64)
+clock_gettime = _system_call("clock_gettime", 2, 32)
 poll = _system_call("poll", 3, 32)
 recvmmsg = _system_call("recvmmsg", 5, 32)
 sendmmsg = _system_call("sendmmsg", 4, 32)

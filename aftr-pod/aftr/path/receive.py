@@ -63,9 +63,10 @@ def begin(memory: Memory, worker: int, packet: int, start: int, size: int, side:
 
 @kernel
 def network_header(memory: Memory, start: int, size: int, vlan: int) -> int:
-    """Byte offset of the network header: behind Ethernet and, on a VLAN interface, its tag; -1 when too short, -2 for another VLAN."""
+    """Byte offset of the network header: behind Ethernet and its VLAN (or priority) tag; -1 when too short, -2 for another VLAN."""
     if vlan == 0:
-        return start + 14 if size >= 14 else -1
+        priority = size >= 18 and be16(memory, start + 12) == ETHERTYPE_VLAN and be16(memory, start + 14) & 0xFFF == 0
+        return start + 18 if priority else (start + 14 if size >= 14 else -1)
     if size < 18:
         return -1
     tagged = be16(memory, start + 12) == ETHERTYPE_VLAN and be16(memory, start + 14) & 0xFFF == vlan

@@ -173,6 +173,15 @@ def find_hop(memory: Memory, number: int, hi: int, lo: int, flow: int) -> int:
     return hop if hop_at(memory, hop).resolved == 1 else 0
 
 
+@kernel
+def unresolved(memory: Memory, worker: int, packet: int, number: int, hi: int, lo: int) -> None:
+    """Drop a packet whose next hop is unknown, and leave a note for the control thread, which has the kernel ask for it."""
+    me = worker_at(memory, worker)
+    me.asked_hi, me.asked_lo, me.asked_interface = hi, lo, number
+    me.asked_count += 1
+    drop(memory, worker, packet, NEXT_HOP_UNRESOLVED)
+
+
 @inline_kernel
 def put_link_header(memory: Memory, interface: int, hop: int, ip: int, ethertype: int) -> int:
     """Write the Ethernet (and VLAN) header in front of `ip`; where the frame begins."""
@@ -198,7 +207,7 @@ def send_internet(memory: Memory, worker: int, packet: int) -> None:
     destination = be32(memory, record.ip + 16)
     hop = find_hop(memory, record.interface, 0, destination, record.flow)
     if hop == 0:
-        drop(memory, worker, packet, NEXT_HOP_UNRESOLVED)
+        unresolved(memory, worker, packet, record.interface, 0, destination)
         return
     interface = interface_offset(memory, record.interface)
     if record.length > interface_at(memory, interface).mtu:
@@ -263,7 +272,7 @@ def send_softwire(memory: Memory, worker: int, packet: int, next_header: int, to
     record, number = packet_at(memory, packet), pod_at(memory, 0).access_interface
     hop = find_hop(memory, number, record.hi, record.lo, record.flow)
     if hop == 0:
-        drop(memory, worker, packet, NEXT_HOP_UNRESOLVED)
+        unresolved(memory, worker, packet, number, record.hi, record.lo)
         return
     interface = interface_offset(memory, number)
     if record.length + 40 > mtu:

@@ -40,7 +40,7 @@ POD = record_layout(
     *_i8("max_blocks hold_down filtering tcp_loose unsolicited_syn refusal_code udp_refresh_by_inbound"),
     *_i8("state_migrate address_change_limit udp_timeout tcp_established tcp_transitory icmp_timeout"),
     *_i8("secret0 secret1 secret2 secret3 umem umem_size chunk_shift frames_per_worker"),
-    *_i8("access_interface slot_workers"),
+    *_i8("access_interface slot_workers worker_stride"),
 )
 GROUP = record_layout(
     128,  # one per B4Group prefix, longest prefix first
@@ -62,7 +62,8 @@ WORKER = record_layout(
     512,
     *_i8("number now stop frames lanes counters outputs rings random access_list internet_list list_capacity"),
     *_i8("queues queue_count event_fd event_file sleeping pending pending_count pending_capacity busy loops packets"),
-    *_i8("sweep_time last_poll"),
+    *_i8("sweep_time devices transmit_queues receive_list scratch base busy_ns"),
+    *_i8("asked_hi asked_lo asked_interface asked_count"),
 )
 OUTPUT = record_layout(64, *_i8("count frames meta capacity"))  # per worker and interface: frames to send
 RING = record_layout(192, ("head", "i8"), *[(f"pad{n}", "i8") for n in range(7)], ("tail", "i8"),

@@ -67,7 +67,10 @@ class Pod:
         planner = Planner()
         self.policy = plan_policy(planner)
         rings = planner.place((RING.itemsize + RING_ITEMS * RING_ITEM) * sizes.workers**2)
-        self.workers = [planner.place(worker_size(sizes), 4096) for _ in range(sizes.workers)]
+        stride = round_up(worker_size(sizes), 4096)
+        first = planner.place(stride * sizes.workers, 4096)
+        self.workers = [first + number * stride for number in range(sizes.workers)]
+        self._worker_stride = stride
         self.extra = planner.place(sizes.extra, 4096)
         self.umem = planner.place(sizes.frames * sizes.chunk, HUGE_PAGE)
         self.slot_plan = plan_slot(configuration)
@@ -85,7 +88,7 @@ class Pod:
 
     def _open_workers(self, rings: int, random: list[int]) -> None:
         pod = pod_at(self.memory, 0)
-        pod.workers = self.sizes.workers
+        pod.workers, pod.worker_table, pod.worker_stride = self.sizes.workers, self.workers[0], self._worker_stride
         pod.umem, pod.umem_size = self.umem, self.sizes.frames * self.sizes.chunk
         pod.chunk_shift = self.sizes.chunk.bit_length() - 1
         share = self.sizes.frames // self.sizes.workers
@@ -94,6 +97,7 @@ class Pod:
             worker = worker_at(self.memory, at)
             worker.rings = rings
             worker.random = random[number]
+            worker.base = self.memory.ctypes.data
             shift = self.sizes.chunk.bit_length() - 1
             open_frames(self.memory, worker.frames, self.umem, shift, self.sizes.frames, number * share, share)
         items = rings + RING.itemsize * self.sizes.workers**2
@@ -156,6 +160,9 @@ class WorkerPlan:
     access_list: int
     internet_list: int
     pending: int
+    receive_list: int
+    scratch: int
+    transmit_queues: int
 
 
 def place_worker(planner: Planner, sizes: Sizes) -> WorkerPlan:
@@ -169,6 +176,9 @@ def place_worker(planner: Planner, sizes: Sizes) -> WorkerPlan:
         access_list=planner.place(LIST_CAPACITY * 16),
         internet_list=planner.place(LIST_CAPACITY * 16),
         pending=planner.place(LIST_CAPACITY * RING_ITEM),
+        receive_list=planner.place(LIST_CAPACITY * 16),
+        scratch=planner.place(LIST_CAPACITY * 8),
+        transmit_queues=planner.place(MAX_INTERFACES * 8),
         frames=planner.place(frames_size(sizes.frames)),
     )
 
@@ -180,6 +190,8 @@ def open_worker(memory: Memory, at: int, number: int, sizes: Sizes) -> None:
     worker.frames, worker.lanes, worker.counters = at + plan.frames, at + plan.lanes, at + plan.counters
     worker.outputs, worker.pending = at + plan.outputs, at + plan.pending
     worker.access_list, worker.internet_list = at + plan.access_list, at + plan.internet_list
+    worker.receive_list, worker.scratch = at + plan.receive_list, at + plan.scratch
+    worker.transmit_queues = at + plan.transmit_queues
     worker.list_capacity = worker.pending_capacity = LIST_CAPACITY
     for interface in range(MAX_INTERFACES):
         output = output_at(memory, at + plan.outputs + interface * LINE)

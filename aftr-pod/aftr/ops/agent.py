@@ -1,0 +1,277 @@
+"""The pod's process: devices, worker threads and, on one asyncio thread, everything that is not a packet."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from pathlib import Path
+from typing import Any
+
+import structlog
+from dslite_contract.errors import DsliteError
+from dslite_contract.load import Configuration, load_config
+from dslite_contract.slots import slot_address
+
+from aftr.io.bpf import Steering
+from aftr.io.device import Device, Interface, open_devices
+from aftr.io.links import need_link
+from aftr.io.neighbours import Neighbours, NextHop
+from aftr.io.queue_table import QueueTable, Umem, table_size
+from aftr.ops.loop import DEVICE_SIZE, device_at
+from aftr.ops.workers import Workers
+from aftr.state.frames import frames_at
+from aftr.state.layout import MAX_INTERFACES, worker_at
+from aftr.state.pod import Pod, Sizes
+from aftr.state.policy import Hop, InterfaceSetting, RouteSetting, write_hops, write_interfaces, write_policy
+
+log = structlog.get_logger()
+
+CHUNK_SHIFT = 12
+FRAMES_PER_WORKER = 16384
+RESERVE = 1024  # frames that stay with the engine
+HOUSEKEEPING_S = 0.25
+
+
+@dataclass(frozen=True)
+class Options:
+    """What belongs to one process (flags and environment), not to the pool's configuration."""
+
+    config: Path
+    interfaces: tuple[Interface, ...]
+    mode: str = "auto"
+    workers: int = 1
+    slots: tuple[int, ...] | None = None
+    huge_pages: bool = True
+
+
+def steering(configuration: Configuration) -> Steering:
+    """What the devices give to the engine: tunnel addresses, NAT prefixes, untranslated addresses."""
+    spec = configuration.pool.spec
+    pools = [prefix for nat_pool in spec.nat.pools for prefix in nat_pool.prefixes]
+    pools += [IPv4Network(entry.address) for entry in spec.nat.bypass]
+    if spec.nat.no_translation_destinations:
+        pools += spec.nat.pre_authorized_sources
+    return Steering(slot_address(configuration.pool, 0), spec.slots, tuple(dict.fromkeys(pools)))
+
+
+def digest(path: Path) -> str:
+    """Hash that names a configuration, as pods report it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def boottime_ms() -> int:
+    """The engine's clock."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def routes_of(table: list[NextHop], name: str) -> list[RouteSetting]:
+    """The next hops of one interface as the engine wants them; weights are repeated hops."""
+    by_prefix: dict[Any, list[Hop]] = {}
+    for row in table:
+        if row.interface == name:
+            by_prefix.setdefault(row.prefix, []).extend([Hop(row.mac, row.source_mac)] * row.weight)
+    return [RouteSetting(prefix, tuple(hops)) for prefix, hops in by_prefix.items()]
+
+
+class Agent:
+    """One `aftr run`."""
+
+    def __init__(self, options: Options) -> None:
+        self.options, self.started = options, time.time()
+        self.configuration = load_config(options.config)
+        self.config_hash = digest(options.config)
+        self.last_error: str | None = None
+        self._asked: dict[int, int] = {}
+        self._moved: dict[int, int] = {}
+        settings = [InterfaceSetting(one.name, one.side, need_link(one.device).mtu, one.vlan) for one in options.interfaces]
+        frames = FRAMES_PER_WORKER * options.workers
+        extra = table_size(frames, options.workers) + MAX_INTERFACES * DEVICE_SIZE
+        sizes = Sizes(frames, 1 << CHUNK_SHIFT, options.workers, options.huge_pages, extra)
+        self.pod = Pod(self.configuration, settings, sizes)
+        self._open_slots()
+        self.devices = self._open_devices()
+        self.workers = Workers(self.pod)
+        self.neighbours = Neighbours(options.interfaces, self._next_hops, self._links_changed)
+        self._next_hop_table: list[NextHop] = []
+
+    # ------------------------------------------------------------ opening
+    def _open_slots(self) -> None:
+        wanted = self.options.slots
+        for number in range(self.configuration.pool.spec.slots):
+            if wanted is None or number in wanted:
+                self.pod.open(number, number % self.options.workers, boottime_ms())
+
+    def _open_devices(self) -> list[Device]:
+        pod = self.pod
+        umem = Umem(pod.memory, pod.umem, pod.sizes.frames * pod.sizes.chunk, CHUNK_SHIFT)
+        stacks = [worker_at(pod.memory, worker).frames for worker in pod.workers]
+        table = QueueTable(umem, pod.extra, stacks, reserve=RESERVE)
+        devices = open_devices(self.options.interfaces, self.options.mode, table, steering(self.configuration))
+        records = pod.extra + table_size(umem.chunks, len(pod.workers))
+        numbers = {one.name: number for number, one in enumerate(self.options.interfaces)}
+        for device in devices:
+            log.info(device.mode_sentence)
+            for warning in device.warnings:
+                log.warning(warning)
+            record = device_at(pod.memory, records + device.number * DEVICE_SIZE)
+            record.ports = len(device.ports)
+            for place, port in enumerate(device.ports):
+                setattr(record, f"interface{place}", numbers[port.interface.name])
+        for number, worker in enumerate(pod.workers):
+            me = worker_at(pod.memory, worker)
+            me.queues, me.queue_count = table.queues(number)
+            me.devices = records
+            for device in devices:
+                for port in device.ports:
+                    at = me.transmit_queues + 8 * numbers[port.interface.name]
+                    pod.memory[at : at + 8].view("i8")[0] = device.transmit_queue(number)
+        self._queue_table = table
+        return devices
+
+    # ------------------------------------------------------------ the kernel's news
+    def _next_hops(self, table: list[NextHop]) -> None:
+        self._next_hop_table = table
+        with self.workers.halted():
+            for number, interface in enumerate(self.options.interfaces):
+                write_hops(self.pod.memory, self.pod.policy, number, routes_of(table, interface.name))
+        log.info("next hops changed", resolved=sum(row.mac is not None for row in table), rows=len(table))
+
+    def _links_changed(self) -> None:
+        happened = [sentence for device in self.devices if (sentence := device.refresh())]
+        for sentence in happened:
+            log.warning(sentence)
+        if happened:
+            self._settings_changed()
+
+    def _settings_changed(self) -> None:
+        """MTUs as the links have them now."""
+        ports = {port.interface.name: port for device in self.devices for port in device.ports}
+        self.pod.interfaces[:] = [
+            InterfaceSetting(one.name, one.side, ports[one.name].link.mtu, ports[one.name].vlan)
+            for one in self.options.interfaces
+        ]
+        with self.workers.halted():
+            write_interfaces(self.pod.memory, self.pod.policy, self.configuration, self.pod.interfaces)
+
+    def _housekeeping(self) -> None:
+        """What cannot be waited for: devices on their way back, neighbours that packets miss, dead workers."""
+        self._links_changed()
+        for number, worker in enumerate(self.pod.workers):
+            record = worker_at(self.pod.memory, worker)
+            if record.asked_count != self._asked.get(number, 0):
+                self._asked[number] = record.asked_count
+                self._resolve(record.asked_interface, record.asked_hi, record.asked_lo)
+
+    def _resolve(self, interface: int, hi: int, lo: int) -> None:
+        value = ((hi & (2**64 - 1)) << 64) | (lo & (2**64 - 1))
+        address = IPv4Address(value) if hi == 0 and value < 2**32 else IPv6Address(value)
+        self.neighbours.resolve(self.options.interfaces[interface].name, address)
+
+    # ------------------------------------------------------------ configuration
+    def apply(self, configuration: Configuration, config_hash: str) -> None:
+        """Put live fields into force; sessions go on."""
+        with self.workers.halted():
+            write_policy(self.pod.memory, self.pod.policy, configuration, self.pod.interfaces)
+            self.pod.configuration = self.configuration = configuration
+            for number in self.pod.open_slots:
+                self.pod.set_interfaces(self.pod.slot(number))
+        for device in self.devices:
+            device.steer(steering(configuration))
+        self.config_hash, self.last_error = config_hash, None
+        log.info("configuration applied", hash=config_hash)
+
+    def refuse(self, sentence: str) -> None:
+        """Keep the running configuration, and say why."""
+        self.last_error = sentence
+        log.error("configuration refused", reason=sentence)
+
+    # ------------------------------------------------------------ what the status port asks
+    def alive(self) -> bool:
+        """Whether all workers run and move."""
+        return all(worker.alive for worker in self.workers.all)
+
+    def missing(self) -> list[str]:
+        """Why the pod is not ready; empty when it is."""
+        reasons = [f"interface device {device.name} is gone" for device in self.devices if device.lost]
+        links = {port.interface.name: port.link for device in self.devices for port in device.ports}
+        reasons += [f"interface {name} is down" for name, link in links.items() if not link.up]
+        for interface in self.options.interfaces:
+            rows = [row for row in self._next_hop_table if row.interface == interface.name and row.mac]
+            if not rows:
+                reasons.append(f"no next hop is resolved on interface {interface.name}")
+        if not self.alive():
+            reasons.append("a worker thread has ended")
+        return reasons
+
+    def worker_states(self) -> list[dict[str, Any]]:
+        """What each worker does."""
+        states = []
+        for worker, at in zip(self.workers.all, self.pod.workers, strict=True):
+            record = worker_at(self.pod.memory, at)
+            states.append(
+                {
+                    "worker": worker.number,
+                    "core": worker.core,
+                    "loops": record.loops,
+                    "packets": record.packets,
+                    "busySeconds": record.busy_ns / 1e9,
+                    "framesFree": frames_at(self.pod.memory, record.frames).count,
+                    "slots": [n for n in self.pod.open_slots if n % len(self.pod.workers) == worker.number],
+                }
+            )
+        return states
+
+    def interface_states(self) -> list[dict[str, Any]]:
+        """Each interface with its device, mode and device counters."""
+        return [
+            {
+                "interface": port.interface.name,
+                "side": port.interface.side,
+                "device": device.name,
+                "mode": device.mode,
+                "sentence": device.mode_sentence,
+                "mtu": port.link.mtu,
+                "vlan": port.vlan,
+                "up": port.link.up and not device.lost,
+                "counters": device.statistics(),
+            }
+            for device in self.devices
+            for port in device.ports
+        ]
+
+    # ------------------------------------------------------------ life
+    async def run(self, serve: Any) -> None:
+        """Serve until SIGTERM or SIGINT; `serve(agent)` is an async context manager that runs status port and watches."""
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        self.workers.start()
+        await self.neighbours.start()
+        try:
+            async with serve(self):
+                log.info("serving", pool=self.configuration.pool.metadata.name, slots=self.pod.open_slots, pid=os.getpid())
+                while not stopping.is_set():
+                    self._housekeeping()
+                    dead = [worker for worker in self.workers.all if not worker.alive]
+                    if dead:
+                        raise DsliteError(f"worker {dead[0].number} ended: {dead[0].error!r}; the process ends, start it again")
+                    try:
+                        await asyncio.wait_for(stopping.wait(), HOUSEKEEPING_S)
+                    except TimeoutError:
+                        continue
+        finally:
+            await self.neighbours.stop()
+            self.close()
+
+    def close(self) -> None:
+        """Stop the workers and give everything back."""
+        self.workers.end()
+        for device in self.devices:
+            device.close()
+        self.pod.close()
