@@ -546,3 +546,46 @@ def read_pcap(path: Path) -> list[tuple[int, bytes]]:
         frames.append((seconds * 1_000_000_000 + rest * unit, data[at + 16 : at + 16 + size]))
         at += 16 + size
     return frames
+
+
+# ---------------------------------------------------------------------------------------------- reading a report
+FLAG_LETTERS = "FSRPAU"
+
+
+def describe(frame: bytes) -> str:
+    """One line about a frame, for the reports of failed tests; never fails itself."""
+    if len(frame) < 34:
+        return f"{len(frame)} bytes"
+    ethertype = int.from_bytes(frame[12:14])
+    if ethertype == ETHERTYPE_IPV6 and len(frame) >= 54:
+        return describe6(IPv6(frame[14:]))
+    return describe4(IPv4(frame[14:])) if ethertype == ETHERTYPE_IPV4 else f"ethertype {ethertype:#x}"
+
+
+def describe6(outer: IPv6) -> str:
+    start = f"[{outer.src} > {outer.dst} tc {outer.traffic_class:#x}]"
+    if outer.next_header == IPIP and len(outer.payload) >= 20:
+        return f"{start} {describe4(IPv4(outer.payload))}"
+    if outer.next_header == FRAGMENT and len(outer.payload) >= 8:
+        more = "+" if outer.fragment_more else ""
+        return f"{start} fragment {outer.fragment_id:#x} {outer.fragment_offset}:{len(outer.payload) - 8}{more}"
+    return f"{start} next header {outer.next_header}, {outer.payload[:48].hex()}"
+
+
+def describe4(packet: IPv4) -> str:
+    text = f"{packet.src} > {packet.dst} ttl {packet.ttl} tos {packet.tos:#x} id {packet.identification:#x}"
+    text += f"{' DF' if packet.df else ''} size {packet.total_length}"
+    if packet.is_fragment:
+        text += f" fragment {packet.offset}:{len(packet.payload)}{'+' if packet.mf else ''}"
+    data = packet.payload
+    if packet.offset or len(data) < 8:
+        return f"{text} protocol {packet.protocol}"
+    if packet.protocol == UDP:
+        return f"{text} udp {packet.sport} > {packet.dport}"
+    if packet.protocol == TCP and len(data) >= 14:
+        flags = "".join(letter for bit, letter in enumerate(FLAG_LETTERS) if data[13] >> bit & 1)
+        return f"{text} tcp {packet.sport} > {packet.dport} {flags or 'no flags'}"
+    if packet.protocol == ICMP:
+        quote = describe4(IPv4(data[8:])) if data[0] in (3, 11, 12) and len(data) >= 28 else ""
+        return f"{text} icmp {data[0]}/{data[1]} {packet.sport}{f' about ({quote})' if quote else ''}"
+    return f"{text} protocol {packet.protocol}"

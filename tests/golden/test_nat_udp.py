@@ -8,7 +8,22 @@ import pytest
 
 import packets
 from packets import SYN, IPv4, echo, ipv4, ipv6, sent_to_internet, tcp, udp
-from rig import AFTR, B4, HOST, SERVER, Boot, Endpoint, Output, Rig, b4, one, refused, slot_address, translated
+from rig import (
+    AFTR,
+    B4,
+    HOST,
+    SERVER,
+    Boot,
+    Endpoint,
+    Output,
+    Rig,
+    b4,
+    icmp_error,
+    one,
+    refused,
+    slot_address,
+    translated,
+)
 
 pytestmark = pytest.mark.nojit
 
@@ -296,7 +311,9 @@ def test_n06_hairpinned_packets_too_large_for_the_other_softwire(boot: Boot) -> 
     pieces = packets.fragment6(ipv6(inner, src=near, dst=AFTR), mtu=1500)
     assert rig.up6(pieces[0]) == []
     outputs = rig.up6(pieces[1])
-    refused(rig, outputs, 3, 4, inner, rest=1460, b4=near)
+    quote = ipv4(udp(5000, target.port, bytes(1472)), src=HOST, dst=target.address, ttl=63)
+    found = icmp_error(outputs, 3, 4, quote, src=target.address, dst=HOST, rest=1460, side="access")
+    assert outputs == [rig.to_softwire(found.raw, outputs, b4=near)]
     rig.counted(
         access={"rx": 2, "merged": 1, "dropped": 1, "originated": 1, "tx": 1},
         drops={"drop-too-big": 1},

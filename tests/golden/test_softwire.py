@@ -71,6 +71,15 @@ def test_d02_ds_field_and_ecn_outbound(rig: Rig, inner: int, outer: int) -> None
     rig.was_forwarded("access")
 
 
+def test_d02_only_ecn_is_carried_outside_without_preservation(boot: Boot) -> None:
+    rig = boot({"softwire": {"dscpPreservation": False}})
+    endpoint = rig.open(udp(5000, 53))
+    outputs = rig.down(ipv4(udp(53, endpoint.port), src=SERVER, dst=endpoint.address, tos=0xB9))
+    found = IPv6(outputs[0][1][14:])
+    assert found.traffic_class == 0x01
+    assert found.inner.raw == ipv4(udp(53, 5000), src=SERVER, dst=HOST, tos=0xB9, ttl=63)
+
+
 @pytest.mark.parametrize("tos", [0, 1, 2, 3, 0x28, 0xB8, 0xB9, 0xBA, 0xBB, 0xFF])
 def test_d02_ds_field_and_ecn_inbound(rig: Rig, tos: int) -> None:
     endpoint = rig.open(udp(5000, 53))
@@ -177,7 +186,7 @@ def test_d08_aftr_address_answers_echo_in_every_slot(boot: Boot, slots: int) -> 
             df=found.df,
         )
         assert outputs == [rig.to_softwire(expected, outputs, b4=b4(slot + 1), slot=slot)]
-        rig.was_consumed("access", answered=1)
+        rig.counted(access={"rx": 1, "consumed": 1, "originated": 1, "tx": 1}, events={"icmp-sent": 1})
 
 
 def test_d08_echo_to_the_aftr_address_is_rate_limited(rig: Rig) -> None:
@@ -384,7 +393,7 @@ def test_d24_tunnel_address_answers_echo(rig: Rig, size: int) -> None:
     found = IPv6(frame[14:])
     expected = ipv6(icmp6(129, 0, 0x00070003, bytes(range(256))[:size]), src=AFTR, dst=B4, flow_label=found.flow_label)
     assert (side, frame) == packets.sent_to_access(expected)
-    rig.was_consumed("access", answered=1)
+    rig.counted(access={"rx": 1, "consumed": 1, "originated": 1, "tx": 1}, events={"icmp-sent": 1})
 
 
 def test_d24_tunnel_address_drops_echo_with_a_bad_checksum(rig: Rig) -> None:

@@ -9,8 +9,7 @@ from packets import Side
 from reference import Reference
 from rig import SIDES, Output, Rig, config_text
 
-# Counted by one of the two alone: which worker did it, and when idle softwires are forgotten.
-NOT_COMPARED = {"handed-over", "softwires-created", "softwires-removed"}
+NOT_COMPARED = {"handed-over"}  # which worker did it is nothing that the reference knows
 
 
 class Duel(Rig):
@@ -29,9 +28,10 @@ class Duel(Rig):
         self.reference.advance(self.now)
         differences = []
         for (side, frame), observed in zip(frames, result, strict=True):
-            self.history.append(f"{self.now / 1e9:.3f} {side} {frame.hex()}")
+            self.history.append(f"{self.now / 1e9:.3f} {side}: {packets.describe(frame)}")
+            self.history += [f"    -> {where}: {packets.describe(sent)}" for where, sent in observed]
             found = self.reference.expect(frame, side, self.now, observed)
-            differences += [f"{side} {frame.hex()}\n{difference}" for difference in found]
+            differences += [f"{side}: {packets.describe(frame)}\n{difference}" for difference in found]
         differences += self.counter_differences()
         if differences:
             last = "\n".join(self.history[-12:])

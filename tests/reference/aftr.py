@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import packets
@@ -37,7 +38,7 @@ from reference.fragments import Context, Contexts
 from reference.oracle import Oracle
 from reference.policy import AFTR_ADDRESS, INTERNET_MTU, Policy
 from reference.rewrite import translate, with_fields, with_lower_mss
-from reference.state import PATH_MTU_MS, Claim, Mapping, Session, SlotState, Softwire, Subscriber
+from reference.state import PATH_MTU_MS, SOFTWIRE_IDLE_MS, Claim, Mapping, Session, SlotState, Softwire, Subscriber
 
 SIDES = ("access", "internet")
 TRAFFIC = ("rx", "forwarded", "merged", "consumed", "dropped", "held", "tx", "split", "originated")
@@ -103,16 +104,17 @@ class Reference:
     def advance(self, now_ns: int) -> None:
         self.now = now_ns // 1_000_000
         for slot, contexts in zip(self.slots, self.contexts, strict=True):
-            slot.expire(self.now)
             for context in contexts.expired(self.now):
                 self.drop_held(context, "drop-reassembly-timeout")
+            slot.expire(self.now, [context.owner for context in contexts.all.values()])
 
     def settled(self, from_ns: int, to_ns: int) -> bool:
         """No timer ends between these times, so that it does not matter when a sweep looks."""
         old, new = from_ns // 1_000_000, to_ns // 1_000_000
         ends = [end for slot in self.slots for mapping in slot.mappings for end in slot.ends(mapping)]
         ends += [claim.last_seen + self.policy.udp_ms for slot in self.slots for claim in slot.claims.values()]
-        return not any(old < end <= new for end in ends)
+        idle = [softwire.last_seen + SOFTWIRE_IDLE_MS for slot in self.slots for softwire in slot.softwires.values()]
+        return not any(old < end <= new for end in ends) and not any(end <= new for end in idle)
 
     def counters(self) -> dict[str, dict[str, int]]:
         result = {side: {name: self.count[side][name] for name in TRAFFIC} for side in SIDES}
@@ -233,7 +235,7 @@ class Reference:
         """Next header, payload and traffic class of the whole packet; raises Held until it is whole (RFC 8200 4.5)."""
         if not data or (more and len(data) % 8) or offset + len(data) > 65535:
             raise Drop("drop-bad-fragment")
-        subscriber = self.subscriber_of(slot, outer.src)
+        subscriber = self.admit(slot, outer.src, whole=False).subscriber
         contexts = self.contexts[slot.number]
         key = (outer.src, outer.dst, identification)
         context = contexts.all.get(key)
@@ -289,25 +291,27 @@ class Reference:
         prefix = group.subscriber(b4)
         return slot.subscribers.setdefault(prefix, Subscriber(prefix, group))
 
-    def admit(self, slot: SlotState, b4: IPv6Address) -> Softwire:
+    def admit(self, slot: SlotState, b4: IPv6Address, *, whole: bool = True) -> Softwire:
         """The softwire of a B4; a new one, or one that changed its address, within the limits (O06)."""
         subscriber = self.subscriber_of(slot, b4)
         if not self.policy.pools[subscriber.group.pool].of_slot(slot.number):
             raise Drop("drop-no-pool")
         if b4 in slot.softwires:
+            if whole:
+                slot.softwires[b4].last_seen = self.now
             return slot.softwires[b4]
         others = slot.softwires_of(subscriber)
         if len(others) < subscriber.group.max_softwires:
             slot.softwires[b4] = Softwire(b4, subscriber, self.now)
             self.events["softwires-created"] += 1
             return slot.softwires[b4]
-        last = subscriber.changed if subscriber.changed is not None else min(other.created for other in others)
-        if not self.policy.state_migrate or self.now - last < self.policy.change_limit_ms:
+        recently = subscriber.changed is not None and self.now - subscriber.changed < self.policy.change_limit_ms
+        if not self.policy.state_migrate or recently:
             raise Drop("drop-softwire-limit")
         moved = others[0]
         del slot.softwires[moved.b4]
         slot.softwires[b4] = moved
-        moved.b4, moved.path_mtu, subscriber.changed = b4, None, self.now
+        moved.b4, moved.last_seen, moved.path_mtu, subscriber.changed = b4, self.now, None, self.now
         self.events["softwires-migrated"] += 1
         return moved
 
@@ -365,12 +369,12 @@ class Reference:
         ecn = decapsulated_ecn(packet.tos & 3, traffic_class & 3)
         dscp = traffic_class if self.policy.dscp_preservation else packet.tos
         softwire = self.admit(slot, b4)
-        original = packet.raw
+        packet = IPv4(with_fields(packet.raw, tos=dscp & ~3 | ecn))
         try:
-            self.outbound(slot, softwire, IPv4(with_fields(packet.raw, tos=dscp & ~3 | ecn)))
+            self.outbound(slot, softwire, packet)
         except Drop as drop:
             if drop.answer:
-                self.answer_inside(slot, softwire, original, drop.answer)
+                self.answer_inside(slot, softwire, packet.raw, drop.answer)
             raise
 
     def outbound(self, slot: SlotState, softwire: Softwire, packet: IPv4) -> None:
@@ -410,20 +414,21 @@ class Reference:
         """A whole datagram or first fragment, translated; then the fragments that waited for it."""
         address, port = external
         if not packet.is_fragment:
-            self.send_translated(slot, softwire, self.translated_out(packet, address, port), None)
+            self.send_translated(slot, softwire, self.translated_out(packet, address, port))
             return
         contexts = self.contexts[slot.number]
         key = ("out", softwire, packet.src, packet.dst, packet.protocol, packet.identification)
         context = self.context_for(slot, key, softwire.subscriber, packet, waits=False)
         context.first = (address, None)
         raw = self.translated_out(packet, address, port)
-        ports = (port, packet.dport)
         context.first = (address, IPv4(raw).identification)
-        self.send_translated(slot, softwire, raw, ports)
         self.events["ipv4-fragments-translated"] += 1
-        self.release(slot, context, lambda other: self.fragment_out(slot, softwire, other, context))
-        if context.complete:
-            contexts.all.pop(key, None)
+        try:
+            self.send_translated(slot, softwire, raw)
+        finally:  # a first fragment that is dropped further on has been translated
+            self.release(slot, context, lambda other: self.fragment_out(slot, softwire, other, context))
+            if context.complete:
+                contexts.all.pop(key, None)
 
     def translated_out(self, packet: IPv4, address: IPv4Address, port: int) -> bytes:
         raw = translate(packet.raw, src=address, sport=port)
@@ -434,21 +439,20 @@ class Reference:
         if packet.df and not packet.is_fragment:
             return None
         slot = self.slots[self.policy.slot_of_external(address) or 0]
-        if address not in slot.next_id:
-            slot.next_id[address] = self.oracle.identification(self.at)
-        found = slot.next_id[address]
-        slot.next_id[address] = (found + 1) % 65536
-        return found
+        found = slot.next_id.get(address, self.oracle.identification(self.at))
+        if found is not None:  # else nothing was sent that tells it
+            slot.next_id[address] = (found + 1) % 65536
+        return found or 0
 
-    def send_translated(self, slot: SlotState, softwire: Softwire, raw: bytes, ports: tuple[int, int] | None) -> None:
+    def send_translated(self, slot: SlotState, softwire: Softwire, raw: bytes) -> None:
         """To the internet, or, if the destination is ours, into another softwire (N06)."""
-        packet = IPv4(raw)
+        packet = IPv4(self.with_mss(raw))
         target = self.policy.slot_of_external(packet.dst)
         if target is not None:
-            self.inbound(self.slots[target], packet, hairpin=True)
             self.events["hairpinned"] += 1
+            self.arrive(self.slots[target], packet, hairpin=True)
             return
-        self.to_internet(self.with_mss(raw))
+        self.to_internet(packet.raw)
 
     def to_internet(self, raw: bytes) -> None:
         packet = IPv4(raw)
@@ -483,7 +487,7 @@ class Reference:
             refreshes = kind == 8
             if mapping is None and kind == 0:
                 raise Drop("drop-icmp-type")
-        remote = (packet.dst, 0 if packet.protocol == ICMP else packet.dport)
+        remote = self.filter_endpoint(packet.protocol, packet.dst, packet.dport)
         with_sessions = self.policy.filtering != "endpoint-independent"
         if mapping is None:
             mapping = self.open(slot, softwire, packet)
@@ -609,8 +613,8 @@ class Reference:
             raise Drop("drop-ttl")
         address, identification = context.first
         raw = with_fields(packet.raw, src=address, ttl=packet.ttl - 1, identification=identification)
-        self.send_translated(slot, softwire, raw, None)
         self.events["ipv4-fragments-translated"] += 1
+        self.send_translated(slot, softwire, raw)
 
     def release(self, slot: SlotState, context: Context, forward: Callable[[IPv4], None]) -> None:
         """Those that waited follow the first, in the order in which they came."""
@@ -661,13 +665,16 @@ class Reference:
         if target is None:
             self.to_bypassed(packet)
             return
-        slot = self.slots[target]
+        self.arrive(self.slots[target], packet, hairpin=False)
+
+    def arrive(self, slot: SlotState, packet: IPv4, *, hairpin: bool) -> None:
+        """Inbound, with an answer to the sender where there is one to give."""
         try:
-            self.inbound(slot, packet, hairpin=False)
+            self.inbound(slot, packet, hairpin=hairpin)
         except Drop as drop:
             if drop.answer:
                 self.answer_outside(slot, packet.raw, drop.answer)
-            raise
+            raise Drop(drop.name) from None
 
     def to_bypassed(self, packet: IPv4) -> None:
         slots = [self.slots[entry.slot] for entry in self.policy.bypass if entry.address == packet.dst]
@@ -696,23 +703,23 @@ class Reference:
             self.follow_first_in(slot, packet, key, hairpin)
             return
         self.transport(packet)
+        if packet.ttl <= 1 and not hairpin:
+            raise Drop("drop-ttl", (11, 0, 0))
         if packet.protocol == ICMP and packet.payload[0] in ICMP_ERRORS:
             self.error_from_outside(slot, packet, hairpin)
             return
         mapping = self.mapping_of(slot, packet, hairpin)
-        if packet.ttl <= 1 and not hairpin:
-            raise Drop("drop-ttl", (11, 0, 0))
         self.seen_inbound(mapping, packet)
         raw = translate(packet.raw, dst=mapping.inner, dport=mapping.port)
         raw = with_fields(raw, ttl=packet.ttl - (not hairpin))
         if not packet.is_fragment:
             raw = self.with_mss(raw)
-            self.into_softwire(slot, mapping.softwire, raw, self.flow(IPv4(raw)))
+            self.into_softwire(slot, mapping.softwire, raw, self.flow(packet))
             return
         context = self.context_for(slot, key, mapping.softwire.subscriber, packet, waits=False)
-        context.first = (mapping, self.flow(IPv4(raw)))
-        self.into_softwire(slot, mapping.softwire, raw, context.first[1])
+        context.first = (mapping, self.flow(packet))
         self.events["ipv4-fragments-translated"] += 1
+        self.into_softwire(slot, mapping.softwire, raw, context.first[1])
         self.release(slot, context, lambda other: self.fragment_in(slot, other, context, hairpin))
         if context.complete:
             self.contexts[slot.number].all.pop(key, None)
@@ -733,8 +740,8 @@ class Reference:
             raise Drop("drop-ttl")
         mapping, flow = context.first
         raw = with_fields(packet.raw, dst=mapping.inner, ttl=packet.ttl - (not hairpin))
-        self.into_softwire(slot, mapping.softwire, raw, flow)
         self.events["ipv4-fragments-translated"] += 1
+        self.into_softwire(slot, mapping.softwire, raw, flow)
 
     def mapping_of(self, slot: SlotState, packet: IPv4, hairpin: bool) -> Mapping:
         """The mapping that an inbound packet may pass through."""
@@ -749,7 +756,7 @@ class Reference:
                 raise Drop("drop-unsolicited-syn")
             raise Drop("drop-icmp-unsolicited" if packet.protocol == ICMP else "drop-no-mapping")
         if not self.admits(mapping, packet):
-            raise Drop("drop-unsolicited-syn" if syn and not hairpin else "drop-filtered")
+            raise Drop("drop-filtered")
         return mapping
 
     def admits(self, mapping: Mapping, packet: IPv4) -> bool:
@@ -758,7 +765,12 @@ class Reference:
             return True
         if self.policy.filtering == "address-dependent":
             return any(address == packet.src for address, _ in mapping.sessions)
-        return (packet.src, 0 if packet.protocol == ICMP else packet.sport) in mapping.sessions
+        return self.filter_endpoint(packet.protocol, packet.src, packet.sport) in mapping.sessions
+
+    def filter_endpoint(self, protocol: int, address: IPv4Address, port: int) -> tuple[IPv4Address, int]:
+        """The remote end of a UDP or ICMP session: no port where only the address is asked about."""
+        by_address = protocol == ICMP or self.policy.filtering == "address-dependent"
+        return address, 0 if by_address else port
 
     def seen_inbound(self, mapping: Mapping, packet: IPv4) -> None:
         """Only TCP sessions, and UDP mappings if so configured, notice inbound packets."""
@@ -771,9 +783,9 @@ class Reference:
                 session.fin_in = session.fin_in or bool(flags & FIN)
         elif packet.protocol == UDP and self.policy.udp_refresh_by_inbound:
             mapping.last_seen = self.now
-            for remote, session in mapping.sessions.items():
-                if remote == (packet.src, packet.sport):
-                    session.last_seen = self.now
+            remote = self.filter_endpoint(UDP, packet.src, packet.sport)
+            if remote in mapping.sessions:
+                mapping.sessions[remote].last_seen = self.now
 
     # ------------------------------------------------------------------------------------------ encapsulate
     def flow(self, packet: IPv4) -> tuple[object, ...]:
@@ -781,7 +793,7 @@ class Reference:
         return (packet.src, packet.dst, packet.protocol, *ports)
 
     def label(self, softwire: Softwire, flow: tuple[object, ...] | None) -> int:
-        """D27: the same for all packets of an inner flow."""
+        """D27: the same for all packets of a flow (while its mapping lasts), and so on all fragments."""
         found = self.oracle.flow_label(self.at)
         return found if flow is None else self.labels.setdefault((softwire.b4, *flow), found)
 
@@ -790,8 +802,9 @@ class Reference:
         mtu = softwire.mtu(self.policy, self.now)
         if 40 + len(raw) > mtu and packet.df and self.policy.dont_fragment == "icmp":
             raise Drop("drop-too-big", (3, 4, mtu - 40))
+        traffic_class = packet.tos if self.policy.dscp_preservation else packet.tos & 3
         outer = packets.ipv6(
-            raw, src=slot.address, dst=softwire.b4, traffic_class=packet.tos, flow_label=self.label(softwire, flow)
+            raw, src=slot.address, dst=softwire.b4, traffic_class=traffic_class, flow_label=self.label(softwire, flow)
         )
         if len(outer) <= mtu:
             self.send([packets.sent_to_access(outer)])
@@ -831,8 +844,6 @@ class Reference:
         mapping = slot.outside(quote.src, quote.protocol, sport) if quote.src == packet.dst else None
         if mapping is None:
             raise Drop("drop-icmp-quote")
-        if packet.ttl <= 1 and not hairpin:
-            raise Drop("drop-ttl")
         inner = translate(quote.raw, src=mapping.inner, sport=mapping.port)
         raw = with_quote(packet, inner, dst=mapping.inner, ttl=packet.ttl - (not hairpin))
         self.into_softwire(slot, mapping.softwire, raw, None)
@@ -849,7 +860,7 @@ class Reference:
         raw = with_quote(packet, outer, src=mapping.external, ttl=packet.ttl - 1)
         raw = with_fields(raw, identification=self.new_identification(packet, mapping.external))
         self.events["icmp-errors-translated"] += 1
-        self.send_translated(slot, softwire, raw, None)
+        self.send_translated(slot, softwire, raw)
 
     # ------------------------------------------------------------------------------------------ answers
     def may_answer(self, original: IPv4) -> bool:
@@ -873,8 +884,18 @@ class Reference:
         if not slot.icmp.take(self.now):
             self.events["icmp-rate-limited"] += 1
             return
-        raw = self.icmp_message(answer, original, IPv4(original).dst, IPv4(original).src)
-        self.originate(answer, lambda: self.send([packets.sent_to_internet(raw)]), "internet")
+        self.tell_sender(answer, original, IPv4(original).dst, IPv4(original).src)
+
+    def tell_sender(self, answer: Answer, original: bytes, src: IPv4Address, dst: IPv4Address) -> None:
+        """An ICMP error to the internet; about a hairpinned packet it is hairpinned itself."""
+        raw = self.icmp_message(answer, original, src, dst)
+        target = self.policy.slot_of_external(dst)
+        if target is None:
+            self.originate(answer, lambda: self.send([packets.sent_to_internet(raw)]), "internet")
+            return
+        slot = self.slots[target]
+        with suppress(Drop):  # the sender's mapping may have ended since: then nobody is told
+            self.originate(answer, lambda: self.error_from_outside(slot, IPv4(raw), hairpin=True), "access")
 
     def icmp_message(self, answer: Answer, original: bytes, src: IPv4Address, dst: IPv4Address) -> bytes:
         kind, code, rest = answer
@@ -930,9 +951,10 @@ class Reference:
             raise Drop("drop-icmp-quote")
         softwire = slot.softwires[quote.dst]
         if data[0] == 2:
-            softwire.path_mtu = max(1280, int.from_bytes(data[4:8]))
-            softwire.path_mtu_until = self.now + PATH_MTU_MS
-            self.events["path-mtu-lowered"] += 1
+            believed = max(1280, int.from_bytes(data[4:8]))
+            if believed <= softwire.mtu(self.policy, self.now):
+                softwire.path_mtu, softwire.path_mtu_until = believed, self.now + PATH_MTU_MS
+                self.events["path-mtu-lowered"] += 1
             raise Consumed
         self.relay_unreachable(slot, softwire, quote)
 
@@ -941,7 +963,7 @@ class Reference:
         inner = IPv4(quote.raw[40:])
         if quote.next_header != IPIP or len(inner.raw) < 28 or inner.header_length < 20:
             raise Drop("drop-icmp-quote")
-        if inner.offset or inner.protocol not in PORT_PROTOCOLS or not inner.header_checksum_right:
+        if inner.offset or inner.protocol not in PORT_PROTOCOLS:
             raise Drop("drop-icmp-quote")
         _, dport = self.quoted_ports(inner)
         mapping = slot.inside(softwire, inner.dst, inner.protocol, dport)
@@ -949,8 +971,7 @@ class Reference:
             raise Drop("drop-icmp-quote")
         original = translate(inner.raw, dst=mapping.external, dport=mapping.external_port)
         if self.may_answer(IPv4(original)) and slot.icmp.take(self.now):
-            raw = self.icmp_message((3, 1, 0), original, mapping.external, inner.src)
-            self.originate((3, 1, 0), lambda: self.send([packets.sent_to_internet(raw)]), "internet")
+            self.tell_sender((3, 1, 0), original, mapping.external, inner.src)
         raise Consumed
 
 
@@ -986,15 +1007,15 @@ def compare(expected: Sequence[tuple[str, bytes]], observed: Sequence[tuple[str,
         found.append(f"{len(observed)} frames were sent, not {len(expected)}")
     for number, (want, got) in enumerate(zip(expected, observed, strict=False)):
         if want[0] != got[0]:
-            found.append(f"frame {number} went to {got[0]}, not {want[0]}")
+            found.append(f"frame {number} went to {got[0]}, not {want[0]}:")
+            found += [f"  sent     {packets.describe(got[1])}", f"  expected {packets.describe(want[1])}"]
         elif want[1] != got[1]:
             places = [at for at, (a, b) in enumerate(zip(want[1], got[1], strict=False)) if a != b]
-            found.append(
-                f"frame {number} differs at {places[:12]} (sizes {len(got[1])}, expected {len(want[1])}):\n"
-                f"  sent     {got[1].hex()}\n  expected {want[1].hex()}"
-            )
+            found.append(f"frame {number} differs at bytes {places[:12]}:")
+            found += [f"  {name} {packets.describe(frame)}\n    {frame[:120].hex()}"
+                      for name, frame in (("sent    ", got[1]), ("expected", want[1]))]  # fmt: skip
     for side, frame in expected[len(observed) :]:
-        found.append(f"missing to {side}: {frame.hex()}")
+        found.append(f"missing to {side}: {packets.describe(frame)}")
     for side, frame in observed[len(expected) :]:
-        found.append(f"too many, to {side}: {frame.hex()}")
+        found.append(f"too many, to {side}: {packets.describe(frame)}")
     return found

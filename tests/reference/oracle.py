@@ -64,9 +64,9 @@ class Oracle:
                 return IPv4Address(binding["externalAddress"]), binding["externalPort"]
         return None
 
-    def identification(self, at: int) -> int:
+    def identification(self, at: int) -> int | None:
         found = self.inner(at)
-        return found.identification if found else 0
+        return found.identification if found else None
 
     def flow_label(self, at: int) -> int:
         found = self.packet(at, "access")

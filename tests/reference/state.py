@@ -6,6 +6,7 @@ Times are milliseconds.  Every structure is a dict that is searched as it reads;
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
@@ -18,6 +19,7 @@ BlockKey = tuple[IPv4Address, int]  # external address, first port
 ICMP_SOFTWIRE_RATE, ICMP_SOFTWIRE_BURST = 50, 100  # 0001-engine.md 9, per subscriber
 ICMP_INTERNET_RATE, ICMP_INTERNET_BURST = 1000, 1000  # per slot
 PATH_MTU_MS = 600_000  # requirement D25
+SOFTWIRE_IDLE_MS = 300_000  # then one without mappings is forgotten
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Subscriber:
 class Softwire:
     b4: IPv6Address
     subscriber: Subscriber
-    created: int
+    last_seen: int
     path_mtu: int | None = None
     path_mtu_until: int = 0
 
@@ -189,7 +191,7 @@ class SlotState:
             found.append(mapping.last_seen + self.timeout(mapping, None))
         return found
 
-    def expire(self, now: int) -> None:
+    def expire(self, now: int, waiting: Sequence[object] = ()) -> None:
         """End what is idle: a TCP mapping ends with its last session, any other by its own timer."""
         for mapping in list(self.mappings):
             before = len(mapping.sessions)
@@ -207,6 +209,18 @@ class SlotState:
             idle = self.policy.udp_ms if endpoint[1] == UDP else self.policy.tcp_established_ms
             if now >= claim.last_seen + idle:
                 del self.claims[endpoint]
+
+        for softwire in list(self.softwires.values()):
+            if now >= softwire.last_seen + SOFTWIRE_IDLE_MS and not self.is_used(softwire, waiting):
+                del self.softwires[softwire.b4]
+                self.events["softwires-removed"] += 1
+        used = {softwire.subscriber for softwire in self.softwires.values()}
+        self.subscribers = {prefix: found for prefix, found in self.subscribers.items() if found in used}
+
+    def is_used(self, softwire: Softwire, waiting: Sequence[object]) -> bool:
+        """By a mapping, by an untranslated endpoint, which is kept like one, or by fragments of its subscriber."""
+        users = [m.softwire for m in self.mappings] + [claim.softwire for claim in self.claims.values()]
+        return softwire in users or any(owner is softwire.subscriber for owner in waiting)
 
     def remove(self, mapping: Mapping, now: int) -> None:
         self.mappings.remove(mapping)
