@@ -77,7 +77,6 @@ def test_d24_frames_shorter_than_ethernet(rig: Rig, side: packets.Side, size: in
         ("access", packets.vlan(eth(OUTER), 7)),
         ("internet", packets.vlan(eth(INTERNET), 7)),
         ("access", packets.vlan(packets.vlan(eth(OUTER), 7), 8, 0x88A8)),
-        ("access", packets.vlan(eth(OUTER), 0)),
         ("access", eth(INNER)),  # IPv4 on the access side
         ("internet", eth(OUTER)),
         ("access", eth(bytes(28), ethertype=0x0806)),
@@ -88,6 +87,12 @@ def test_d24_frames_shorter_than_ethernet(rig: Rig, side: packets.Side, size: in
 )
 def test_d24_other_ethertypes_and_vlan_tags(rig: Rig, side: packets.Side, frame: bytes) -> None:
     dropped(rig, side, frame, "drop-ethertype")
+
+
+def test_d24_priority_tag_is_read_over(rig: Rig) -> None:
+    """A tag with VLAN id 0 only carries a priority (IEEE 802.1Q): the frame belongs to the untagged interface."""
+    assert len(rig.send("access", packets.vlan(eth(OUTER), 0))) == 1
+    rig.was_forwarded("access")
 
 
 # ------------------------------------------------------------------------------------------------ IPv6 header

@@ -27,6 +27,7 @@ from aftr.state.layout import (
     SLOT_MAPPINGS,
     SLOT_SESSIONS,
     SLOT_SOFTWIRES,
+    UNTRANSLATED_KEY,
     external_at,
     group_at,
     mapping_at,
@@ -104,10 +105,17 @@ def find_reverse(memory: Memory, slot: int, external: int, protocol: int, port: 
     return record_offset(memory, slot + SLOT_MAPPINGS, number - 1) if number > 0 else 0
 
 
+@kernel
+def find_any_mapping(memory: Memory, slot: int, key: int, port: int) -> int:
+    """The mapping of an inner endpoint, translated or not, or 0."""
+    mapping = find_mapping(memory, slot, key, port)
+    return mapping if mapping > 0 else find_mapping(memory, slot, key | UNTRANSLATED_KEY, port)
+
+
 @inline_kernel
 def softwire_of(memory: Memory, slot: int, mapping: int) -> int:
     """The softwire record of a mapping record."""
-    return record_offset(memory, slot + SLOT_SOFTWIRES, mapping_at(memory, mapping).softwire)
+    return record_offset(memory, slot + SLOT_SOFTWIRES, mapping_at(memory, mapping).softwire & ~UNTRANSLATED_KEY)
 
 
 # ---------------------------------------------------------------- checksum deltas (RFC 1624)
@@ -354,7 +362,7 @@ def claim_bypass(memory: Memory, worker: int, slot: int, softwire: int, key: int
     mapping = enter_mapping(memory, worker, slot, softwire, key, port, external, port & 0xFFFF)
     if mapping == 0:
         return -1 - TABLE_FULL
-    mapping_at(memory, mapping).flags = BYPASSED
+    mapping_at(memory, mapping).flags |= BYPASSED
     return mapping
 
 

@@ -27,6 +27,7 @@ from aftr.state.layout import (
     LIVE,
     MAPPING,
     MAX_INTERFACES,
+    PUBLIC_SOURCE,
     SESSION,
     SLOT_CONTEXTS,
     SLOT_MAPPINGS,
@@ -35,6 +36,7 @@ from aftr.state.layout import (
     SLOT_SUBSCRIBERS,
     SOFTWIRE,
     SUBSCRIBER,
+    UNTRANSLATED_KEY,
     block_at,
     external_at,
     mapping_at,
@@ -85,7 +87,7 @@ def bindings(pod: Pod, *, slots: list[int] | None = None) -> list[dict[str, Any]
         softwires = rows(pod, slot, SLOT_SOFTWIRES, SOFTWIRE).copy()
         for row in rows(pod, slot, SLOT_MAPPINGS, MAPPING).copy():
             if row["state"] == LIVE:
-                result.append(binding(row, softwires[row["softwire"]], number, now))
+                result.append(binding(row, softwires[int(row["softwire"]) & ~UNTRANSLATED_KEY], number, now))
     return result
 
 
@@ -230,12 +232,13 @@ def install(pod: Pod, entry: dict[str, Any], values: tuple[int, int, int, int, i
     bypassed = range_at(memory, found).pool >= MAX_POOLS
     if not bypassed:
         claim_port(pod, entry, slot, subscriber_of(memory, slot, softwire), external, protocol, outer_port)
-    key = mapping_key(record_number(memory, slot + SLOT_SOFTWIRES, softwire), inner)
+    untranslated = UNTRANSLATED_KEY if bypassed else 0
+    key = mapping_key(record_number(memory, slot + SLOT_SOFTWIRES, softwire) | untranslated, inner)
     mapping = enter_mapping(memory, worker, slot, softwire, key, port_key(protocol, inner_port), external, outer_port)
     if mapping == 0:
         raise BindingError(f"binding {entry!r}: the slot's table of mappings is full")
     if bypassed:
-        mapping_at(memory, mapping).flags = BYPASSED
+        mapping_at(memory, mapping).flags = BYPASSED | PUBLIC_SOURCE
 
 
 def claim_port(
@@ -295,7 +298,7 @@ def check_counts(pod: Pod, slot: int) -> list[str]:
     softwires = rows(pod, slot, SLOT_SOFTWIRES, SOFTWIRE)
     people = rows(pod, slot, SLOT_SUBSCRIBERS, SUBSCRIBER)
     problems = []
-    per_softwire = np.bincount(mappings["softwire"], minlength=len(softwires))
+    per_softwire = np.bincount(mappings["softwire"] & ~np.uint32(UNTRANSLATED_KEY), minlength=len(softwires))
     alive = softwires["state"] == LIVE
     if (per_softwire != np.where(alive, softwires["mappings"], 0)).any():
         problems.append("a softwire counts its mappings wrong")
@@ -303,11 +306,11 @@ def check_counts(pod: Pod, slot: int) -> list[str]:
     owned = np.bincount(owner[alive], minlength=len(people))
     if (owned != np.where(people["state"] == LIVE, people["softwires"], 0)).any():
         problems.append("a subscriber counts its softwires wrong")
-    held = np.bincount(owner[mappings["softwire"]], minlength=len(people)) if len(mappings) else np.zeros(len(people), int)
+    held = np.bincount(owner[mappings["softwire"] & ~np.uint32(UNTRANSLATED_KEY)], minlength=len(people)) if len(mappings) else np.zeros(len(people), int)
     if (held != np.where(people["state"] == LIVE, people["mappings"], 0)).any():
         problems.append("a subscriber counts its mappings wrong")
     counted = np.zeros(len(people), int)
-    np.add.at(counted, owner[mappings["softwire"]], np.maximum(mappings["sessions"], 1))
+    np.add.at(counted, owner[mappings["softwire"] & ~np.uint32(UNTRANSLATED_KEY)], np.maximum(mappings["sessions"], 1))
     if (counted != np.where(people["state"] == LIVE, people["sessions"], 0)).any():
         problems.append("a subscriber counts its sessions wrong")
     kinds = ((SLOT_MAPPINGS, MAPPING), (SLOT_SESSIONS, SESSION), (SLOT_SOFTWIRES, SOFTWIRE), (SLOT_SUBSCRIBERS, SUBSCRIBER))

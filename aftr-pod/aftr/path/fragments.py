@@ -24,6 +24,9 @@ from aftr.state.counters import HELD, count
 from aftr.state.layout import (
     HELD_LANE,
     LANE_SIZE,
+    PROTOCOL_ICMP,
+    PROTOCOL_TCP,
+    PROTOCOL_UDP,
     SPOILED,
     V4_INBOUND,
     V4_OUTBOUND,
@@ -32,7 +35,7 @@ from aftr.state.layout import (
     pod_at,
     worker_at,
 )
-from aftr.state.reasons import BAD_FRAGMENT, FRAGMENT_TINY, REASSEMBLY_TOO_BIG
+from aftr.state.reasons import BAD_FRAGMENT, FRAGMENT_TINY, PROTOCOL, REASSEMBLY_TOO_BIG
 
 FOLLOWING = 2  # context state: the first has been translated
 
@@ -45,12 +48,15 @@ def is_fragment(memory: Memory, ip: int) -> bool:
 
 @kernel
 def check_fragment(memory: Memory, ip: int) -> int:
-    """-1, or why a later fragment is refused: empty, odd length in the middle, or over the first's header (RFC 1858, RFC 3128)."""
+    """-1, or why a later fragment is refused: another protocol, empty, odd length in the middle, over TCP's header (RFC 3128)."""
+    if load8(memory, ip + 9) not in (PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_ICMP):
+        return PROTOCOL
     field, header = be16(memory, ip + 6), (load8(memory, ip) & 15) * 4
     size = be16(memory, ip + 2) - header
     if size <= 0 or (field & MORE_FRAGMENTS != 0 and size & 7 != 0):
         return BAD_FRAGMENT
-    return FRAGMENT_TINY if field & OFFSET_MASK == 1 else -1
+    overlaps = field & OFFSET_MASK == 1 and load8(memory, ip + 9) == PROTOCOL_TCP
+    return FRAGMENT_TINY if overlaps else -1
 
 
 @kernel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aftr.lowlevel.bits import Memory, be16, be32, load8, put_be16, put_be32
 from aftr.lowlevel.kernel import kernel
-from aftr.nat.mapping import find_mapping, find_reverse, fold, mapping_key, port_key, softwire_of
+from aftr.nat.mapping import find_any_mapping, find_reverse, fold, mapping_key, port_key, softwire_of
 from aftr.path.checksum import adjust_transport, put_header_checksum, put_icmp_checksum, sum_bytes
 from aftr.path.fragments import is_fragment
 from aftr.path.ipv4 import OFFSET_MASK, rewrite_header
@@ -82,7 +82,7 @@ def translate_error_out(memory: Memory, worker: int, packet: int) -> int:
     quote = icmp + 8
     port_at = quoted_port_place(memory, quote, False)
     key = mapping_key(record_number(memory, slot + SLOT_SOFTWIRES, record.softwire), be32(memory, quote + 16))
-    mapping = find_mapping(memory, slot, key, port_key(load8(memory, quote + 9), be16(memory, port_at)))
+    mapping = find_any_mapping(memory, slot, key, port_key(load8(memory, quote + 9), be16(memory, port_at)))
     if mapping == 0:
         return ICMP_QUOTE
     entry = mapping_at(memory, mapping)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aftr.lowlevel.bits import Memory, be16, be32, be64, load8, put_be16
 from aftr.lowlevel.kernel import kernel
 from aftr.nat.limits import take_internet_icmp_token
-from aftr.nat.mapping import find_mapping, fold, mapping_key, port_key
+from aftr.nat.mapping import find_any_mapping, fold, mapping_key, port_key
 from aftr.nat.subscriber import find_softwire
 from aftr.path.checksum import ipv6_sum, put_header_checksum, sum_bytes
 from aftr.path.icmp import HOST, UNREACHABLE, new_reply, softwire_mtu, to_internet
@@ -145,7 +145,7 @@ def relay(memory: Memory, worker: int, packet: int, at: int, end: int) -> None:
     if be32(memory, inner + 12) != AFTR_ADDRESS:
         port_at = quoted_port_place(memory, inner, False)
         key = mapping_key(record_number(memory, record.slot + SLOT_SOFTWIRES, softwire), be32(memory, inner + 16))
-        mapping = find_mapping(memory, record.slot, key, port_key(load8(memory, inner + 9), be16(memory, port_at)))
+        mapping = find_any_mapping(memory, record.slot, key, port_key(load8(memory, inner + 9), be16(memory, port_at)))
         if mapping > 0:
             entry = mapping_at(memory, mapping)
             size = min(end - inner, be16(memory, inner + 2))

@@ -42,6 +42,7 @@ from aftr.state.counters import count_event
 from aftr.state.hashing import hash_pair
 from aftr.state.layout import (
     ADDRESS_DEPENDENT,
+    BYPASSED,
     ENDPOINT_INDEPENDENT,
     HELD_LANE,
     LANE_SIZE,
@@ -67,6 +68,7 @@ from aftr.state.reasons import (
     NO_MAPPING,
     UNSOLICITED_SYN,
 )
+from aftr.state.reasons import BYPASSED as EVENT_BYPASSED
 from aftr.state.reasons import PROTOCOL as DROP_PROTOCOL
 from aftr.state.reasons import TOO_BIG as DROP_TOO_BIG
 from aftr.state.reasons import TTL as DROP_TTL
@@ -134,7 +136,9 @@ def no_mapping(memory: Memory, worker: int, packet: int) -> None:
     """A packet to an endpoint of ours that nobody holds."""
     ip = packet_at(memory, packet).ip
     protocol = load8(memory, ip + 9)
-    if protocol == PROTOCOL_ICMP:
+    if packet_at(memory, packet).hairpin == 1:
+        drop(memory, worker, packet, NO_MAPPING)
+    elif protocol == PROTOCOL_ICMP:
         drop(memory, worker, packet, ICMP_UNSOLICITED)
     elif protocol == PROTOCOL_TCP and is_opening(memory, ip):
         unsolicited_syn(memory, worker, packet, UNSOLICITED_SYN)
@@ -249,6 +253,8 @@ def translate_in(memory: Memory, worker: int, packet: int) -> None:
         put_be16(memory, at + 2, entry.internal_port)
         adjust_transport(memory, checksum_place(memory, ip, protocol), protocol, entry.transport_delta ^ 0xFFFF)
     put_destination(memory, packet, entry.internal_address)
+    if entry.flags & BYPASSED:
+        count_event(memory, worker, EVENT_BYPASSED, 1)
     enter_softwire(memory, worker, packet)
     if context > 0:
         release_waiting_in(memory, worker, packet, context)

@@ -8,6 +8,7 @@ from aftr.nat.mapping import fold
 from aftr.path.checksum import adjust_transport, put_header_checksum, sum_bytes
 from aftr.state.layout import PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP
 from aftr.state.reasons import (
+    BAD_FRAGMENT,
     FRAGMENT_TINY,
     IPV4_CHECKSUM,
     IPV4_HEADER,
@@ -34,8 +35,8 @@ def check_header(memory: Memory, ip: int, available: int) -> int:
         return TRUNCATED
     if fold(sum_bytes(memory, ip, header)) != 0xFFFF:
         return IPV4_CHECKSUM
-    if (be16(memory, ip + 6) & OFFSET_MASK) * 8 + total - header > 65535:
-        return IPV4_HEADER
+    if (be16(memory, ip + 6) & OFFSET_MASK) * 8 + total > 65535:
+        return BAD_FRAGMENT
     return check_options(memory, ip + 20, ip + header)
 
 

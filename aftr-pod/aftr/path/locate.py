@@ -76,7 +76,13 @@ def is_private(address: int) -> bool:
 
 
 @kernel
+def is_shared(address: int) -> bool:
+    """Inner sources that many homes use: RFC 1918 and 192.0.0.0/29."""
+    return is_private(address) or address >> 3 == 0xC0000000 >> 3
+
+
+@kernel
 def is_unroutable(address: int) -> bool:
     """Destinations that the internet does not route (row D26); 192.0.0.1 is looked at before."""
     first = address >> 24
-    return first in (0, 127) or first >= 224 or address >> 16 == 0xA9FE or is_private(address) or address >> 3 == 0xC0000000 >> 3
+    return first in (0, 127) or first >= 224 or address >> 16 == 0xA9FE or is_shared(address)

@@ -53,7 +53,7 @@ from aftr.path.locate import (
     OCTET_PLAIN,
     find_range,
     in_prefixes,
-    is_private,
+    is_shared,
     is_unroutable,
     octet_class,
     range_external,
@@ -70,10 +70,12 @@ from aftr.state.layout import (
     LANE_SIZE,
     NO_TRANSLATION,
     PRE_AUTHORIZED,
+    PUBLIC_SOURCE,
     PROTOCOL_ICMP,
     PROTOCOL_TCP,
     SLOT_SOFTWIRES,
     SPOILED,
+    UNTRANSLATED_KEY,
     bypass_at,
     context_at,
     external_at,
@@ -93,6 +95,7 @@ from aftr.state.reasons import (
     BYPASS_SLOT,
     DESTINATION,
     HAIRPINNED,
+    ICMP_SENT,
     ICMP_TYPE,
     ICMP_UNSOLICITED,
     IPV4_FRAGMENTS_TRANSLATED,
@@ -119,22 +122,22 @@ TRANSLATE = -1  # `treatment`: translate; otherwise the external number of an ad
 # ---------------------------------------------------------------- admit
 @kernel
 def bypass_matches(memory: Memory, packet: int) -> int:
-    """Slot number of the bypass entry (row D17) that the packet matches, -1 when none does."""
+    """Slot number of the bypass entry (row D17) that the packet matches; -1 when only its address and B4 do, -2 when not even these."""
     record, pod = packet_at(memory, packet), pod_at(memory, 0)
     ip = record.ip
     source, destination, protocol = be32(memory, ip + 12), be32(memory, ip + 16), load8(memory, ip + 9)
     later = be16(memory, ip + 6) & OFFSET_MASK != 0
+    best = -2
     port = 0 if later else be16(memory, ip + (load8(memory, ip) & 15) * 4)
     for number in range(pod.bypasses):
         entry = bypass_at(memory, pod.bypass_table + number * BYPASS_SIZE)
-        if entry.address != source or entry.protocol not in (0, protocol):
+        if entry.address != source or record.hi & entry.mask_hi != entry.hi or record.lo & entry.mask_lo != entry.lo:
             continue
-        if entry.port not in (0, port) and not later:
-            continue
-        from_b4 = record.hi & entry.mask_hi == entry.hi and record.lo & entry.mask_lo == entry.lo
-        if from_b4 and destination & entry.destination_mask == entry.destination:
+        best = -1
+        same = entry.protocol == protocol and (later or entry.port == port)
+        if same and destination & entry.destination_mask == entry.destination:
             return entry.slot
-    return -1
+    return best
 
 
 @kernel
@@ -144,13 +147,13 @@ def treatment(memory: Memory, packet: int) -> int:
     source = be32(memory, record.ip + 12)
     if source == 0xC0000000 or source == AFTR_ADDRESS:
         return -2 - SOURCE_RESERVED
-    if is_private(source) or source >> 3 == 0xC0000000 >> 3:
+    if is_shared(source):
         return TRANSLATE
     slot = bypass_matches(memory, packet)
     authorized = in_prefixes(memory, PRE_AUTHORIZED, source)
-    if slot < 0 and not authorized:
+    if slot == -2 and not authorized:
         return -2 - SOURCE_NOT_PRIVATE
-    if slot < 0 and not in_prefixes(memory, NO_TRANSLATION, be32(memory, record.ip + 16)):
+    if slot < 0 and not (authorized and in_prefixes(memory, NO_TRANSLATION, be32(memory, record.ip + 16))):
         return TRANSLATE
     entry = find_range(memory, source)
     if entry == 0 or range_slot(memory, entry, source) != slot_at(memory, record.slot).number:
@@ -169,6 +172,7 @@ def to_aftr(memory: Memory, worker: int, packet: int) -> None:
         if not into_softwire(memory, worker, packet, ECHO_REPLY, 0, be32(memory, icmp + 4), icmp + 8, size - 8):
             drop(memory, worker, packet, RATE_LIMITED)
             return
+        count_event(memory, worker, ICMP_SENT, 1)
         count(memory, worker, record.side, CONSUMED, 1)
         release(memory, worker, packet)
         return
@@ -274,7 +278,7 @@ def may_open(memory: Memory, ip: int) -> int:
     protocol = load8(memory, ip + 9)
     if protocol == PROTOCOL_TCP:
         control = control_bits(memory, ip)
-        opens = control & SYN != 0 or pod_at(memory, 0).tcp_loose != 0
+        opens = control & (SYN | ACK) == SYN or pod_at(memory, 0).tcp_loose != 0
         return TCP_NO_SESSION if control & RST != 0 or not opens else -1
     if protocol == PROTOCOL_ICMP and load8(memory, ip + (load8(memory, ip) & 15) * 4) == ECHO_REPLY:
         return ICMP_UNSOLICITED
@@ -289,6 +293,8 @@ def mapping_for(memory: Memory, worker: int, packet: int, how: int) -> int:
     protocol = load8(memory, ip + 9)
     key = mapping_key(record_number(memory, slot + SLOT_SOFTWIRES, record.softwire), be32(memory, ip + 12))
     port = port_key(protocol, inner_port(memory, ip))
+    if how != TRANSLATE:
+        key |= UNTRANSLATED_KEY
     mapping = find_mapping(memory, slot, key, port)
     if mapping > 0:
         reason = refresh_out(memory, worker, packet, mapping)
@@ -300,6 +306,8 @@ def mapping_for(memory: Memory, worker: int, packet: int, how: int) -> int:
         mapping = create_mapping(memory, worker, slot, record.softwire, key, port)
     else:
         mapping = claim_bypass(memory, worker, slot, record.softwire, key, port, how)
+    if mapping > 0 and not is_shared(be32(memory, ip + 12)):
+        mapping_at(memory, mapping).flags |= PUBLIC_SOURCE
     if mapping > 0 and needs_session(memory, protocol):
         far = session_port(memory, protocol, remote_port(memory, ip))
         open_session(memory, worker, slot, mapping, be32(memory, ip + 16), far)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from aftr.lowlevel.bits import M32, Memory, be16, be32, load8, load32, load64, prefetch, prefetch_write, put_be16, put_be32
 from aftr.lowlevel.kernel import inline_kernel, kernel
 from aftr.nat.blocks import reverse_word
+from aftr.nat.mapping import softwire_of
 from aftr.path.checksum import adjust
 from aftr.path.handover import slot_worker
 from aftr.path.icmp import softwire_mtu
@@ -44,7 +45,6 @@ from aftr.state.layout import (
     PROTOCOL_TCP,
     RESET,
     SLOT_MAPPINGS,
-    SLOT_SOFTWIRES,
     mapping_at,
     packet_at,
     pod_at,
@@ -100,7 +100,7 @@ def find_plain_mapping(memory: Memory, packet: int) -> None:
 def find_plain_softwire(memory: Memory, packet: int) -> None:
     """Stage 3: the softwire of the mapping."""
     record = packet_at(memory, packet)
-    record.softwire = record_offset(memory, record.slot + SLOT_SOFTWIRES, mapping_at(memory, record.mapping).softwire)
+    record.softwire = softwire_of(memory, record.slot, record.mapping)
     prefetch_write(memory, record.softwire)
 
 
@@ -118,7 +118,7 @@ def encapsulate_plain(memory: Memory, worker: int, packet: int) -> bool:
     else:
         if pod.filtering != ENDPOINT_INDEPENDENT or pod.udp_refresh_by_inbound != 0:
             return False
-    if record.length + 40 > softwire_mtu(memory, record.softwire):
+    if entry.flags != 0 or record.length + 40 > softwire_mtu(memory, record.softwire):
         return False
     record.flow = flow_label(memory, packet, far << 16 | port)
     softwire = softwire_at(memory, record.softwire)

@@ -192,6 +192,8 @@ def translate_plain(memory: Memory, worker: int, packet: int) -> bool:
         known = entry.session_state == LIVE and entry.remote_address == destination
         if not known or entry.remote_port != be16(memory, ip + 22) or entry.session_flags & (OUT_SEEN | RESET) != OUT_SEEN:
             return False
+    if entry.flags != 0:
+        return False
     interface = interface_offset(memory, entry.interface)
     df = be16(memory, ip + 6) & 0x4000
     hop = find_hop(memory, entry.interface, 0, destination, record.hash)

@@ -39,6 +39,7 @@ from aftr.state.reasons import (
 )
 
 HOP_BY_HOP, DESTINATION_OPTIONS = 0, 60
+OTHER_EXTENSIONS = (43, 51, 135, 139, 140)  # IANA: extension headers that no softwire needs
 MAX_EXTENSION_HEADERS = 8
 CONGESTION_EXPERIENCED = 3
 
@@ -218,7 +219,7 @@ def deliver(memory: Memory, worker: int, packet: int, ip6: int, at: int, end: in
         icmpv6(memory, worker, packet, ip6, at, end)
         return
     if record.next_header != NEXT_IPV4:
-        drop(memory, worker, packet, NOT_SOFTWIRE)
+        drop(memory, worker, packet, EXTENSION_HEADER if record.next_header in OTHER_EXTENSIONS else NOT_SOFTWIRE)
         return
     reason = check_header(memory, at, end - at)
     if reason >= 0:

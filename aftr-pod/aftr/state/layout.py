@@ -125,8 +125,9 @@ V6_REASSEMBLY, V4_OUTBOUND, V4_INBOUND = 1, 2, 3  # kinds of contexts
 # TCP session flags (docs/design/0001, 3)
 OUT_SEEN, IN_SEEN, FIN_OUT, FIN_IN, RESET = 1, 2, 4, 8, 16
 ENDPOINT_INDEPENDENT, ADDRESS_DEPENDENT, ADDRESS_AND_PORT_DEPENDENT = 0, 1, 2
-# Mapping flags
-BYPASSED = 1
+# Mapping flags: not translated; the inner source is public, so that each packet asks how it is treated
+BYPASSED, PUBLIC_SOURCE = 1, 2
+UNTRANSLATED_KEY = 1 << 31  # in a mapping's softwire number: the untranslated mapping of an inner endpoint that may have both
 
 # ---------------------------------------------------------------- a packet on its way (one lane of a pipeline)
 PACKET = record_layout(
