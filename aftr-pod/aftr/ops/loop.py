@@ -11,11 +11,11 @@ from aftr.io.syscalls import clock_gettime, write
 from aftr.lowlevel.bits import Memory, be16, load64, load64_acquire, store64, store64_release
 from aftr.lowlevel.kernel import kernel
 from aftr.lowlevel.records import record_accessor
-from aftr.path.burst import RETURNED, turn
-from aftr.path.handover import push, ring_between
+from aftr.path.burst import turn
+from aftr.path.handover import ring_between
 from aftr.path.send import ETHERTYPE_VLAN, interface_offset, refuse_frame
 from aftr.state.counters import RX, count, count_drops
-from aftr.state.frames import frames_at, give_frame, take_frame
+from aftr.state.frames import give_frame
 from aftr.state.layout import LINE, WORKER, interface_at, output_at, pod_at, record_layout, ring_at, worker_at
 from aftr.state.reasons import ETHERTYPE
 
@@ -24,7 +24,6 @@ BURST = 256
 IDLE_TURNS = 64  # turns without work before a worker sleeps
 SLEEP_MS = 20
 SWEEP_EVERY_MS = 5
-RETURN_BATCH = 256
 _STOP = WORKER.fields["stop"][1]  # type: ignore[index]
 _SLEEPING = WORKER.fields["sleeping"][1]  # type: ignore[index]
 
@@ -79,7 +78,6 @@ def serve(memory: Memory, worker: int, now: int) -> int:
             work += n + dispatch(memory, worker, me.devices + queue_at(memory, queue).device * DEVICE_SIZE, n)
     send_all(memory, worker)
     if pod_at(memory, 0).workers > 1:
-        return_surplus(memory, worker)
         wake_others(memory, worker)
     me.packets += work
     return work
@@ -154,28 +152,6 @@ def send_output(memory: Memory, worker: int, output: int, queue: int) -> None:
 
 
 # ---------------------------------------------------------------- other workers
-@kernel
-def return_surplus(memory: Memory, worker: int) -> None:
-    """Frames that came by hand-over go back, so that no worker runs out: to the one that has fewest."""
-    me, pod = worker_at(memory, worker), pod_at(memory, 0)
-    mine = frames_at(memory, me.frames)
-    if mine.count < mine.total + RETURN_BATCH:
-        return
-    poorest, fewest = -1, mine.count
-    for number in range(pod.workers):
-        have = frames_at(memory, worker_at(memory, pod.worker_table + number * pod.worker_stride).frames).count
-        if have < fewest:
-            poorest, fewest = number, have
-    if poorest < 0 or poorest == me.number:
-        return
-    ring = ring_between(memory, worker, me.number, poorest)
-    for _ in range(RETURN_BATCH):
-        frame = take_frame(memory, me.frames)
-        if not push(memory, ring, frame, 0, RETURNED, 0):
-            give_frame(memory, me.frames, frame)
-            return
-
-
 @kernel
 def wake_others(memory: Memory, worker: int) -> None:
     """A sleeping worker that has something in its ring is woken."""

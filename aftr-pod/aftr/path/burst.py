@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from aftr.lowlevel.bits import M32, Memory, load64, store64
 from aftr.lowlevel.kernel import kernel
-from aftr.path.handover import HAIRPIN_BIT, INBOUND_BIT, ORIGINATED_BIT, pop, ring_between
+from aftr.path.handover import HAIRPIN_BIT, INBOUND_BIT, ORIGINATED_BIT, pop, push, ring_between
 from aftr.path.pipeline_in import run_in
 from aftr.path.pipeline_out import run_out
 from aftr.path.receive import begin, receive, receive_internet
 from aftr.path.send import interface_offset
 from aftr.path.sweep import sweep
-from aftr.state.frames import give_frame
+from aftr.state.frames import frames_at, give_frame, take_frame
 from aftr.state.layout import (
     ACCESS,
     BOTH,
@@ -25,6 +25,7 @@ from aftr.state.layout import (
 )
 
 RETURNED = 1 << 11  # meta of a ring item that only gives a free frame back
+RETURN_BATCH = 256
 
 
 @kernel
@@ -124,6 +125,28 @@ def split_sides(memory: Memory, worker: int, list_: int, n: int, vlan: int) -> N
 
 
 @kernel
+def return_surplus(memory: Memory, worker: int) -> None:
+    """Frames that came by hand-over go back, so that no worker runs out: to the one that has fewest."""
+    me, pod = worker_at(memory, worker), pod_at(memory, 0)
+    mine = frames_at(memory, me.frames)
+    if mine.count < mine.total + RETURN_BATCH:
+        return
+    poorest, fewest = -1, mine.count
+    for number in range(pod.workers):
+        have = frames_at(memory, worker_at(memory, pod.worker_table + number * pod.worker_stride).frames).count
+        if have < fewest:
+            poorest, fewest = number, have
+    if poorest < 0 or poorest == me.number:
+        return
+    ring = ring_between(memory, worker, me.number, poorest)
+    for _ in range(RETURN_BATCH):
+        frame = take_frame(memory, me.frames)
+        if not push(memory, ring, frame, 0, RETURNED, 0):
+            give_frame(memory, me.frames, frame)
+            return
+
+
+@kernel
 def turn(memory: Memory, worker: int, interface: int, list_: int, n: int, sweeps: bool) -> int:
     """All that a worker does between two looks at its devices: time (if `sweeps`), `n` received frames, hand-overs, hairpins.
 
@@ -135,4 +158,6 @@ def turn(memory: Memory, worker: int, interface: int, list_: int, n: int, sweeps
         take_frames(memory, worker, interface, list_, n)
     taken = take_handed_over(memory, worker, 256)
     take_pending(memory, worker)
+    if pod_at(memory, 0).workers > 1:
+        return_surplus(memory, worker)
     return taken
