@@ -1,0 +1,28 @@
+"""What status port and control socket want of a running AFTR."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from aftr.state.pod import Pod
+
+
+class AgentView(Protocol):
+    """The part of `aftr.ops.agent.Agent` that others look at."""
+
+    pod: Pod
+    started: float  # seconds since the epoch
+    config_hash: str
+    last_error: str | None  # why the configuration file's newest content is not in force
+
+    def alive(self) -> bool:
+        """Whether all worker threads run."""
+
+    def missing(self) -> list[str]:
+        """Why the pod is not ready, in words; empty when it is."""
+
+    def worker_states(self) -> list[dict[str, Any]]:
+        """Each worker: worker, core, loops, packets, busySeconds, framesFree, slots."""
+
+    def interface_states(self) -> list[dict[str, Any]]:
+        """Each interface: interface, side, device, mode, mtu, vlan, up, counters."""

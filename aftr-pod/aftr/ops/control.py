@@ -1,0 +1,121 @@
+"""The control socket: HTTP over a Unix socket, for `aftr show`.  Whoever may open the socket may see every subscriber's bindings.
+
+    GET /v1/slots   /v1/counters   /v1/subscribers?slot=&limit=   /v1/bindings?slot=&softwire=&limit=
+
+Answers are JSON; a refusal is {"error": sentence} with status 400.  Tables are read and sent in pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from ipaddress import IPv6Network
+from typing import Any
+
+from aiohttp import web
+
+from aftr.ops.agent_view import AgentView
+from aftr.ops.snapshot import at_most, binding_pieces, subscriber_pieces
+from aftr.ops.tables import slots
+from aftr.state.counters import read_counters
+from aftr.state.pod import Pod
+from dslite_contract.errors import DsliteError
+from dslite_contract.slots import check_slot
+
+AGENT = web.AppKey("agent", AgentView)
+Pieces = Iterator[list[dict[str, Any]]]
+
+
+class QueryError(DsliteError):
+    """A query that the control socket does not understand."""
+
+
+def number_in(request: web.Request, name: str) -> int | None:
+    """A number from the query, None if it is not there."""
+    value = request.query.get(name)
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit()):
+        raise QueryError(f"{name} {value!r} is not a number")
+    return int(value)
+
+
+def slots_in(request: web.Request, pod: Pod) -> list[int]:
+    """The open slots that the query means."""
+    slot = number_in(request, "slot")
+    if slot is None:
+        return pod.open_slots
+    check_slot(pod.configuration.pool, slot)
+    if not pod.slot(slot):
+        raise QueryError(f"slot {slot} is not open here; open are {', '.join(map(str, pod.open_slots)) or 'none'}")
+    return [slot]
+
+
+def softwire_in(request: web.Request) -> IPv6Network | None:
+    """The B4s that the query means: an address or a prefix."""
+    value = request.query.get("softwire")
+    try:
+        return None if value is None else IPv6Network(value, strict=False)
+    except ValueError:
+        raise QueryError(f"softwire {value!r} is neither an IPv6 address nor a prefix") from None
+
+
+async def stream(request: web.Request, pieces: Pieces) -> web.StreamResponse:
+    """A JSON list, read in another thread and sent piece by piece."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    loop, before = asyncio.get_running_loop(), "[\n"
+    while (piece := await loop.run_in_executor(None, next, pieces, None)) is not None:
+        if piece:
+            await response.write((before + ",\n".join(map(json.dumps, piece))).encode())
+            before = ",\n"
+    await response.write(b"[]\n" if before == "[\n" else b"\n]\n")
+    await response.write_eof()
+    return response
+
+
+async def get_slots(request: web.Request) -> web.StreamResponse:
+    """Each slot with how full it is."""
+    pod = request.app[AGENT].pod
+    return web.json_response(await asyncio.get_running_loop().run_in_executor(None, slots, pod))
+
+
+async def get_counters(request: web.Request) -> web.StreamResponse:
+    """The JSON of docs/counters.md."""
+    pod = request.app[AGENT].pod
+    return web.json_response(read_counters(pod.memory, pod.workers))
+
+
+async def get_bindings(request: web.Request) -> web.StreamResponse:
+    """Mappings, of one slot or of some B4s if asked for."""
+    pod = request.app[AGENT].pod
+    pieces = binding_pieces(pod, slots_in(request, pod), softwire_in(request))
+    return await stream(request, at_most(pieces, number_in(request, "limit") or 0))
+
+
+async def get_subscribers(request: web.Request) -> web.StreamResponse:
+    """Subscribers, of one slot if asked for."""
+    pod = request.app[AGENT].pod
+    pieces = subscriber_pieces(pod, slots_in(request, pod))
+    return await stream(request, at_most(pieces, number_in(request, "limit") or 0))
+
+
+@web.middleware
+async def say_why(request: web.Request, handler: Any) -> web.StreamResponse:
+    """An error of the user's as a sentence."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except DsliteError as error:
+        return web.json_response({"error": str(error)}, status=400)
+    return response
+
+
+def control_routes() -> list[web.RouteDef]:
+    """What only the Unix socket answers."""
+    return [
+        web.get("/v1/slots", get_slots),
+        web.get("/v1/counters", get_counters),
+        web.get("/v1/bindings", get_bindings),
+        web.get("/v1/subscribers", get_subscribers),
+    ]

@@ -1,0 +1,126 @@
+"""Notices that the configuration file has new content: inotify on its folder, and SIGHUP.
+
+A ConfigMap's file is a symbolic link through `..data`, which Kubernetes replaces by a rename: so every folder on the way
+from link to link is watched, and what counts is whether the bytes at the end of the way are others than before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import structlog
+from inotify_simple import INotify, flags
+
+SETTLE_S = 0.2  # editors and Kubernetes write in several steps
+LOOK_AGAIN_S = 60.0  # network file systems say nothing by inotify
+LONGEST_WAY = 40  # links to follow, as the kernel does
+_EVENTS = (
+    flags.CREATE | flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE | flags.ATTRIB | flags.MODIFY
+)
+Changed = Callable[[], Awaitable[None]]
+log = structlog.get_logger()
+
+
+def folders_of(path: Path) -> set[Path]:
+    """The folders in which a link on the way to `path`'s content, or the file itself, may be replaced."""
+    folders, place = set[Path](), Path(os.path.abspath(path))
+    for _ in range(LONGEST_WAY):
+        for part in (place, *place.parents):
+            if part.is_symlink():
+                folders.add(part.parent)
+                rest = place.relative_to(part)
+                place = Path(os.path.normpath(part.parent / os.readlink(part) / rest))
+                break
+        else:
+            break
+    return {*folders, place.parent}
+
+
+def fingerprint(path: Path) -> bytes | None:
+    """A hash of the content, None while it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return None
+
+
+class Watch:
+    """Calls `changed` when the content is another, one call at a time."""
+
+    def __init__(self, path: Path, changed: Changed) -> None:
+        self._path, self._changed = path, changed
+        self._seen = fingerprint(path)
+        self._inotify = INotify(nonblocking=True)
+        self._watched: dict[Path, int] = {}
+        self._wake, self._asked = asyncio.Event(), False
+        self._watch_folders()
+
+    def _watch_folders(self) -> None:
+        """Watch the folders that are on the way now."""
+        folders = folders_of(self._path)
+        for folder in self._watched.keys() - folders:
+            with contextlib.suppress(OSError):  # the folder may be gone, and its watch with it
+                self._inotify.rm_watch(self._watched[folder])
+        self._watched = {}
+        for folder in folders:
+            with contextlib.suppress(OSError):  # not there at the moment: its parent on the way tells when it is
+                self._watched[folder] = self._inotify.add_watch(folder, _EVENTS)
+
+    def notified(self) -> None:
+        """inotify has something to say."""
+        if self._inotify.read(timeout=0):
+            self._wake.set()
+
+    def ask(self) -> None:
+        """SIGHUP: decide again, whether or not the content is another."""
+        self._asked = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN_S)
+                await asyncio.sleep(SETTLE_S)
+            self._wake.clear()
+            self._watch_folders()
+            await self._look()
+
+    async def _look(self) -> None:
+        asked, self._asked = self._asked, False
+        found = fingerprint(self._path)
+        if not asked and found in (None, self._seen):
+            return
+        self._seen = found or self._seen
+        try:
+            await self._changed()
+        except Exception:  # the watch must outlive whatever a new file brings about
+            log.exception("a changed configuration could not be looked at", file=str(self._path))
+
+    def close(self) -> None:
+        """Let go of inotify."""
+        self._inotify.close()
+
+
+@contextlib.asynccontextmanager
+async def watch(path: Path, changed: Changed) -> AsyncIterator[None]:
+    """Await `changed()` whenever the file has new content, and at every SIGHUP, while the context lasts."""
+    loop, watching = asyncio.get_running_loop(), Watch(path, changed)
+    loop.add_reader(watching._inotify.fileno(), watching.notified)
+    loop.add_signal_handler(signal.SIGHUP, watching.ask)
+    task = asyncio.create_task(watching.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        loop.remove_reader(watching._inotify.fileno())
+        loop.remove_signal_handler(signal.SIGHUP)
+        watching.close()
