@@ -42,7 +42,7 @@ class ArenaArray(Memory):
         return int(self.__array_interface__["data"][0])
 
 
-class ArenaType(types.Type):  # type: ignore[misc]
+class ArenaType(types.Type):
     """Numba type of an `ArenaArray`."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ arena_type = ArenaType()
 
 
 @register_model(ArenaType)
-class _ArenaModel(models.StructModel):  # type: ignore[misc]
+class _ArenaModel(models.StructModel):
     def __init__(self, manager: Any, fe_type: Any) -> None:
         super().__init__(manager, fe_type, [("data", types.voidptr), ("size", types.int64)])
 
@@ -66,7 +66,7 @@ def _typeof_arena(value: Any, context: Any) -> Any:
     return arena_type
 
 
-@unbox(ArenaType)  # type: ignore[misc]
+@unbox(ArenaType)
 def _unbox_arena(arena_type: Any, value: Any, context: Any) -> Any:
     builder, api = context.builder, context.pyapi
     arena = cgutils.create_struct_proxy(arena_type)(context.context, builder)
@@ -109,7 +109,7 @@ def _swap(builder: Any, value: Any, bits: int) -> Any:
 
 
 def _load(bits: int, *, big: bool = False, atomic: str = "") -> Any:
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def load(typingctx: Any, memory: Any, offset: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             offset = context.cast(builder, args[1], signature.args[1], types.int64)
@@ -129,7 +129,7 @@ def _load(bits: int, *, big: bool = False, atomic: str = "") -> Any:
 
 
 def _store(bits: int, *, big: bool = False, atomic: str = "") -> Any:
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def store(typingctx: Any, memory: Any, offset: Any, value: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             offset = context.cast(builder, args[1], signature.args[1], types.int64)
@@ -230,7 +230,7 @@ store64_release = _storer("store64_release", 64, atomic="release")
 def _absolute(bits: int, kind: str) -> Any:
     if kind == "load":
 
-        @intrinsic  # type: ignore[misc]
+        @intrinsic
         def load(typingctx: Any, address: Any) -> Any:
             def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
                 pointer = builder.inttoptr(args[0], _INT[bits].as_pointer())
@@ -241,7 +241,7 @@ def _absolute(bits: int, kind: str) -> Any:
 
         return load
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def store(typingctx: Any, address: Any, value: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             pointer = builder.inttoptr(args[0], _INT[bits].as_pointer())
@@ -285,7 +285,7 @@ store64_at = _at_storer("store64_at", 64)
 
 
 # ------------------------------------------------------------------ arithmetic
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _mum(typingctx: Any, a: Any, b: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         wide = [builder.zext(value, _INT[128]) for value in args]
@@ -305,7 +305,7 @@ def mum(a: int, b: int) -> int:
 overload(mum)(lambda a, b: lambda a, b: _mum(a, b))
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _add64(typingctx: Any, a: Any, b: Any) -> Any:
     return types.int64(types.int64, types.int64), lambda context, builder, signature, args: builder.add(*args)
 
@@ -318,7 +318,7 @@ def add64(a: int, b: int) -> int:
 overload(add64)(lambda a, b: lambda a, b: _add64(a, b))
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _lshr64(typingctx: Any, a: Any, b: Any) -> Any:
     return types.int64(types.int64, types.int64), lambda context, builder, signature, args: builder.lshr(*args)
 
@@ -331,7 +331,7 @@ def lshr64(a: int, b: int) -> int:
 overload(lshr64)(lambda a, b: lambda a, b: _lshr64(a, b))
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _ctz64(typingctx: Any, a: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         function = cgutils.get_or_insert_function(
@@ -353,7 +353,7 @@ overload(ctz64)(lambda a: lambda a: _ctz64(a))
 
 # ------------------------------------------------------------------ cache hints
 def _hint(write: int) -> Any:
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def hint(typingctx: Any, memory: Any, offset: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             offset = context.cast(builder, args[1], signature.args[1], types.int64)

@@ -5,7 +5,7 @@ functions takes minutes.  Here a kernel that is called by a kernel is only lower
 is linked once, optimised once and cached as one object (`link_once`).  Measured: docs/design/0002-compilation.md.
 
 **Cache.** Numba's own cache does not notice that a callee in another module changed, and is not used from a read-only folder.
-`PackageLocator` stamps every entry with a hash of all sources of the package, and accepts a folder it cannot write.
+`PackageLocator` stamps every entry with a hash of all sources that kernels come from, and accepts a folder it cannot write.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from dslite_contract import counters
 from numba import _dynfunc
 from numba.core import codegen, config
 from numba.core.caching import CacheImpl, UserProvidedCacheLocator
@@ -30,19 +31,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 BOUNDSCHECK = bool(config.BOUNDSCHECK)
 JIT = not config.DISABLE_JIT
+KERNEL_SOURCES = ("lowlevel/*.py", "state/*.py", "nat/*.py", "path/*.py", "io/*.py", "ops/loop.py")
 
 
 # ---------------------------------------------------------------- cache
 @functools.cache
-def source_stamp(package: str) -> str:
-    """SHA-256 over every Python source below `package` (a folder), in path order."""
+def source_stamp() -> str:
+    """SHA-256 over every source that compiled code can depend on: the kernels' folders, and the numbers of the counters."""
+    package = pathlib.Path(__file__).parent.parent
+    sources = [path for folder in KERNEL_SOURCES for path in package.glob(folder)] + [pathlib.Path(counters.__file__)]
     digest = hashlib.sha256()
-    for path in sorted(pathlib.Path(package).rglob("*.py")):
-        digest.update(path.read_bytes())
+    for path in sorted(sources):
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-class PackageLocator(UserProvidedCacheLocator):  # type: ignore[misc]
+class PackageLocator(UserProvidedCacheLocator):
     """Cache below NUMBA_CACHE_DIR, stamped by the whole package, valid in a read-only image."""
 
     def ensure_cache_path(self) -> None:
@@ -53,7 +57,7 @@ class PackageLocator(UserProvidedCacheLocator):  # type: ignore[misc]
                 raise
 
     def get_source_stamp(self) -> str:
-        return f"{source_stamp(str(pathlib.Path(__file__).parent.parent))}-boundscheck={BOUNDSCHECK}"
+        return f"{source_stamp()}-boundscheck={BOUNDSCHECK}"
 
 
 CacheImpl._locator_classes.insert(0, PackageLocator)
@@ -118,7 +122,7 @@ codegen.CPUCodeLibrary.finalize = link_once
 CPUContext.get_executable = executable
 
 
-class Entry(CPUDispatcher):  # type: ignore[misc]
+class Entry(CPUDispatcher):
     """A kernel as Python calls it: one machine-code object with all that it reaches."""
 
     def compile(self, signature: Any) -> Any:
@@ -130,7 +134,7 @@ class Entry(CPUDispatcher):  # type: ignore[misc]
             _deferring -= 1
 
 
-class Kernel(CPUDispatcher):  # type: ignore[misc]
+class Kernel(CPUDispatcher):
     """A kernel as kernels call it: lowered, no code of its own.  Calling it from Python goes to its `entry`."""
 
     entry: Entry
@@ -152,7 +156,7 @@ def _compiled(function: F, **more: Any) -> F:
     inner.entry = Entry(python, targetoptions=OPTIONS)
     inner.entry.enable_caching()
     functools.update_wrapper(inner, function)
-    return inner  # type: ignore[return-value]
+    return inner
 
 
 def kernel(function: F) -> F:

@@ -21,7 +21,7 @@ from aftr.lowlevel.bits import Memory, check, data_pointer, signed
 from aftr.lowlevel.kernel import BOUNDSCHECK
 
 
-class RecordRef(types.Type):  # type: ignore[misc]
+class RecordRef(types.Type):
     """Numba type of a pointer to a record of `dtype`."""
 
     def __init__(self, name: str, dtype: np.dtype[Any]) -> None:
@@ -30,13 +30,13 @@ class RecordRef(types.Type):  # type: ignore[misc]
 
 
 @register_default(RecordRef)
-class _RecordModel(models.PrimitiveModel):  # type: ignore[misc]
+class _RecordModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, ir.IntType(8).as_pointer())
 
 
 @infer_getattr
-class _RecordAttribute(AttributeTemplate):  # type: ignore[misc]
+class _RecordAttribute(AttributeTemplate):
     key = RecordRef
 
     def generic_resolve(self, record: Any, attr: str) -> Any:
@@ -50,7 +50,7 @@ def _field_pointer(builder: Any, record_type: RecordRef, record: Any, attr: str)
     return builder.bitcast(pointer, narrow.as_pointer()), field, field.itemsize
 
 
-@lower_getattr_generic(RecordRef)  # type: ignore[misc]
+@lower_getattr_generic(RecordRef)
 def _getattr(context: Any, builder: Any, record_type: Any, record: Any, attr: str) -> Any:
     pointer, field, size = _field_pointer(builder, record_type, record, attr)
     value = builder.load(pointer)
@@ -61,7 +61,7 @@ def _getattr(context: Any, builder: Any, record_type: Any, record: Any, attr: st
     return extend(value, ir.IntType(64))
 
 
-@lower_setattr_generic(RecordRef)  # type: ignore[misc]
+@lower_setattr_generic(RecordRef)
 def _setattr(context: Any, builder: Any, signature: Any, args: Any, attr: str) -> None:
     record_type = signature.args[0]
     pointer, _, size = _field_pointer(builder, record_type, args[0], attr)
@@ -73,7 +73,11 @@ def _setattr(context: Any, builder: Any, signature: Any, args: Any, attr: str) -
 class RecordView:
     """The same record where the JIT is off, and for the control thread: fields read and written in place."""
 
-    __slots__ = ("_memory", "_offset", "_dtype")
+    __slots__ = ("_dtype", "_memory", "_offset")
+
+    _memory: Memory
+    _offset: int
+    _dtype: np.dtype[Any]
 
     def __init__(self, memory: Memory, offset: int, dtype: np.dtype[Any]) -> None:
         object.__setattr__(self, "_memory", memory)
@@ -81,7 +85,7 @@ class RecordView:
         object.__setattr__(self, "_dtype", dtype)
 
     def _place(self, name: str) -> tuple[int, int, bool]:
-        fields = self._dtype.fields
+        fields = self._dtype.fields or {}
         if name not in fields:
             raise AttributeError(name)
         field, at = fields[name][:2]
@@ -102,7 +106,7 @@ def record_accessor(name: str, dtype: np.dtype[Any]) -> Callable[[Memory, int], 
     record_type = RecordRef(name, dtype)
     size = dtype.itemsize
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def reference(typingctx: Any, memory: Any, offset: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             data = data_pointer(context, builder, signature.args[0], args[0])

@@ -57,7 +57,7 @@ def run_worker(memory: Memory, worker: int) -> None:
         me.loops += 1
         idle = 0 if work > 0 else idle + 1
         if idle > IDLE_TURNS:
-            idle = 1
+            idle = IDLE_TURNS
             sleep(memory, worker)
 
 

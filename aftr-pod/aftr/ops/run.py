@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import click
@@ -26,7 +26,7 @@ class UsageError(DsliteError):
     """Flags that do not fit together."""
 
 
-def parse_interfaces(named: tuple[str, ...], access: str | None, internet: str | None, sides: dict[str, str]) -> tuple[Interface, ...]:
+def parse_interfaces(named: tuple[str, ...], access: str | None, internet: str | None, sides: Mapping[str, str]) -> tuple[Interface, ...]:
     """Devices of the pool's interfaces: `--interface NAME=DEV` for each, or `--access` and `--internet` (the same: one-armed)."""
     if named and (access or internet):
         raise UsageError("give either --interface NAME=DEV for every interface, or --access and --internet")

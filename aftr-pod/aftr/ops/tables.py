@@ -325,7 +325,8 @@ def check_counts(pod: Pod, slot: int) -> list[str]:
 
 def live(table: Rows) -> Rows:
     """The records in use."""
-    return table[table["state"] == LIVE]
+    alive: Rows = table[table["state"] == LIVE]
+    return alive
 
 
 def check_mappings(pod: Pod, slot: int) -> list[str]:

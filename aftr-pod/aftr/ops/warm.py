@@ -46,9 +46,14 @@ def steps() -> Iterator[tuple[str, Callable[[], object]]]:
         worker_at(engine.pod.memory, worker).stop = 1
         run_worker(engine.pod.memory, worker)
 
+    def look() -> None:
+        engine.preload([_BINDING])
+        engine.bindings()
+        check_pod(engine.pod)
+
     yield "the packet path", lambda: engine.process([("access", bytes(64))], 0)
     yield "the worker loop with its devices", serve_once
-    yield "tables", lambda: (engine.preload([_BINDING]), engine.bindings(), check_pod(engine.pod))
+    yield "tables", look
     yield "done", engine.close
 
 
