@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from aftr_lab.plan import B4, SERVER_ADDRESS, STATUS_PORT, Aftr, Plan
+from aftr_lab.plan import B4, ROUTER_IPV4, ROUTER_IPV6, SERVER_ADDRESS, STATUS_PORT, Aftr, Plan
 from aftr_lab.processes import start
 from aftr_lab.ready import Program, answers_echo, answers_http, has_written, wait_until
 from aftr_lab.record import Record
@@ -27,7 +27,7 @@ def start_programs(plan: Plan, record: Record, say: Say) -> None:
     for aftr, program in aftrs:
         say(f"waiting for {aftr.name}")
         _await_aftr(plan, aftr, program)
-        _await_softwires(plan, program)
+        _await_ways(plan, aftr, program)
 
 
 def _start(plan: Plan, record: Record, node: str, command: list[str]) -> Program:
@@ -66,8 +66,11 @@ def _await_aftr(plan: Plan, aftr: Aftr, program: Program) -> None:
     wait_until(answers_http(plan.namespace(aftr.name), url), f"{aftr.name} answers {url}", AFTR_READY_S, program)
 
 
-def _await_softwires(plan: Plan, program: Program) -> None:
-    """Each B4 reaches its slot's tunnel address: the whole IPv6 way is resolved, both ways."""
+def _await_ways(plan: Plan, aftr: Aftr, program: Program) -> None:
+    """The AFTR knows its neighbours, and each B4 reaches its slot's tunnel address: the first packet of a test is not lost."""
+    for neighbour in (ROUTER_IPV6, ROUTER_IPV4, SERVER_ADDRESS):
+        known = answers_echo(plan.namespace(aftr.name), str(neighbour))
+        wait_until(known, f"{aftr.name} reaches {neighbour}", PROGRAM_READY_S, program)
     for b4 in plan.b4s:
         reached = answers_echo(plan.namespace(b4.name), str(b4.tunnel_address))
         wait_until(reached, f"{b4.name} reaches {b4.tunnel_address}", PROGRAM_READY_S, program)
