@@ -215,6 +215,17 @@ def test_t03_after_both_fins_the_session_is_transitory(rig: Rig) -> None:
     connection.lifetime_is(TRANSITORY)
 
 
+@pytest.mark.parametrize("others", [0, 1, 3])
+def test_t03_a_fin_that_opens_a_session_counts(rig: Rig, others: int) -> None:
+    """Mid-stream, as after a takeover, and also when it is not the first session of its mapping."""
+    for number in range(others):
+        assert Connection(rig, server=f"203.0.113.{number + 1}").out(SYN)
+    connection = Connection(rig)
+    assert connection.out(FIN | ACK)
+    assert connection.back(FIN | ACK)
+    connection.lifetime_is(TRANSITORY)
+
+
 @pytest.mark.parametrize("side", ["inside", "outside"])
 def test_t03_reset_makes_the_session_transitory(rig: Rig, side: str) -> None:
     connection = Connection(rig).handshake()

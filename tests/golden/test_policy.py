@@ -9,6 +9,7 @@ import pytest
 import packets
 from packets import ACK, SYN, IPv4Address, ipv4, sent_to_internet, tcp, udp
 from rig import (
+    AFTR,
     B4,
     HOST,
     SERVER,
@@ -383,6 +384,23 @@ def test_o06_without_state_migrate_the_limit_holds(boot: Boot) -> None:
     assert rig.up(ipv4(udp(5000, 53), src=HOST, dst=SERVER), b4=b4(1, 2)) == []
     rig.was_dropped("access", "drop-softwire-limit")
     rig.open(udp(5000, 53), b4=b4(1, 1))
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("waits", [False, True])
+def test_o06_an_idle_softwire_is_forgotten_after_300_seconds(rig: Rig, before: bool, waits: bool) -> None:
+    """Also one that a fragment made that never became a packet, and in the place of an earlier one."""
+    if before:
+        rig.up(ipv4(udp(0, 53), src=HOST, dst=SERVER))
+        rig.wait(400)
+    rig.since()
+    packet = packets.ipv6(ipv4(udp(0, 53, bytes(100)), src=HOST, dst=SERVER), src=B4, dst=AFTR)
+    assert rig.up6(packets.fragment6(packet, [64])[0] if waits else packet) == []
+    assert rig.since()["events"] == {"softwires-created": 1}
+    rig.wait(299)
+    assert rig.since()["events"] == {}
+    rig.wait(2)
+    assert rig.since()["events"] == {"softwires-removed": 1}
 
 
 def test_o06_the_limit_is_configurable(boot: Boot) -> None:

@@ -690,7 +690,7 @@ class Reference:
             raise Drop("drop-no-mapping")
         if packet.ttl <= 1:
             raise Drop("drop-ttl", (11, 0, 0))
-        raw = self.with_mss(with_fields(packet.raw, ttl=packet.ttl - 1))
+        raw = with_fields(packet.raw, ttl=packet.ttl - 1)
         self.into_softwire(slot, claim.softwire, raw, self.flow(packet))
         self.events["bypassed"] += 1
 
@@ -713,7 +713,6 @@ class Reference:
         raw = translate(packet.raw, dst=mapping.inner, dport=mapping.port)
         raw = with_fields(raw, ttl=packet.ttl - (not hairpin))
         if not packet.is_fragment:
-            raw = self.with_mss(raw)
             self.into_softwire(slot, mapping.softwire, raw, self.flow(packet))
             return
         context = self.context_for(slot, key, mapping.softwire.subscriber, packet, waits=False)
@@ -802,6 +801,8 @@ class Reference:
         mtu = softwire.mtu(self.policy, self.now)
         if 40 + len(raw) > mtu and packet.df and self.policy.dont_fragment == "icmp":
             raise Drop("drop-too-big", (3, 4, mtu - 40))
+        if not packet.is_fragment:
+            raw = self.with_mss(raw)
         traffic_class = packet.tos if self.policy.dscp_preservation else packet.tos & 3
         outer = packets.ipv6(
             raw, src=slot.address, dst=softwire.b4, traffic_class=traffic_class, flow_label=self.label(softwire, flow)
