@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -112,6 +113,18 @@ async def test_metrics_have_every_counter(url: str, engine: Engine) -> None:
     assert values["dslite_worker_frames_free", "0"] == 4096
     assert values["dslite_ready",] == 1
     assert ("process_resident_memory_bytes",) in values
+
+
+async def test_metrics_are_documented(url: str) -> None:
+    document = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+    rows = re.findall(r"^\| `(dslite_\w+)` \| ([\w, ]*) ?\| ", document, re.MULTILINE)
+    _, text = await get(f"{url}/metrics")
+    said: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name.startswith("dslite_"):
+                said.setdefault(sample.name, set()).update(sample.labels)
+    assert {name: set(filter(None, labels.strip().split(", "))) for name, labels in rows} == said
 
 
 async def test_metrics_are_negotiated(url: str) -> None:
