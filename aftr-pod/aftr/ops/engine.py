@@ -12,8 +12,8 @@ import numpy as np
 from dslite_contract.counters import SIDES
 from dslite_contract.load import Configuration
 
+from aftr.ops.loop import work
 from aftr.ops.tables import bindings, check_pod, preload_bindings
-from aftr.path.burst import turn
 from aftr.state.counters import read_counters
 from aftr.state.frames import give_frame, take_frame
 from aftr.state.layout import LINE, output_at, worker_at
@@ -78,7 +78,7 @@ class Engine:
         for worker in self.pod.workers:
             record = worker_at(self.pod.memory, worker)
             record.now = max(now, record.now)
-            turn(self.pod.memory, worker, 0, 0, 0, True)
+            work(self.pod.memory, worker, False, 0, 0, 0, True)
         self._settle()
         self.timed = [frame for _, frame in self._collect()]
 
@@ -92,11 +92,11 @@ class Engine:
             words[2 * place] = start
             words[2 * place + 1] = len(frame) | cause << 32
         if items:
-            turn(memory, worker, side, record.access_list, len(items), False)
+            work(memory, worker, False, side, record.access_list, len(items), False)
 
     def _settle(self) -> None:
         """Until nothing is under way between workers."""
-        while sum(turn(self.pod.memory, worker, 0, 0, 0, False) for worker in self.pod.workers) > 0:
+        while sum(work(self.pod.memory, worker, False, 0, 0, 0, False) for worker in self.pod.workers) > 0:
             pass
 
     def _collect(self) -> list[tuple[int, Frame]]:

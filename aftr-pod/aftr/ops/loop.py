@@ -43,6 +43,15 @@ def now_ns(memory: Memory, worker: int) -> int:
 
 
 @kernel
+def work(memory: Memory, worker: int, serving: bool, interface: int, list_: int, n: int, sweeps: bool) -> int:
+    """`serving`: run until `stop` is set; else one `turn` without devices. One entry for both: all is compiled once."""
+    if serving:
+        run_worker(memory, worker)
+        return 0
+    return turn(memory, worker, interface, list_, n, sweeps)
+
+
+@kernel
 def run_worker(memory: Memory, worker: int) -> None:
     """Serve until `stop` is set."""
     me = worker_at(memory, worker)

@@ -1,17 +1,15 @@
-"""Compile every kernel that Python calls, once per machine (`aftr kernels`, image build): two entries and their small helpers."""
+"""Compile every kernel that Python calls, once per machine (`aftr kernels`, image build): the packet path and the small ones that read tables."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import ip_address
 
 from dslite_contract.load import load_config
 
 from aftr.ops.engine import Engine
-from aftr.ops.loop import run_worker
 from aftr.ops.tables import check_pod
-from aftr.state.layout import worker_at
 
 _POOL = """
 apiVersion: dslite.dev/v1alpha1
@@ -37,34 +35,20 @@ _BINDING = {
 }
 
 
-def steps() -> Iterator[tuple[str, Callable[[], object]]]:
-    """What to call, with a name for each."""
+def warm(say: Callable[[str], None]) -> float:
+    """Compile, or load from the cache, everything; seconds that it took."""
+    begun = time.monotonic()
     engine = Engine(load_config(_POOL))
-    worker = engine.pod.workers[0]
 
-    def serve_once() -> None:
-        worker_at(engine.pod.memory, worker).stop = 1
-        run_worker(engine.pod.memory, worker)
-
-    def look() -> None:
+    def tables() -> None:
         engine.preload([_BINDING])
         engine.bindings()
         check_pod(engine.pod)
 
-    yield "the packet path", lambda: engine.process([("access", bytes(64))], 0)
-    yield "the worker loop with its devices", serve_once
-    yield "tables", look
-    yield "done", engine.close
-
-
-def warm(say: Callable[[str], None]) -> float:
-    """Compile, or load from the cache, everything; seconds that it took."""
-    begun = time.monotonic()
-    for name, call in steps():
+    for name, call in (("packet path", lambda: engine.process([("access", bytes(64))], 0)), ("tables", tables)):
         started = time.monotonic()
-        if name != "done":
-            say(f"kernels: {name} …")
+        say(f"kernels: {name} …")
         call()
-        if name != "done":
-            say(f"kernels: {name}: {time.monotonic() - started:.1f} s")
+        say(f"kernels: {name}: {time.monotonic() - started:.1f} s")
+    engine.close()
     return time.monotonic() - begun

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 
-from aftr.ops.loop import run_worker
+from aftr.ops.loop import work
 from aftr.state.layout import worker_at
 from aftr.state.pod import Pod
 
@@ -45,7 +45,7 @@ class Worker:
             while not self._ending:
                 self._go.wait()
                 if not self._ending:
-                    run_worker(self.pod.memory, self.pod.workers[self.number])
+                    work(self.pod.memory, self.pod.workers[self.number], True, 0, 0, 0, False)
                 self._halted.set()
         except BaseException as error:  # the control thread ends the process and says why
             self.error = error
