@@ -59,16 +59,16 @@ def test_live_changes_are_applied(edits: dict[str, str], which: int) -> None:
     [
         ({"spec.capacity.mappingsPerSlot": "1024"}, "spec.capacity.mappingsPerSlot: 262144 -> 1024", "rolling"),
         ({"spec.softwire.prefix": "2001:db8:65::/64"}, "spec.softwire.prefix", "immutable"),
-        ({"spec.nat.pools[0].prefixes[2]": "203.0.113.64/26"}, "prefixes[203.0.113.64/26]: absent", "rolling here"),
-        ({"spec.nat.pools[0].prefixes": "[192.0.2.0/24]"}, "prefixes[203.0.113.128/25]", "rolling here"),
-        ({"spec.nat.pools[1].slots": "0-7"}, "spec.nat.pools[business].slots: 0-3 -> 0-7", "rolling here"),
-        ({"spec.nat.portBlock.size": "512"}, "spec.nat.portBlock.size", "rolling here"),
+        ({"spec.nat.pools[0].prefixes[2]": "203.0.113.64/26"}, "prefixes[203.0.113.64/26]: absent", "rolling"),
+        ({"spec.nat.pools[0].prefixes": "[192.0.2.0/24]"}, "prefixes[203.0.113.128/25]", "rolling"),
+        ({"spec.nat.pools[1].slots": "0-7"}, "spec.nat.pools[business].slots: 0-3 -> 0-7", "rolling"),
+        ({"spec.nat.portBlock.size": "512"}, "spec.nat.portBlock.size", "rolling"),
         (
             {
                 "spec.nat.bypass[2]": "{b4: '2001:db8:1000:9::/64', address: 203.0.113.11, port: 1, protocol: udp, slot: 3}"
             },
             "spec.nat.bypass[",
-            "rolling here",
+            "rolling",
         ),
     ],
 )
@@ -95,6 +95,16 @@ def test_a_removed_prefix_with_live_mappings_is_refused() -> None:
     sentence = refused({"spec.prefixes": "[2001:db8:1000::/36]"}, NORTH, lost=12)
     assert "B4Group north: spec.prefixes[2001:db8:8000::/48]" in sentence
     assert "12 live mappings would be lost" in sentence
+
+
+def test_a_change_is_not_blamed_for_what_a_restart_loses() -> None:
+    objects = documents({"spec.capacity.subscribersPerSlot": "64"})
+    objects[NORTH]["spec"]["prefixes"].append("2001:db8:9000::/48")
+    decision = decide(RUNNING, configuration(objects), lambda old, new: 5)
+    assert isinstance(decision, Refusal)
+    assert [sentence.split(":")[0] for sentence in decision.sentences] == [
+        "AftrPool east", "5 live mappings would be lost",
+    ]  # fmt: skip
 
 
 def test_all_reasons_are_given_at_once() -> None:
@@ -194,6 +204,7 @@ def test_decision_and_count_together(engine: Engine) -> None:
     moved = wanted(HOMES, group("nested", "2001:db8:1000::/56", natPool="other"))
     decision = decide(engine.configuration, moved, count)
     assert isinstance(decision, Refusal)
-    assert decision.sentences[-1] == "2 live mappings would be lost: nothing was changed"
+    assert decision.sentences[0].startswith("B4Group nested: spec.prefixes[2001:db8:1000::/56]: absent -> ")
+    assert decision.sentences[-1].endswith("2 live mappings would be lost: nothing was changed")
     elsewhere = wanted(HOMES, group("nested", "2001:db8:1000:200::/56", natPool="other"))
     assert isinstance(decide(engine.configuration, elsewhere, count), Apply)

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class Apply:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Keep what runs; one sentence for each change that cannot be made, and one about the mappings."""
+    """Keep what runs; a sentence for each change that stands in the way, and one about the mappings that would be lost."""
 
     sentences: tuple[str, ...]
 
@@ -54,12 +54,15 @@ def decide(running: Configuration, new: Configuration | Path, mappings_lost: Map
     if not found:
         return Apply(wanted, ())
     lost = mappings_lost(running, wanted)
-    sentences = [sentence for change in found if (sentence := objection(change, running, wanted, lost))]
-    if not sentences:
+    ending = f"{count_of(lost)} would be lost: nothing was changed"
+    sentences = [sentence for change in found if (sentence := restart_reason(change, running, wanted))]
+    if sentences:
+        return Refusal((*sentences, ending) if lost else tuple(sentences))
+    if not lost:
         return Apply(wanted, found)
-    if lost:
-        sentences.append(f"{mappings(lost)} would be lost: nothing was changed")
-    return Refusal(tuple(sentences))
+    suspects = [change for change in found if may_end_mappings(change)] or list(found)
+    reason = "these B4s must be served as before until their mappings have ended"
+    return Refusal((*map(str, suspects), f"{reason}; {ending}"))
 
 
 def in_running_order(running: Configuration, wanted: Configuration) -> Configuration:
@@ -85,29 +88,26 @@ def ordered(entries: tuple[IPv4Network, ...], like: tuple[IPv4Network, ...]) -> 
     return tuple(sorted(entries, key=lambda entry: like.index(entry) if entry in like else len(like)))
 
 
-def mappings(number: int) -> str:
+def count_of(number: int) -> str:
     """A number of mappings, in words."""
     return "1 live mapping" if number == 1 else f"{number} live mappings"
 
 
-def objection(change: Change, running: Configuration, wanted: Configuration, lost: int) -> str | None:
-    """Why a change cannot be made now, None if it can."""
+def restart_reason(change: Change, running: Configuration, wanted: Configuration) -> str | None:
+    """Why a change cannot be made while this process runs, None if it can."""
     if change.kind == "immutable":
         return f"{change}: it never changes: make a new object"
     if change.kind == "rolling":
         return f"{change}: start the process again"
     if alters_layout(change, running, wanted):
-        return f"{change} [rolling here]: an open slot keeps its external addresses and port blocks: start the process again"
-    if lost and change.kind == "drain":
-        return f"{change}: the mappings that depend on it must end first"
-    if lost and ends_mappings(change):
-        return f"{change}: B4s with live mappings would not be served as before: their mappings must end first"
+        place = replace(change, kind="rolling")
+        return f"{place}: an open slot keeps its external addresses and port blocks: start the process again"
     return None
 
 
-def ends_mappings(change: Change) -> bool:
-    """Whether a live change may end mappings: B4s come to another group, or to none."""
-    return change.path.startswith("spec.prefixes[")
+def may_end_mappings(change: Change) -> bool:
+    """Whether a change may end mappings: of class drain, or B4s come to another group or to none."""
+    return change.kind == "drain" or change.path.startswith(("spec.prefixes[", "spec.nat.bypass["))
 
 
 def alters_layout(change: Change, running: Configuration, wanted: Configuration) -> bool:
