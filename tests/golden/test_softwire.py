@@ -24,6 +24,7 @@ from rig import (
     b4,
     config_text,
     group,
+    icmp_error,
     one,
     refused,
     slot_address,
@@ -229,8 +230,6 @@ def test_d08_aftr_address_as_inner_source_is_dropped(rig: Rig, source: str) -> N
 
 
 def test_d08_icmp_to_the_internet_comes_from_the_address_it_was_sent_to(rig: Rig) -> None:
-    from rig import icmp_error
-
     endpoint = rig.open(udp(5000, 53))
     rig.since()
     packet = ipv4(udp(53, endpoint.port), src=SERVER, dst=endpoint.address, ttl=1)
@@ -476,8 +475,6 @@ def test_d25_packet_too_big_about_others_is_ignored(rig: Rig) -> None:
 @pytest.mark.parametrize("code", [0, 1, 3, 4])
 def test_d25_unreachable_is_relayed_to_the_original_source(rig: Rig, code: int) -> None:
     """RFC 2473 8.2: an unreachable tunnel end is ICMPv4 host unreachable for the source of the tunnelled packet."""
-    from rig import icmp_error
-
     endpoint = rig.open(udp(5000, 53))
     original = ipv4(udp(53, endpoint.port, b"answer"), src=SERVER, dst=endpoint.address)
     ((_, carried),) = rig.down(original)
@@ -496,6 +493,39 @@ def test_d25_unreachable_about_others_is_dropped(rig: Rig) -> None:
     for wrong in (stranger, quote[:47], quote[:30], b""):
         assert rig.up6(ipv6(icmp6(1, 3, 0, wrong), src=ROUTER6, dst=AFTR)) == []
         rig.was_dropped("access", "drop-icmp-quote")
+
+
+def test_d25_unreachable_about_no_mapping_is_dropped(rig: Rig) -> None:
+    """A softwire of ours, but a packet that cannot have been: no mapping has this inner destination."""
+    rig.open(udp(5000, 53))
+    rig.since()
+    for body, host in ((udp(53, 5001), HOST), (tcp(53, 5000), HOST), (udp(53, 5000), "10.0.0.2")):
+        quote = ipv6(ipv4(body, src=SERVER, dst=host), src=AFTR, dst=B4)
+        assert rig.up6(ipv6(icmp6(1, 3, 0, quote), src=ROUTER6, dst=AFTR)) == []
+        rig.was_dropped("access", "drop-icmp-quote", events={"icmp-sent": 0})
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_d25_unreachable_about_a_hairpinned_packet_goes_back_to_its_sender(rig: Rig, lives: bool) -> None:
+    """As an ICMPv4 error from the address that it was sent to; if the sender's mapping has ended, nobody is told."""
+    near, far = b4(1), b4(2)
+    target = rig.open(udp(6000, 53), src="10.0.0.2", b4=far)
+    sent = ipv4(udp(5000, target.port, b"hello"), src=HOST, dst=target.address)
+    ((_, carried),) = rig.up(sent, b4=near)
+    if not lives:
+        rig.wait(200)
+        rig.open(udp(6000, 53), src="10.0.0.2", b4=far)
+        rig.wait(150)
+    rig.since()
+    outputs = rig.up6(ipv6(icmp6(1, 3, 0, carried[14:]), src=ROUTER6, dst=AFTR))
+    if not lives:
+        assert outputs == []
+        rig.counted(access={"rx": 1, "consumed": 1}, events={"icmp-sent": 0})
+        return
+    quote = ipv4(udp(5000, target.port, b"hello"), src=HOST, dst=target.address, ttl=63)
+    found = icmp_error(outputs, 3, 1, quote, src=target.address, dst=HOST, side="access")
+    assert outputs == [rig.to_softwire(found.raw, outputs, b4=near)]
+    rig.counted(access={"rx": 1, "consumed": 1, "originated": 1, "tx": 1}, events={"icmp-sent": 1})
 
 
 # ------------------------------------------------------------------------------------------------ D27: flow label
