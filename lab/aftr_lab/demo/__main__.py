@@ -26,9 +26,9 @@ def main(file: Path) -> None:
     stage = Stage(LAB, console)
     _remove()  # what a demo left that was killed
     try:
-        _show(stage, file)
+        _show(stage, _short(file))
     except DsliteError as error:
-        console.print(Text(f"✗ {stage.step}: {error}", "bold red"))
+        console.print(Text(f"✗ {stage.step}: {error}", "bold red"), soft_wrap=True)
         sys.exit(1)
     finally:
         _remove()
@@ -47,6 +47,12 @@ def _show(stage: Stage, sample: Path) -> None:
     steps.show_counters(stage)
     steps.show_fragments(stage, sample)
     steps.show_what_next(stage, sample)
+
+
+def _short(file: Path) -> Path:
+    """The path as one would type it here."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
 
 
 def _remove() -> None:

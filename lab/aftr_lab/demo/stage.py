@@ -1,6 +1,7 @@
 """How the demo shows something: the command as one would type it, what it printed, and a sentence that has been checked."""
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from aftr_lab.record import Record
@@ -48,22 +48,22 @@ class Stage:
         self.console.rule(Text(text, "bold cyan"), align="left", style="cyan")
 
     def say(self, text: str) -> None:
-        self.console.print(text, style="dim", markup=False)
+        self.console.print(text, style="dim", markup=False, soft_wrap=True)
 
     def check(self, true: bool, sentence: str) -> None:
         """A claim: shown with a tick when it is so. Raises `DemoFailedError` when it is not."""
         if not true:
             raise DemoFailedError(f"not so: {sentence}")
-        self.console.print(Text.assemble(("✓ ", "bold green"), (sentence, "green")))
+        self.console.print(Text.assemble(("✓ ", "bold green"), (sentence, "green")), soft_wrap=True)
 
-    def lab(self, *words: str) -> None:
-        """`aftr-lab WORDS`, shown."""
-        self._run(["aftr-lab", *words], [str(PROGRAMS / "aftr-lab"), "--lab", self.name, *words])
+    def lab(self, *words: str, show: bool = True) -> None:
+        """`aftr-lab WORDS`, with what it printed unless `show` is false."""
+        self._run(["aftr-lab", *words], [str(PROGRAMS / "aftr-lab"), "--lab", self.name, *words], show=show)
 
-    def at(self, node: str, *command: str, show: bool = True) -> str:
+    def at(self, node: str, *command: str) -> str:
         """`aftr-lab exec NODE -- COMMAND`, shown; returns what it printed."""
         typed = ["aftr-lab", "exec", node, "--", *command]
-        return self._run(typed, ["ip", "netns", "exec", f"dsl-{self.name}-{node}", *command], show=show)
+        return self._run(typed, ["ip", "netns", "exec", f"dsl-{self.name}-{node}", *command])
 
     def aftr(self, *words: str) -> None:
         """`aftr WORDS` against the lab's AFTR, shown."""
@@ -77,10 +77,10 @@ class Stage:
         return [*words, "--socket", str(Record(self.name).socket_file("aftr-1"))]
 
     def _run(self, typed: Sequence[str], command: Sequence[str], *, show: bool = True) -> str:
-        self.console.print(Text.assemble(("$ ", "bold"), (" ".join(typed), "bold yellow")))
+        self.console.print(Text.assemble(("$ ", "bold"), (shlex.join(typed), "bold yellow")), soft_wrap=True)
         printed = _output_of(command)
-        if show and printed.strip():
-            self.console.print(Padding(Text(printed.strip("\n")), (0, 0, 0, 2)))
+        for line in printed.strip("\n").splitlines() if show else ():
+            self.console.print(Text(f"  {line.rstrip()}"), soft_wrap=True)
         return printed
 
 

@@ -37,7 +37,7 @@ def show_ping(stage: Stage) -> None:
 def show_traceroute(stage: Stage) -> None:
     """The AFTR in the path (D08)."""
     stage.heading("Where do the packets go?")
-    printed = stage.at("host-1", "traceroute", "-n", "-q", "1", "-w", "2", str(SERVER_ADDRESS))
+    printed = stage.at("host-1", "traceroute", "-n", "-I", "-q", "1", "-w", "2", str(SERVER_ADDRESS))
     hops = [line.split()[1] for line in printed.splitlines()[1:]]
     stage.check(hops[1:2] == ["192.0.0.1"], "the first hop after the B4 is the AFTR: 192.0.0.1 (RFC 6333 §6.5)")
     stage.check(
@@ -106,13 +106,11 @@ def show_counters(stage: Stage) -> None:
     for side in ("access", "internet"):
         count = counters[side]
         parts = sum(count[part] for part in ("forwarded", "merged", "consumed", "dropped", "held"))
-        stage.check(
-            count["rx"] == parts, f"{side}: {count['rx']} received = forwarded + merged + consumed + dropped + held"
-        )
-    stage.check(
-        _total(counters, "tx") == sum(_total(counters, part) for part in ("forwarded", "split", "originated")),
-        f"both sides: {_total(counters, 'tx')} sent = forwarded + split + originated",
-    )
+        sentence = f"{side}: {count['rx']} received = forwarded + merged + consumed + dropped + held"
+        stage.check(count["rx"] == parts, sentence)
+    parts = sum(_total(counters, part) for part in ("forwarded", "split", "originated"))
+    sent = _total(counters, "tx")
+    stage.check(sent == parts, f"both sides: {sent} sent = forwarded + split + originated")
 
 
 def _total(counters: dict[str, dict[str, int]], name: str) -> int:
@@ -129,7 +127,7 @@ def show_fragments(stage: Stage, sample: Path) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump_all(_without_clamping(sample), file)
         file.flush()
-        stage.lab("up", file.name)
+        stage.lab("up", file.name, show=False)
     show_transfer(stage)
     events = stage.aftr_json("show", "counters")["events"]
     stage.check(
