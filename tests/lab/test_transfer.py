@@ -83,9 +83,10 @@ def check_fragments(mode: Mode, events: dict[str, int]) -> None:
 
 
 def transfer(lab: Lab, mode: Mode, size: int, folder: Path, seconds: float) -> None:
+    """Up, then down: a server that has learned the smaller path MTU would offer a smaller MSS to the upload."""
     expected = digest_of(size)
-    assert download(lab, size, seconds) == expected
     assert upload(lab, write_payload(folder / "payload", size), seconds) == expected
+    assert download(lab, size, seconds) == expected
     lab.check_books()
     check_fragments(mode, lab.counters()["events"])
 
