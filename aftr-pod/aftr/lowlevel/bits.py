@@ -87,6 +87,7 @@ def data_pointer(context: Any, builder: Any, memory_type: Any, memory: Any) -> A
         return cgutils.create_struct_proxy(memory_type)(context, builder, value=memory).data
     return context.make_array(memory_type)(context, builder, memory).data
 
+
 M16 = 0xFFFF
 M32 = 0xFFFFFFFF
 _M64 = (1 << 64) - 1

@@ -1,8 +1,8 @@
 """The one decorator of every compiled function, how a program of many small functions is compiled, and where its code is cached.
 
 **Compilation.** Numba links all callees into every function, and optimises and assembles each of these sums: a program of 150 small
-functions takes minutes.  Here a kernel that is called by a kernel is only lowered; a kernel that *Python* calls is an entry: all that it reaches
-is linked once, optimised once and cached as one object (`link_once`).  Measured: docs/design/0002-compilation.md.
+functions takes minutes.  Here a kernel that is called by a kernel is only lowered; a kernel that *Python* calls is an entry: all that
+it reaches is linked once, optimised once and cached as one object (`link_once`).  Measured: docs/design/0002-compilation.md.
 
 **Cache.** Numba's own cache does not notice that a callee in another module changed, and is not used from a read-only folder.
 `PackageLocator` stamps every entry with a hash of all sources that kernels come from, and accepts a folder it cannot write.
@@ -19,13 +19,14 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from dslite_contract import counters
 from numba import _dynfunc
 from numba.core import codegen, config
 from numba.core.caching import CacheImpl, UserProvidedCacheLocator
 from numba.core.compiler_lock import require_global_compiler_lock
 from numba.core.cpu import CPUContext
 from numba.core.registry import CPUDispatcher
+
+from dslite_contract import counters
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,7 +65,7 @@ CacheImpl._locator_classes.insert(0, PackageLocator)
 
 
 # ---------------------------------------------------------------- compilation
-_deferring = 0  # entries under compilation (one at a time, under Numba's compiler lock; nested only by recursion)
+_deferring = [0]  # entries under compilation (one at a time, under Numba's compiler lock; nested only by recursion)
 ENTRY = "entry of "
 
 
@@ -92,7 +93,7 @@ def link_once(library: Any) -> None:
     require_global_compiler_lock()
     library._codegen._check_llvm_bugs()
     library._raise_if_finalized()
-    if _deferring and not library.name.startswith(ENTRY):
+    if _deferring[0] and not library.name.startswith(ENTRY):
         library.deferred = library._finalized = True
         return
     own = {function.name for function in library.get_defined_functions()}
@@ -126,12 +127,11 @@ class Entry(CPUDispatcher):
     """A kernel as Python calls it: one machine-code object with all that it reaches."""
 
     def compile(self, signature: Any) -> Any:
-        global _deferring
-        _deferring += 1
+        _deferring[0] += 1
         try:
             return super().compile(signature)
         finally:
-            _deferring -= 1
+            _deferring[0] -= 1
 
 
 class Kernel(CPUDispatcher):

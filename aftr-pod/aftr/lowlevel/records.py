@@ -85,7 +85,7 @@ class RecordView:
         object.__setattr__(self, "_dtype", dtype)
 
     def _place(self, name: str) -> tuple[int, int, bool]:
-        fields = self._dtype.fields or {}
+        fields: Any = self._dtype.fields
         if name not in fields:
             raise AttributeError(name)
         field, at = fields[name][:2]

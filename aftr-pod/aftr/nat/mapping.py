@@ -20,7 +20,6 @@ from aftr.state.layout import (
     ENDPOINT_INDEPENDENT,
     LIVE,
     MAPPING,
-    OUT_SEEN,
     PROTOCOL_TCP,
     PROTOCOL_UDP,
     SESSION,
@@ -186,14 +185,14 @@ def is_first_session(memory: Memory, mapping: int, address: int, port: int) -> b
 
 
 @kernel
-def open_session(memory: Memory, worker: int, slot: int, mapping: int, address: int, port: int) -> bool:
-    """Add a session seen from inside; False when the table is full.  The caller asked the limits."""
+def open_session(memory: Memory, worker: int, slot: int, mapping: int, address: int, port: int, flags: int) -> bool:
+    """Add a session seen from inside, with the TCP flags of its first segment; False when the table is full.  The caller asked the limits."""
     record, now = mapping_at(memory, mapping), worker_at(memory, worker).now
     if record.session_state != LIVE:
         record.session_state = LIVE
         record.remote_address = address
         record.remote_port = port
-        record.session_flags = OUT_SEEN
+        record.session_flags = flags
         record.session_seen = now
     else:
         session = take_record(memory, slot + SLOT_SESSIONS)
@@ -203,7 +202,7 @@ def open_session(memory: Memory, worker: int, slot: int, mapping: int, address: 
         extra.mapping = record_number(memory, slot + SLOT_MAPPINGS, mapping)
         extra.remote_address = address
         extra.remote_port = port
-        extra.flags = OUT_SEEN
+        extra.flags = flags
         extra.state = LIVE
         extra.seen = now
         extra.next_ref = record.more_ref
@@ -280,14 +279,14 @@ def refusal(memory: Memory, worker: int, slot: int, softwire: int, growth: int) 
 
 
 @kernel
-def add_session(memory: Memory, worker: int, slot: int, mapping: int, address: int, port: int) -> int:
+def add_session(memory: Memory, worker: int, slot: int, mapping: int, address: int, port: int, flags: int) -> int:
     """A session more on a live mapping, if the limits allow: -1, or the reason why not."""
     softwire = softwire_of(memory, slot, mapping)
     reason = refusal(memory, worker, slot, softwire, SESSION_BYTES)
     if reason >= 0:
         return reason
     first = mapping_at(memory, mapping).sessions == 0
-    if not open_session(memory, worker, slot, mapping, address, port):
+    if not open_session(memory, worker, slot, mapping, address, port, flags):
         return TABLE_FULL
     if not first:
         subscriber_at(memory, subscriber_of(memory, slot, softwire)).sessions += 1
@@ -295,7 +294,9 @@ def add_session(memory: Memory, worker: int, slot: int, mapping: int, address: i
 
 
 @kernel
-def enter_mapping(memory: Memory, worker: int, slot: int, softwire: int, key: int, port: int, external: int, endpoint: int) -> int:
+def enter_mapping(
+    memory: Memory, worker: int, slot: int, softwire: int, key: int, port: int, external: int, endpoint: int
+) -> int:
     """Write a mapping whose external endpoint (port in `endpoint`) is already taken; its record, or 0 when the table is full."""
     table = slot + SLOT_MAPPINGS
     mapping = take_record(memory, table)

@@ -159,6 +159,7 @@ def make_softwire(memory: Memory, worker: int, slot: int, subscriber: int, hi: i
     record.lo = lo
     record.subscriber = record_number(memory, slot + SLOT_SUBSCRIBERS, subscriber)
     record.state = LIVE
+    record.seen_seconds = worker_at(memory, worker).now // 1000
     record.generation = pod_at(memory, 0).generation
     subscriber_at(memory, subscriber).softwires += 1
     index_insert(memory, table, address_hash(memory, hi, lo), softwire)

@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from dslite_contract.errors import DsliteError
-from dslite_contract.load import Configuration, load_config
-from dslite_contract.slots import slot_address
 
 from aftr.io.bpf import Steering
 from aftr.io.device import Device, Interface, open_devices
@@ -28,6 +25,9 @@ from aftr.state.frames import frames_at
 from aftr.state.layout import MAX_INTERFACES, worker_at
 from aftr.state.pod import Pod, Sizes
 from aftr.state.policy import Hop, InterfaceSetting, RouteSetting, write_hops, write_interfaces, write_policy
+from dslite_contract.errors import DsliteError
+from dslite_contract.load import Configuration, load_config
+from dslite_contract.slots import slot_address
 
 log = structlog.get_logger()
 
@@ -88,7 +88,9 @@ class Agent:
         self.last_error: str | None = None
         self._asked: dict[int, int] = {}
         self._moved: dict[int, int] = {}
-        settings = [InterfaceSetting(one.name, one.side, need_link(one.device).mtu, one.vlan) for one in options.interfaces]
+        settings = [
+            InterfaceSetting(one.name, one.side, need_link(one.device).mtu, one.vlan) for one in options.interfaces
+        ]
         frames = FRAMES_PER_WORKER * options.workers
         extra = table_size(frames, options.workers) + MAX_INTERFACES * DEVICE_SIZE
         sizes = Sizes(frames, 1 << CHUNK_SHIFT, options.workers, options.huge_pages, extra)
@@ -255,12 +257,16 @@ class Agent:
         await self.neighbours.start()
         try:
             async with serve(self):
-                log.info("serving", pool=self.configuration.pool.metadata.name, slots=self.pod.open_slots, pid=os.getpid())
+                log.info(
+                    "serving", pool=self.configuration.pool.metadata.name, slots=self.pod.open_slots, pid=os.getpid()
+                )
                 while not stopping.is_set():
                     self._housekeeping()
                     dead = [worker for worker in self.workers.all if not worker.alive]
                     if dead:
-                        raise DsliteError(f"worker {dead[0].number} ended: {dead[0].error!r}; the process ends, start it again")
+                        raise DsliteError(
+                            f"worker {dead[0].number} ended: {dead[0].error!r}; the process ends, start it again"
+                        )
                     try:
                         await asyncio.wait_for(stopping.wait(), HOUSEKEEPING_S)
                     except TimeoutError:

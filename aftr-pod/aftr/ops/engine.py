@@ -9,8 +9,6 @@ from ipaddress import ip_network
 from typing import Any
 
 import numpy as np
-from dslite_contract.counters import SIDES
-from dslite_contract.load import Configuration
 
 from aftr.ops.loop import work
 from aftr.ops.tables import bindings, check_pod, preload_bindings
@@ -19,6 +17,8 @@ from aftr.state.frames import give_frame, take_frame
 from aftr.state.layout import LINE, output_at, worker_at
 from aftr.state.pod import LIST_CAPACITY, Pod, Sizes
 from aftr.state.policy import Hop, InterfaceSetting, RouteSetting, write_hops
+from dslite_contract.counters import SIDES
+from dslite_contract.load import Configuration
 
 OUR_MAC = bytes.fromhex("02000000000a")
 NEXT_MACS = {"access": bytes.fromhex("020000000001"), "internet": bytes.fromhex("020000000002")}

@@ -105,7 +105,10 @@ def dispatch(memory: Memory, worker: int, device: int, n: int) -> int:
         vlan = interface_at(memory, interface_offset(memory, interface)).vlan
         mine = 0
         for number in range(n):
-            start, size = load64(memory, me.receive_list + 16 * number), load64(memory, me.receive_list + 16 * number + 8)
+            start, size = (
+                load64(memory, me.receive_list + 16 * number),
+                load64(memory, me.receive_list + 16 * number + 8),
+            )
             if start > 0 and frame_vlan(memory, start, size) == vlan:
                 store64(memory, me.access_list + 16 * mine, start)
                 store64(memory, me.access_list + 16 * mine + 8, size)

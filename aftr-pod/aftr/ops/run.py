@@ -11,8 +11,6 @@ from pathlib import Path
 
 import click
 import structlog
-from dslite_contract.errors import DsliteError
-from dslite_contract.load import load_config
 
 from aftr.io.device import MODES, Interface
 from aftr.ops.agent import Agent, Options, digest
@@ -20,25 +18,33 @@ from aftr.ops.reload import Apply, decide, mappings_lost
 from aftr.ops.status import DEFAULT_SOCKET, serve_status
 from aftr.ops.warm import warm
 from aftr.ops.watch import watch
+from dslite_contract.errors import DsliteError
+from dslite_contract.load import load_config
 
 
 class UsageError(DsliteError):
     """Flags that do not fit together."""
 
 
-def parse_interfaces(named: tuple[str, ...], access: str | None, internet: str | None, sides: Mapping[str, str]) -> tuple[Interface, ...]:
+def parse_interfaces(
+    named: tuple[str, ...], access: str | None, internet: str | None, sides: Mapping[str, str]
+) -> tuple[Interface, ...]:
     """Devices of the pool's interfaces: `--interface NAME=DEV` for each, or `--access` and `--internet` (the same: one-armed)."""
     if named and (access or internet):
         raise UsageError("give either --interface NAME=DEV for every interface, or --access and --internet")
     if not named:
         if not access or not internet:
-            raise UsageError("give --access DEV and --internet DEV, or --interface NAME=DEV for every interface of the pool")
+            raise UsageError(
+                "give --access DEV and --internet DEV, or --interface NAME=DEV for every interface of the pool"
+            )
         if access == internet:
             return (Interface("both", "both", access),)
         return (Interface("access", "access", access), Interface("internet", "internet", internet))
     pairs = dict(one.split("=", 1) for one in named if "=" in one)
     if len(pairs) != len(named) or set(pairs) != set(sides):
-        raise UsageError(f"--interface wants NAME=DEV for each of {', '.join(sorted(sides)) or 'the interfaces in spec.interfaces'}")
+        raise UsageError(
+            f"--interface wants NAME=DEV for each of {', '.join(sorted(sides)) or 'the interfaces in spec.interfaces'}"
+        )
     return tuple(Interface(name, side, pairs[name]) for name, side in sides.items())
 
 
@@ -59,7 +65,9 @@ def parse_slots(text: str | None, count: int) -> tuple[int, ...] | None:
 
 def set_up_logging(as_json: bool) -> None:
     """Structured lines on stderr."""
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderer = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), renderer],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -73,7 +81,9 @@ async def serve(agent: Agent, address: str | None, socket: Path) -> AsyncIterato
 
     async def changed() -> None:
         try:
-            decision = decide(agent.configuration, agent.options.config, lambda old, new: mappings_lost(agent.pod, old, new))
+            decision = decide(
+                agent.configuration, agent.options.config, lambda old, new: mappings_lost(agent.pod, old, new)
+            )
         except DsliteError as error:
             agent.refuse(str(error))
             return
@@ -87,15 +97,37 @@ async def serve(agent: Agent, address: str | None, socket: Path) -> AsyncIterato
 
 
 @click.command("run")
-@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="AftrPool and B4Groups, YAML.")
-@click.option("--interface", "named", multiple=True, metavar="NAME=DEV", help="Device of an interface in spec.interfaces.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="AftrPool and B4Groups, YAML.",
+)
+@click.option(
+    "--interface", "named", multiple=True, metavar="NAME=DEV", help="Device of an interface in spec.interfaces."
+)
 @click.option("--access", metavar="DEV", help="Device of the access (IPv6) side.")
 @click.option("--internet", metavar="DEV", help="Device of the internet (IPv4) side; the same DEV for one-armed.")
-@click.option("--mode", type=click.Choice(["auto", *MODES]), default="auto", show_default=True, help="How to open the devices.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Packet threads, one core each.")
+@click.option(
+    "--mode", type=click.Choice(["auto", *MODES]), default="auto", show_default=True, help="How to open the devices."
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Packet threads, one core each."
+)
 @click.option("--slots", metavar="LIST", help="Slots to serve, such as 0-3,7; default all.")
-@click.option("--status", "address", metavar="HOST:PORT", help="Serve /metrics, /status, /healthz and /readyz here, e.g. [::]:9464.")
-@click.option("--socket", type=click.Path(path_type=Path), default=DEFAULT_SOCKET, show_default=True, help="Socket for `aftr show`.")
+@click.option(
+    "--status",
+    "address",
+    metavar="HOST:PORT",
+    help="Serve /metrics, /status, /healthz and /readyz here, e.g. [::]:9464.",
+)
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    help="Socket for `aftr show`.",
+)
 @click.option("--huge-pages/--no-huge-pages", default=True, help="Tables and frames on huge pages.")
 @click.option("--log-json", is_flag=True, help="Log lines as JSON.")
 def run(

@@ -7,8 +7,6 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any
 
 import numpy as np
-from dslite_contract.errors import DsliteError
-from dslite_contract.slots import slot_fqdn, slot_prefixes
 
 from aftr.lowlevel.bits import M32
 from aftr.nat.blocks import block_offset, give_block, protocol_number, reverse_word, use_port
@@ -50,6 +48,8 @@ from aftr.state.layout import (
 from aftr.state.pod import Pod
 from aftr.state.policy import MAX_POOLS
 from aftr.state.table import record_number
+from dslite_contract.errors import DsliteError
+from dslite_contract.slots import slot_fqdn, slot_prefixes
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
 NUMBERS = {name: number for number, name in PROTOCOLS.items()}
@@ -81,13 +81,14 @@ def now_of(pod: Pod, slot: int) -> int:
 
 def bindings(pod: Pod, *, slots: list[int] | None = None) -> list[dict[str, Any]]:
     """All mappings, field names as in RFC 8512 and RFC 8513 spelled in camelCase; ages in seconds."""
-    result = []
+    result: list[dict[str, Any]] = []
     for number in pod.open_slots if slots is None else slots:
         slot, now = pod.slot(number), now_of(pod, number)
         softwires = rows(pod, slot, SLOT_SOFTWIRES, SOFTWIRE).copy()
-        for row in rows(pod, slot, SLOT_MAPPINGS, MAPPING).copy():
-            if row["state"] == LIVE:
-                result.append(binding(row, softwires[int(row["softwire"]) & ~UNTRANSLATED_KEY], number, now))
+        result += [
+            binding(row, softwires[int(row["softwire"]) & ~UNTRANSLATED_KEY], number, now)
+            for row in live(rows(pod, slot, SLOT_MAPPINGS, MAPPING).copy())
+        ]
     return result
 
 
@@ -228,7 +229,9 @@ def install(pod: Pod, entry: dict[str, Any], values: tuple[int, int, int, int, i
     worker = pod.workers[int(memory[at : at + 8].view(np.int64)[0])]
     softwire = admit_softwire(memory, worker, slot, hi, lo)
     if softwire < 0:
-        raise BindingError(f"binding {entry!r}: its softwire is not admitted (no B4Group, or more than its subscriber may have)")
+        raise BindingError(
+            f"binding {entry!r}: its softwire is not admitted (no B4Group, or more than its subscriber may have)"
+        )
     bypassed = range_at(memory, found).pool >= MAX_POOLS
     if not bypassed:
         claim_port(pod, entry, slot, subscriber_of(memory, slot, softwire), external, protocol, outer_port)
@@ -306,20 +309,31 @@ def check_counts(pod: Pod, slot: int) -> list[str]:
     owned = np.bincount(owner[alive], minlength=len(people))
     if (owned != np.where(people["state"] == LIVE, people["softwires"], 0)).any():
         problems.append("a subscriber counts its softwires wrong")
-    held = np.bincount(owner[mappings["softwire"] & ~np.uint32(UNTRANSLATED_KEY)], minlength=len(people)) if len(mappings) else np.zeros(len(people), int)
+    held = (
+        np.bincount(owner[mappings["softwire"] & ~np.uint32(UNTRANSLATED_KEY)], minlength=len(people))
+        if len(mappings)
+        else np.zeros(len(people), int)
+    )
     if (held != np.where(people["state"] == LIVE, people["mappings"], 0)).any():
         problems.append("a subscriber counts its mappings wrong")
     counted = np.zeros(len(people), int)
     np.add.at(counted, owner[mappings["softwire"] & ~np.uint32(UNTRANSLATED_KEY)], np.maximum(mappings["sessions"], 1))
     if (counted != np.where(people["state"] == LIVE, people["sessions"], 0)).any():
         problems.append("a subscriber counts its sessions wrong")
-    kinds = ((SLOT_MAPPINGS, MAPPING), (SLOT_SESSIONS, SESSION), (SLOT_SOFTWIRES, SOFTWIRE), (SLOT_SUBSCRIBERS, SUBSCRIBER))
+    kinds = (
+        (SLOT_MAPPINGS, MAPPING),
+        (SLOT_SESSIONS, SESSION),
+        (SLOT_SOFTWIRES, SOFTWIRE),
+        (SLOT_SUBSCRIBERS, SUBSCRIBER),
+    )
     for place, dtype in (*kinds, (SLOT_CONTEXTS, CONTEXT)):
         table = table_at(pod.memory, slot + place)
         number = int((rows(pod, slot, place, dtype)["state"] != 0).sum())
         index = pod.memory[table.index : table.index + (8 << table.bits)].view(np.int64)
         if not number == table.live == int(np.count_nonzero(index)) or table.high - table.free_count != table.live:
-            problems.append(f"table at {place}: {number} records, {table.live} counted, {np.count_nonzero(index)} indexed")
+            problems.append(
+                f"table at {place}: {number} records, {table.live} counted, {np.count_nonzero(index)} indexed"
+            )
     return problems
 
 
@@ -396,5 +410,3 @@ def check_contexts(pod: Pod, slot: int) -> list[str]:
         if row["state"] == LIVE and int(row["contexts"]) != per_subscriber.get(number, 0):
             problems.append(f"subscriber {number} counts {row['contexts']} fragment contexts")
     return problems
-
-

@@ -1,4 +1,4 @@
-"""Compile every kernel that Python calls, once per machine (`aftr kernels`, image build): the packet path and the small ones that read tables."""
+"""Compile every kernel that Python calls, once per machine (`aftr kernels`, image build)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_address
 
-from dslite_contract.load import load_config
-
 from aftr.ops.engine import Engine
 from aftr.ops.tables import check_pod
+from dslite_contract.load import load_config
 
 _POOL = """
 apiVersion: dslite.dev/v1alpha1

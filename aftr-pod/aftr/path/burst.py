@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aftr.lowlevel.bits import M32, Memory, load64, store64
 from aftr.lowlevel.kernel import kernel
-from aftr.path.handover import HAIRPIN_BIT, INBOUND_BIT, ORIGINATED_BIT, pop, push, ring_between
+from aftr.path.handover import EVENT_SHIFT, HAIRPIN_BIT, ORIGINATED_BIT, pop, push, ring_between
 from aftr.path.pipeline_in import run_in
 from aftr.path.pipeline_out import run_out
 from aftr.path.receive import begin, receive, receive_internet
@@ -43,6 +43,7 @@ def take_item(memory: Memory, worker: int, start: int, size: int, meta: int, cau
         record.inbound = 1
         record.hairpin = 1
         record.originated = 1 if meta & ORIGINATED_BIT else 0
+        record.event = meta >> EVENT_SHIFT
         receive_internet(memory, worker, packet, start + size)
         return
     receive(memory, worker, packet, vlan_of(memory, side))

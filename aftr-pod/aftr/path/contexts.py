@@ -1,7 +1,7 @@
 """Fragment contexts of a slot: bounded in number, bytes and time, in total and per subscriber (rows D04, N09).
 
-A context has a buffer of `maxPacketBytes`.  An IPv6 packet is put together in it; fragments of inner or internet IPv4 packets wait in it for their
-first.  Contexts end in the order in which they began, so the oldest is the head of a list and time-outs are exact.
+A context has a buffer of `maxPacketBytes`.  An IPv6 packet is put together in it; fragments of inner or internet IPv4 packets wait
+in it for their first.  Contexts end in the order in which they began: the oldest is the head of a list, time-outs are exact.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from aftr.lowlevel.bits import M32, Memory, load64, lshr64, store64
 from aftr.lowlevel.kernel import kernel
 from aftr.state.counters import HELD, count, count_drops
-from aftr.state.hashing import hash_triple
 from aftr.state.frames import HEADROOM
+from aftr.state.hashing import hash_triple
 from aftr.state.layout import (
     CONTEXT,
     CONTEXT_BITMAP,
@@ -66,11 +66,15 @@ def find_context(memory: Memory, slot: int, key0: int, key1: int, key2: int) -> 
 def context_buffer(memory: Memory, slot: int, context: int) -> int:
     """Byte offset of the context's data, with headroom before it."""
     record = slot_at(memory, slot)
-    return record.context_buffers + record_number(memory, slot + SLOT_CONTEXTS, context) * record.context_stride + HEADROOM
+    return (
+        record.context_buffers + record_number(memory, slot + SLOT_CONTEXTS, context) * record.context_stride + HEADROOM
+    )
 
 
 @kernel
-def open_context(memory: Memory, slot: int, subscriber: int, kind: int, key0: int, key1: int, key2: int, now: int) -> int:
+def open_context(
+    memory: Memory, slot: int, subscriber: int, kind: int, key0: int, key1: int, key2: int, now: int
+) -> int:
     """A new context at the end of the list, charged to the subscriber (0: nobody); or -1 - drop reason."""
     table, pod = slot + SLOT_CONTEXTS, pod_at(memory, 0)
     if subscriber > 0 and subscriber_at(memory, subscriber).contexts >= max(pod.max_contexts // SUBSCRIBER_SHARE, 1):

@@ -1,7 +1,8 @@
 """Frames that another worker, or a later turn of this one, must take: hand-over rings, and the list of pending inbound packets.
 
-A slot is served by one worker.  A frame that arrived on another worker's queue, and a hairpinned packet to a slot of another worker, cross a
-single-producer single-consumer ring.  Hairpinned packets to a slot of the same worker wait on its pending list until the burst is over.
+A slot is served by one worker.  A frame that arrived on another worker's queue, and a hairpinned packet to a slot of another
+worker, cross a single-producer single-consumer ring.  Hairpinned packets to a slot of the same worker wait on its pending list until
+the burst is over.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from aftr.state.layout import RING, RING_ITEM, packet_at, pod_at, ring_at, worke
 from aftr.state.reasons import HANDED_OVER, NO_FRAME, WORKER_RING_FULL
 
 RING_SIZE = RING.itemsize
-# meta of an item: origin side | inbound << 8 | hairpin << 9 | originated << 10
-INBOUND_BIT, HAIRPIN_BIT, ORIGINATED_BIT = 1 << 8, 1 << 9, 1 << 10
+# meta of an item: origin side | inbound << 8 | hairpin << 9 | originated << 10 | event << 16
+INBOUND_BIT, HAIRPIN_BIT, ORIGINATED_BIT, EVENT_SHIFT = 1 << 8, 1 << 9, 1 << 10, 16
 
 
 @kernel
@@ -79,6 +80,7 @@ def turn_inbound(memory: Memory, worker: int, packet: int, number: int) -> None:
         drop(memory, worker, packet, NO_FRAME)
         return
     meta = record.side | INBOUND_BIT | HAIRPIN_BIT | (ORIGINATED_BIT if record.originated == 1 else 0)
+    meta |= record.event << EVENT_SHIFT
     frame, record.frame = record.frame, 0
     target = slot_worker(memory, number)
     me = worker_at(memory, worker)

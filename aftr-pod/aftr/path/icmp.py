@@ -68,7 +68,9 @@ def softwire_mtu(memory: Memory, softwire: int) -> int:
 
 
 @kernel
-def build(memory: Memory, reply: int, source: int, destination: int, kind: int, code: int, rest: int, quote: int, size: int) -> None:
+def build(
+    memory: Memory, reply: int, source: int, destination: int, kind: int, code: int, rest: int, quote: int, size: int
+) -> None:
     """An ICMPv4 message with `size` bytes after its 8-byte header, copied from `quote`."""
     ip = packet_at(memory, reply).ip
     put_be32(memory, ip, 0x45000000 | (28 + size))
@@ -85,8 +87,8 @@ def build(memory: Memory, reply: int, source: int, destination: int, kind: int, 
 
 
 @kernel
-def new_reply(memory: Memory, worker: int, packet: int) -> int:
-    """A packet in a fresh frame, made here because of `packet`; 0 when no frame is free."""
+def new_reply(memory: Memory, worker: int, packet: int, event: int) -> int:
+    """A packet in a fresh frame, made here because of `packet`, counted as `event` when it leaves; 0 when no frame is free."""
     frame = take_frame(memory, worker_at(memory, worker).frames)
     if frame < 0:
         return 0
@@ -100,6 +102,7 @@ def new_reply(memory: Memory, worker: int, packet: int) -> int:
     record.softwire = cause.softwire
     record.side = cause.side
     record.originated = 1
+    record.event = event
     record.inbound = 0
     record.hairpin = 0
     record.quote = 0
@@ -109,7 +112,9 @@ def new_reply(memory: Memory, worker: int, packet: int) -> int:
 
 
 @kernel
-def into_softwire(memory: Memory, worker: int, packet: int, kind: int, code: int, rest: int, quote: int, size: int) -> bool:
+def into_softwire(
+    memory: Memory, worker: int, packet: int, kind: int, code: int, rest: int, quote: int, size: int, event: int
+) -> bool:
     """An ICMPv4 message from 192.0.0.1 to the inner source of `packet`, if the subscriber's rate allows."""
     record = packet_at(memory, packet)
     if record.softwire == 0:
@@ -118,7 +123,7 @@ def into_softwire(memory: Memory, worker: int, packet: int, kind: int, code: int
     if not take_softwire_icmp_token(memory, subscriber_of(memory, record.slot, record.softwire), now):
         count_event(memory, worker, ICMP_RATE_LIMITED, 1)
         return False
-    reply = new_reply(memory, worker, packet)
+    reply = new_reply(memory, worker, packet, event)
     if reply == 0:
         return False
     destination = be32(memory, record.ip + 12)
@@ -136,7 +141,18 @@ def icmp_flow(memory: Memory, source: int, destination: int) -> int:
 
 
 @kernel
-def to_internet(memory: Memory, worker: int, packet: int, source: int, kind: int, code: int, rest: int, quote: int, size: int) -> bool:
+def to_internet(
+    memory: Memory,
+    worker: int,
+    packet: int,
+    source: int,
+    kind: int,
+    code: int,
+    rest: int,
+    quote: int,
+    size: int,
+    event: int,
+) -> bool:
     """An ICMPv4 message from our address `source` to the source of the IPv4 header at `quote`, if the slot's rate allows.
 
     A destination of this pod's own pools is hairpinned.
@@ -145,7 +161,7 @@ def to_internet(memory: Memory, worker: int, packet: int, source: int, kind: int
     if not take_internet_icmp_token(memory, record.slot, worker_at(memory, worker).now):
         count_event(memory, worker, ICMP_RATE_LIMITED, 1)
         return False
-    reply = new_reply(memory, worker, packet)
+    reply = new_reply(memory, worker, packet, event)
     if reply == 0:
         return False
     destination = be32(memory, quote + 12)
@@ -176,10 +192,8 @@ def icmp_error(memory: Memory, worker: int, packet: int, kind: int, code: int, r
         return
     available = record.quote if record.quote > 0 else record.length
     size = min(available, QUOTE_LIMIT)
+    event = ICMP_TOO_BIG_SENT if kind == UNREACHABLE and code == TOO_BIG else ICMP_SENT
     if record.inbound == 0:
-        sent = into_softwire(memory, worker, packet, kind, code, rest, record.ip, size)
+        into_softwire(memory, worker, packet, kind, code, rest, record.ip, size, event)
     else:
-        sent = to_internet(memory, worker, packet, be32(memory, record.ip + 16), kind, code, rest, record.ip, size)
-    if sent:
-        too_big = kind == UNREACHABLE and code == TOO_BIG
-        count_event(memory, worker, ICMP_TOO_BIG_SENT if too_big else ICMP_SENT, 1)
+        to_internet(memory, worker, packet, be32(memory, record.ip + 16), kind, code, rest, record.ip, size, event)

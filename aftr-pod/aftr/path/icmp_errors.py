@@ -64,7 +64,9 @@ def rewrite_quote(memory: Memory, quote: int, end: int, address_at: int, address
     put_header_checksum(memory, quote)
     delta = (old_port ^ 0xFFFF) + port
     if protocol != PROTOCOL_ICMP:
-        delta += ((old_address >> 16) ^ 0xFFFF) + ((old_address & 0xFFFF) ^ 0xFFFF) + (address >> 16) + (address & 0xFFFF)
+        delta += (
+            ((old_address >> 16) ^ 0xFFFF) + ((old_address & 0xFFFF) ^ 0xFFFF) + (address >> 16) + (address & 0xFFFF)
+        )
     place = transport + (16 if protocol == PROTOCOL_TCP else (6 if protocol == PROTOCOL_UDP else 2))
     if place + 2 <= end:
         adjust_transport(memory, place, protocol, fold(delta))

@@ -8,7 +8,7 @@ from aftr.nat.limits import take_internet_icmp_token
 from aftr.nat.mapping import find_any_mapping, fold, mapping_key, port_key
 from aftr.nat.subscriber import find_softwire
 from aftr.path.checksum import ipv6_sum, put_header_checksum, sum_bytes
-from aftr.path.icmp import HOST, UNREACHABLE, new_reply, softwire_mtu, to_internet
+from aftr.path.icmp import HOST, QUOTE_LIMIT, UNREACHABLE, new_reply, softwire_mtu, to_internet
 from aftr.path.icmp_errors import quoted_port_place, rewrite_quote
 from aftr.path.ipv4 import OFFSET_MASK
 from aftr.path.locate import AFTR_ADDRESS
@@ -37,7 +37,14 @@ from aftr.state.reasons import (
 )
 from aftr.state.table import record_number
 
-DESTINATION_UNREACHABLE, PACKET_TOO_BIG, TIME_EXCEEDED, PARAMETER_PROBLEM, ECHO_REQUEST, ECHO_REPLY = 1, 2, 3, 4, 128, 129
+DESTINATION_UNREACHABLE, PACKET_TOO_BIG, TIME_EXCEEDED, PARAMETER_PROBLEM, ECHO_REQUEST, ECHO_REPLY = (
+    1,
+    2,
+    3,
+    4,
+    128,
+    129,
+)
 MIN_MTU = 1280  # RFC 8200 section 5
 
 
@@ -69,7 +76,7 @@ def echo(memory: Memory, worker: int, packet: int, ip6: int, at: int, size: int)
     if not take_internet_icmp_token(memory, record.slot, worker_at(memory, worker).now):
         drop(memory, worker, packet, RATE_LIMITED)
         return
-    reply = new_reply(memory, worker, packet)
+    reply = new_reply(memory, worker, packet, ICMP_SENT)
     if reply == 0:
         drop(memory, worker, packet, RATE_LIMITED)
         return
@@ -80,8 +87,14 @@ def echo(memory: Memory, worker: int, packet: int, ip6: int, at: int, size: int)
     total = ipv6_sum(memory, ip6 + 8, ip6 + 24, size, NEXT_ICMPV6) + sum_bytes(memory, answer.ip, size)
     put_be16(memory, answer.ip + 2, fold(total) ^ 0xFFFF)
     answer.length = size
-    send_softwire(memory, worker, reply, NEXT_ICMPV6, 0, softwire_mtu(memory, find_softwire(memory, record.slot, record.hi, record.lo)))
-    count_event(memory, worker, ICMP_SENT, 1)
+    send_softwire(
+        memory,
+        worker,
+        reply,
+        NEXT_ICMPV6,
+        0,
+        softwire_mtu(memory, find_softwire(memory, record.slot, record.hi, record.lo)),
+    )
     count(memory, worker, record.side, CONSUMED, 1)
     release(memory, worker, packet)
 
@@ -146,13 +159,14 @@ def relay(memory: Memory, worker: int, packet: int, at: int, end: int) -> None:
         port_at = quoted_port_place(memory, inner, False)
         key = mapping_key(record_number(memory, record.slot + SLOT_SOFTWIRES, softwire), be32(memory, inner + 16))
         mapping = find_any_mapping(memory, record.slot, key, port_key(load8(memory, inner + 9), be16(memory, port_at)))
-        if mapping > 0:
-            entry = mapping_at(memory, mapping)
-            size = min(end - inner, be16(memory, inner + 2))
-            rewrite_quote(memory, inner, inner + size, 16, entry.external_address, port_at, entry.external_port)
-            put_header_checksum(memory, inner)
-            size = min(size, 548)
-            if to_internet(memory, worker, packet, entry.external_address, UNREACHABLE, HOST, 0, inner, size):
-                count_event(memory, worker, ICMP_SENT, 1)
+        if mapping == 0:
+            drop(memory, worker, packet, ICMP_QUOTE)
+            return
+        entry = mapping_at(memory, mapping)
+        size = min(end - inner, be16(memory, inner + 2))
+        rewrite_quote(memory, inner, inner + size, 16, entry.external_address, port_at, entry.external_port)
+        put_header_checksum(memory, inner)
+        size = min(size, QUOTE_LIMIT)
+        to_internet(memory, worker, packet, entry.external_address, UNREACHABLE, HOST, 0, inner, size, ICMP_SENT)
     count(memory, worker, record.side, CONSUMED, 1)
     release(memory, worker, packet)

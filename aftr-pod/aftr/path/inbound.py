@@ -35,7 +35,7 @@ from aftr.path.icmp import (
     softwire_mtu,
 )
 from aftr.path.icmp_errors import translate_error_in
-from aftr.path.ipv4 import DONT_FRAGMENT, OFFSET_MASK, checksum_place, check_transport, clamp_mss, rewrite_header
+from aftr.path.ipv4 import DONT_FRAGMENT, OFFSET_MASK, check_transport, checksum_place, clamp_mss, rewrite_header
 from aftr.path.send import NEXT_IPV4, drop, send_softwire
 from aftr.path.syns import unsolicited_syn
 from aftr.state.counters import count_event
@@ -59,6 +59,7 @@ from aftr.state.layout import (
     softwire_at,
     worker_at,
 )
+from aftr.state.reasons import BYPASSED as EVENT_BYPASSED
 from aftr.state.reasons import (
     FILTERED,
     ICMP_TYPE,
@@ -68,7 +69,6 @@ from aftr.state.reasons import (
     NO_MAPPING,
     UNSOLICITED_SYN,
 )
-from aftr.state.reasons import BYPASSED as EVENT_BYPASSED
 from aftr.state.reasons import PROTOCOL as DROP_PROTOCOL
 from aftr.state.reasons import TOO_BIG as DROP_TOO_BIG
 from aftr.state.reasons import TTL as DROP_TTL
@@ -239,9 +239,9 @@ def translate_in(memory: Memory, worker: int, packet: int) -> None:
     port = outer_port(memory, ip)
     far = 0 if protocol == PROTOCOL_ICMP else be16(memory, at)
     record.flow = flow_label(memory, packet, far << 16 | port)
-    if protocol == PROTOCOL_TCP and load8(memory, at + 13) & SYN and pod.mss_clamping:
-        if clamp_mss(memory, ip, pod.tunnel_mtu - 80):
-            count_event(memory, worker, MSS_CLAMPED, 1)
+    clamps = protocol == PROTOCOL_TCP and load8(memory, at + 13) & SYN != 0 and pod.mss_clamping != 0
+    if clamps and clamp_mss(memory, ip, pod.tunnel_mtu - 80):
+        count_event(memory, worker, MSS_CLAMPED, 1)
     context = start_datagram_in(memory, worker, packet)
     if context < 0:
         return

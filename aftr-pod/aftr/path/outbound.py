@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from aftr.lowlevel.bits import M32, Memory, be16, be32, load8, load64, put_be16
 from aftr.lowlevel.kernel import kernel
+from aftr.nat.blocks import EXTERNAL_SIZE
 from aftr.nat.mapping import (
     add_session,
     claim_bypass,
@@ -46,7 +47,7 @@ from aftr.path.icmp import (
     into_softwire,
 )
 from aftr.path.icmp_errors import translate_error_out
-from aftr.path.ipv4 import DONT_FRAGMENT, OFFSET_MASK, checksum_place, check_transport, clamp_mss, rewrite_header
+from aftr.path.ipv4 import DONT_FRAGMENT, OFFSET_MASK, check_transport, checksum_place, clamp_mss, rewrite_header
 from aftr.path.locate import (
     AFTR_ADDRESS,
     BYPASS_SIZE,
@@ -70,9 +71,9 @@ from aftr.state.layout import (
     LANE_SIZE,
     NO_TRANSLATION,
     PRE_AUTHORIZED,
-    PUBLIC_SOURCE,
     PROTOCOL_ICMP,
     PROTOCOL_TCP,
+    PUBLIC_SOURCE,
     SLOT_SOFTWIRES,
     SPOILED,
     UNTRANSLATED_KEY,
@@ -88,9 +89,7 @@ from aftr.state.layout import (
     softwire_at,
     worker_at,
 )
-from aftr.nat.blocks import EXTERNAL_SIZE
 from aftr.state.reasons import AFTR_ADDRESS as DROP_AFTR_ADDRESS
-from aftr.state.reasons import BYPASSED as EVENT_BYPASSED
 from aftr.state.reasons import (
     BYPASS_SLOT,
     DESTINATION,
@@ -111,6 +110,7 @@ from aftr.state.reasons import (
     TABLE_FULL,
     TCP_NO_SESSION,
 )
+from aftr.state.reasons import BYPASSED as EVENT_BYPASSED
 from aftr.state.reasons import PROTOCOL as DROP_PROTOCOL
 from aftr.state.reasons import TOO_BIG as DROP_TOO_BIG
 from aftr.state.reasons import TTL as DROP_TTL
@@ -169,10 +169,11 @@ def to_aftr(memory: Memory, worker: int, packet: int) -> None:
     icmp, size = ip + (load8(memory, ip) & 15) * 4, record.length - (load8(memory, ip) & 15) * 4
     whole = not is_fragment(memory, ip)
     if load8(memory, ip + 9) == PROTOCOL_ICMP and size >= 8 and whole and load8(memory, icmp) == ECHO_REQUEST:
-        if not into_softwire(memory, worker, packet, ECHO_REPLY, 0, be32(memory, icmp + 4), icmp + 8, size - 8):
+        if not into_softwire(
+            memory, worker, packet, ECHO_REPLY, 0, be32(memory, icmp + 4), icmp + 8, size - 8, ICMP_SENT
+        ):
             drop(memory, worker, packet, RATE_LIMITED)
             return
-        count_event(memory, worker, ICMP_SENT, 1)
         count(memory, worker, record.side, CONSUMED, 1)
         release(memory, worker, packet)
         return
@@ -310,17 +311,14 @@ def mapping_for(memory: Memory, worker: int, packet: int, how: int) -> int:
         mapping_at(memory, mapping).flags |= PUBLIC_SOURCE
     if mapping > 0 and needs_session(memory, protocol):
         far = session_port(memory, protocol, remote_port(memory, ip))
-        open_session(memory, worker, slot, mapping, be32(memory, ip + 16), far)
-        set_first_flags(memory, mapping, ip)
+        open_session(memory, worker, slot, mapping, be32(memory, ip + 16), far, first_flags(memory, ip))
     return mapping
 
 
 @kernel
-def set_first_flags(memory: Memory, mapping: int, ip: int) -> None:
-    """TCP flags of a session's first segment."""
-    record = mapping_at(memory, mapping)
-    if record.protocol == PROTOCOL_TCP:
-        record.session_flags = flags_after(0, control_bits(memory, ip), True)
+def first_flags(memory: Memory, ip: int) -> int:
+    """Session flags after a session's first segment, from inside."""
+    return flags_after(0, control_bits(memory, ip) if load8(memory, ip + 9) == PROTOCOL_TCP else 0, True)
 
 
 @kernel
@@ -345,11 +343,9 @@ def refresh_out(memory: Memory, worker: int, packet: int, mapping: int) -> int:
             elif control & RST:
                 return -1
             else:
-                reason = add_session(memory, worker, slot, mapping, address, port)
+                reason = add_session(memory, worker, slot, mapping, address, port, first_flags(memory, ip))
                 if reason >= 0:
                     return reason
-                if is_first_session(memory, mapping, address, port):
-                    set_first_flags(memory, mapping, ip)
     entry.seen = now & M32
     return -1
 
@@ -401,7 +397,9 @@ def translate_out(memory: Memory, worker: int, packet: int, how: int) -> None:
     rewrite_header(memory, ip, 12, entry.external_address, identification)
     if entry.flags & BYPASSED:
         count_event(memory, worker, EVENT_BYPASSED, 1)
-    record.flow = hash_pair(load64(memory, mapping), entry.external_port, pod.secret0, pod.secret1, pod.secret2) & 0xFFFFF
+    record.flow = (
+        hash_pair(load64(memory, mapping), entry.external_port, pod.secret0, pod.secret1, pod.secret2) & 0xFFFFF
+    )
     leave(memory, worker, packet)
     if context > 0:
         release_waiting_out(memory, worker, packet, context)

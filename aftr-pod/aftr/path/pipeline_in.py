@@ -1,16 +1,28 @@
 """The inbound pipeline (see `pipeline_out`).
 
-    stage  looks at                       asks for
-    0      -                              first lines of the frame, and the line before it (the outer header)
-    1      IPv4 and transport header      reverse word of the external endpoint
-    2      reverse word                   mapping record
-    3      mapping                        softwire record
-    4      mapping, softwire: translate, encapsulate and queue
+stage  looks at                       asks for
+0      -                              first lines of the frame, and the line before it (the outer header)
+1      IPv4 and transport header      reverse word of the external endpoint
+2      reverse word                   mapping record
+3      mapping                        softwire record
+4      mapping, softwire: translate, encapsulate and queue
 """
 
 from __future__ import annotations
 
-from aftr.lowlevel.bits import M32, Memory, be16, be32, load8, load32, load64, prefetch, prefetch_write, put_be16, put_be32
+from aftr.lowlevel.bits import (
+    M32,
+    Memory,
+    be16,
+    be32,
+    load8,
+    load32,
+    load64,
+    prefetch,
+    prefetch_write,
+    put_be16,
+    put_be32,
+)
 from aftr.lowlevel.kernel import inline_kernel, kernel
 from aftr.nat.blocks import reverse_word
 from aftr.nat.mapping import softwire_of
@@ -37,8 +49,8 @@ from aftr.state.frames import give_frame
 from aftr.state.layout import (
     ACCESS,
     ENDPOINT_INDEPENDENT,
-    INTERNET,
     IN_SEEN,
+    INTERNET,
     LANE_SIZE,
     LANES,
     LIVE,
@@ -79,7 +91,9 @@ def parse_in(memory: Memory, worker: int, packet: int) -> None:
     record.length = length
     record.slot = slot
     protocol = load8(memory, ip + 9)
-    record.hash = reverse_word(memory, slot, range_external(memory, entry, destination), protocol, be16(memory, ip + 22))
+    record.hash = reverse_word(
+        memory, slot, range_external(memory, entry, destination), protocol, be16(memory, ip + 22)
+    )
     record.stage = PLAIN
     prefetch(memory, record.hash)
 
@@ -115,9 +129,8 @@ def encapsulate_plain(memory: Memory, worker: int, packet: int) -> bool:
         known = entry.session_state == LIVE and entry.remote_address == source and entry.remote_port == far
         if not known or entry.session_flags & (IN_SEEN | RESET) != IN_SEEN:
             return False
-    else:
-        if pod.filtering != ENDPOINT_INDEPENDENT or pod.udp_refresh_by_inbound != 0:
-            return False
+    elif pod.filtering != ENDPOINT_INDEPENDENT or pod.udp_refresh_by_inbound != 0:
+        return False
     if entry.flags != 0 or record.length + 40 > softwire_mtu(memory, record.softwire):
         return False
     record.flow = flow_label(memory, packet, far << 16 | port)

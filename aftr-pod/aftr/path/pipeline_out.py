@@ -35,7 +35,16 @@ from aftr.path.checksum import adjust
 from aftr.path.handover import slot_worker
 from aftr.path.locate import OCTET_PLAIN, octet_class, slot_offset, tunnel_slot
 from aftr.path.receive import begin, receive
-from aftr.path.send import ETHERTYPE_IPV4, ETHERTYPE_IPV6, FORWARD, NEXT_IPV4, find_hop, interface_offset, put_link_header, queue_frame
+from aftr.path.send import (
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    FORWARD,
+    NEXT_IPV4,
+    find_hop,
+    interface_offset,
+    put_link_header,
+    queue_frame,
+)
 from aftr.state.counters import FORWARDED, RX, TX, count, count_drops
 from aftr.state.frames import give_frame
 from aftr.state.layout import (
@@ -190,7 +199,11 @@ def translate_plain(memory: Memory, worker: int, packet: int) -> bool:
     protocol = record.port >> 16
     if protocol == PROTOCOL_TCP or pod_at(memory, 0).filtering != ENDPOINT_INDEPENDENT:
         known = entry.session_state == LIVE and entry.remote_address == destination
-        if not known or entry.remote_port != be16(memory, ip + 22) or entry.session_flags & (OUT_SEEN | RESET) != OUT_SEEN:
+        if (
+            not known
+            or entry.remote_port != be16(memory, ip + 22)
+            or entry.session_flags & (OUT_SEEN | RESET) != OUT_SEEN
+        ):
             return False
     if entry.flags != 0:
         return False

@@ -49,8 +49,8 @@ def spoil(memory: Memory, worker: int, packet: int, context: int, slot: int, rea
 def reassemble(memory: Memory, worker: int, packet: int, header: int, end: int) -> int:
     """Take in the fragment whose Fragment header is at `header` and whose bytes stop at `end`.
 
-    Returns the context when the packet is whole: then `ip` and `length` of the packet are the reassembled payload, `next_header` its type and the
-    fragment's frame is already free; the caller ends the context.  Otherwise 0, and the frame is accounted for.
+    Returns the context when the packet is whole: then `ip` and `length` of the packet are the reassembled payload, `next_header` its
+    type and the fragment's frame is already free; the caller ends the context.  Otherwise 0, and the frame is accounted for.
     """
     record, pod, now = packet_at(memory, packet), pod_at(memory, 0), worker_at(memory, worker).now
     field, slot = be16(memory, header + 2), record.slot

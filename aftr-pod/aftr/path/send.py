@@ -131,7 +131,9 @@ def count_sent(memory: Memory, worker: int, why: int, origin: int, side: int, am
 
 
 @kernel
-def emit(memory: Memory, worker: int, interface: int, start: int, size: int, why: int, origin: int, side: int, cause: int) -> None:
+def emit(
+    memory: Memory, worker: int, interface: int, start: int, size: int, why: int, origin: int, side: int, cause: int
+) -> None:
     """Queue a finished frame, or drop it when the list is full."""
     if queue_frame(memory, worker, interface, start, size, why | origin << 8 | side << 16 | cause << 32):
         count_sent(memory, worker, why, origin, side, 1)
@@ -139,6 +141,14 @@ def emit(memory: Memory, worker: int, interface: int, start: int, size: int, why
     if why == FORWARD:
         count_drops(memory, worker, origin, TX_FULL, 1)
     give_frame(memory, worker_at(memory, worker).frames, start)
+
+
+@kernel
+def count_own(memory: Memory, worker: int, packet: int) -> None:
+    """A packet made here has left: count what it is."""
+    record = packet_at(memory, packet)
+    if record.originated == 1:
+        count_event(memory, worker, record.event, 1)
 
 
 @kernel
@@ -220,6 +230,7 @@ def send_internet(memory: Memory, worker: int, packet: int) -> None:
     why = OWN if record.originated == 1 else FORWARD
     size = record.ip + record.length - start
     emit(memory, worker, record.interface, start, size, why, record.side, INTERNET, record.cause)
+    count_own(memory, worker, packet)
     record.frame = 0
 
 
@@ -247,14 +258,27 @@ def send_ipv4_fragments(memory: Memory, worker: int, packet: int, interface: int
         put_header_checksum(memory, ip)
         start = put_link_header(memory, interface, hop, ip, ETHERTYPE_IPV4)
         reason = why if piece == 0 else EXTRA
-        emit(memory, worker, record.interface, start, ip + header + size - start, reason, record.side, INTERNET, record.cause)
+        emit(
+            memory,
+            worker,
+            record.interface,
+            start,
+            ip + header + size - start,
+            reason,
+            record.side,
+            INTERNET,
+            record.cause,
+        )
     count_event(memory, worker, IPV4_FRAGMENTS_SENT, pieces)
+    count_own(memory, worker, packet)
     release(memory, worker, packet)
 
 
 # ---------------------------------------------------------------- into a softwire
 @inline_kernel
-def put_ipv6_header(memory: Memory, slot: int, ip: int, tos: int, flow: int, payload: int, next_header: int, hi: int, lo: int) -> None:
+def put_ipv6_header(
+    memory: Memory, slot: int, ip: int, tos: int, flow: int, payload: int, next_header: int, hi: int, lo: int
+) -> None:
     """The outer header (RFC 2473 section 5): traffic class from the inner TOS, flow label from the inner flow."""
     tunnel = slot_at(memory, slot)
     put_be32(memory, ip, 6 << 28 | tos << 20 | (flow & 0xFFFFF))
@@ -286,6 +310,7 @@ def send_softwire(memory: Memory, worker: int, packet: int, next_header: int, to
     start = put_link_header(memory, interface, hop, ip, ETHERTYPE_IPV6)
     why = OWN if record.originated == 1 else FORWARD
     emit(memory, worker, number, start, ip + 40 + record.length - start, why, record.side, ACCESS, record.cause)
+    count_own(memory, worker, packet)
     record.frame = 0
 
 
@@ -315,6 +340,7 @@ def send_ipv6_fragments(
         reason = why if piece == 0 else EXTRA
         emit(memory, worker, number, start, ip + 48 + size - start, reason, record.side, ACCESS, record.cause)
     count_event(memory, worker, IPV6_FRAGMENTS_SENT, pieces)
+    count_own(memory, worker, packet)
     release(memory, worker, packet)
 
 

@@ -14,10 +14,10 @@ from aftr.state.counters import HELD, count, count_drops, count_event
 from aftr.state.layout import (
     HELD_LANE,
     LANE_SIZE,
-    record_layout,
     mapping_at,
     packet_at,
     pod_at,
+    record_layout,
     slot_at,
     worker_at,
 )

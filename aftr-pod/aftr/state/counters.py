@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from dslite_contract.counters import DROP_NAMES, EVENT_NAMES, SIDES, TRAFFIC, TRAFFIC_NUMBER
 
 from aftr.lowlevel.bits import Memory, load64, store64
 from aftr.lowlevel.kernel import inline_kernel, kernel
 from aftr.state.layout import worker_at
+from dslite_contract.counters import DROP_NAMES, EVENT_NAMES, SIDES, TRAFFIC, TRAFFIC_NUMBER
 
 TRAFFIC_WORDS, DROP_WORDS, EVENT_WORDS = 16, 64, 64  # capacity of each part, in 8-byte words
 COUNTER_WORDS = 2 * TRAFFIC_WORDS + 2 * DROP_WORDS + EVENT_WORDS

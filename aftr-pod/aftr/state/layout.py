@@ -106,7 +106,9 @@ SESSION = record_layout(
     32, ("mapping", "u4"), ("remote_address", "u4"), ("remote_port", "u2"), ("flags", "u1"), ("state", "u1"),
     ("seen", "u4"), ("next_ref", "u4"),
 )  # fmt: skip
-EXTERNAL = record_layout(64, ("address", "u4"), ("pool", "u4"), ("free_blocks", "u4"), ("ip_id", "u4"), ("interface", "u4"))
+EXTERNAL = record_layout(
+    64, ("address", "u4"), ("pool", "u4"), ("free_blocks", "u4"), ("ip_id", "u4"), ("interface", "u4")
+)
 BLOCK = record_layout(
     64, ("subscriber_ref", "u4"), ("next_ref", "u4"), ("mappings", "u4"), ("state", "u4"), ("rest_ref", "u4"), ("rested", "u4"),
     ("external", "u4"), ("number", "u4"), ("used_icmp", "u4"), ("used_tcp", "u4"), ("used_udp", "u4"),
@@ -127,7 +129,9 @@ OUT_SEEN, IN_SEEN, FIN_OUT, FIN_IN, RESET = 1, 2, 4, 8, 16
 ENDPOINT_INDEPENDENT, ADDRESS_DEPENDENT, ADDRESS_AND_PORT_DEPENDENT = 0, 1, 2
 # Mapping flags: not translated; the inner source is public, so that each packet asks how it is treated
 BYPASSED, PUBLIC_SOURCE = 1, 2
-UNTRANSLATED_KEY = 1 << 31  # in a mapping's softwire number: the untranslated mapping of an inner endpoint that may have both
+UNTRANSLATED_KEY = (
+    1 << 31
+)  # in a mapping's softwire number: the untranslated mapping of an inner endpoint that may have both
 
 # ---------------------------------------------------------------- a packet on its way (one lane of a pipeline)
 PACKET = record_layout(
@@ -135,7 +139,7 @@ PACKET = record_layout(
     *_i8("start size ip length slot hi lo softwire mapping hash key"),
     ("port", "u4"), ("cause", "u4"), ("external", "u4"), ("flow", "u4"),
     ("stage", "u1"), ("side", "u1"), ("inbound", "u1"), ("hairpin", "u1"), ("originated", "u1"), ("outer_tos", "u1"),
-    ("next_header", "u1"), ("interface", "u1"), *_i8("frame quote"),
+    ("next_header", "u1"), ("interface", "u1"), ("frame", "i8"), ("quote", "u4"), ("event", "u4"),
 )  # fmt: skip
 LANES, LANE_SIZE = 64, PACKET.itemsize  # a power of two many
 REPLY_LANE, HELD_LANE, SLOW_LANE = 64, 65, 66  # beside the pipelines: made here, put aside before, taken one by one

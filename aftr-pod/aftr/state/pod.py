@@ -6,8 +6,6 @@ import secrets
 from dataclasses import dataclass
 
 import numpy as np
-from dslite_contract.load import Configuration
-from dslite_contract.slots import slot_address
 
 from aftr.lowlevel.bits import Memory
 from aftr.lowlevel.memory import HUGE_PAGE, Arena, Planner, round_up
@@ -34,6 +32,8 @@ from aftr.state.layout import (
 )
 from aftr.state.policy import MAX_POOLS, InterfaceSetting, plan_policy, write_policy, write_secrets, write_tables
 from aftr.state.slot import open_slot, plan_slot
+from dslite_contract.load import Configuration
+from dslite_contract.slots import slot_address
 
 LIST_CAPACITY = 4096  # frames of a burst, pending hairpins
 RING_ITEMS = 4096

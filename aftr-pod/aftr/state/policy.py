@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 import numpy as np
-from dslite_contract.load import Configuration
-from dslite_contract.schema import B4Group, effective_limits, effective_max_softwires, effective_subscriber_mask
-from dslite_contract.slots import slot_address
 
 from aftr.lowlevel.bits import Memory
 from aftr.lowlevel.memory import Planner
@@ -43,6 +40,9 @@ from aftr.state.layout import (
     route_at,
 )
 from aftr.state.slot import external_ranges
+from dslite_contract.load import Configuration
+from dslite_contract.schema import B4Group, effective_limits, effective_max_softwires, effective_subscriber_mask
+from dslite_contract.slots import slot_address
 
 MAX_SLOTS, MAX_POOLS, MAX_RANGES, MAX_PREFIXES, MAX_BYPASSES = 1024, 16, 1024, 256, 512
 MAX_GROUPS = 65536  # B4Group prefixes of a pool
@@ -134,7 +134,9 @@ def write_secrets(memory: Memory, secrets: list[int]) -> None:
     pod.secret0, pod.secret1, pod.secret2, pod.secret3 = secrets
 
 
-def write_policy(memory: Memory, plan: PolicyPlan, configuration: Configuration, interfaces: list[InterfaceSetting]) -> None:
+def write_policy(
+    memory: Memory, plan: PolicyPlan, configuration: Configuration, interfaces: list[InterfaceSetting]
+) -> None:
     """All fields that may change while the pod runs.  No worker may run meanwhile."""
     spec = configuration.pool.spec
     pod = pod_at(memory, 0)
@@ -172,7 +174,9 @@ def write_policy(memory: Memory, plan: PolicyPlan, configuration: Configuration,
 
 def write_groups(memory: Memory, plan: PolicyPlan, configuration: Configuration) -> None:
     """One entry per B4Group prefix, the longest first."""
-    pairs = [(prefix, number, group) for number, group in enumerate(configuration.groups) for prefix in group.spec.prefixes]
+    pairs = [
+        (prefix, number, group) for number, group in enumerate(configuration.groups) for prefix in group.spec.prefixes
+    ]
     pairs.sort(key=lambda pair: -pair[0].prefixlen)
     pool_numbers = {nat_pool.name: number for number, nat_pool in enumerate(configuration.pool.spec.nat.pools)}
     for place, (prefix, number, group) in enumerate(pairs):
@@ -284,7 +288,9 @@ def write_hops(memory: Memory, plan: PolicyPlan, interface: int, routes: list[Ro
     area = plan.hops + interface * (MAX_ROUTES + 1) * MAX_HOPS * HOP.itemsize
     table = plan.routes + interface * MAX_ROUTES * ROUTE.itemsize
     default = next((route for route in routes if route.prefix.prefixlen == 0), None)
-    others = sorted((route for route in routes if route.prefix.prefixlen > 0), key=lambda route: -route.prefix.prefixlen)
+    others = sorted(
+        (route for route in routes if route.prefix.prefixlen > 0), key=lambda route: -route.prefix.prefixlen
+    )
     entry.route_count = 0
     entry.hops, entry.routes = area, table
     entry.hop_count = put_hops(memory, area, default.hops if default else ())

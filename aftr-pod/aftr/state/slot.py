@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from dslite_contract.load import Configuration
-from dslite_contract.slots import blocks_per_address, carrying_slots, first_block_port
 
 from aftr.lowlevel.bits import Memory, store64
 from aftr.lowlevel.memory import Planner, round_up
@@ -30,6 +28,8 @@ from aftr.state.layout import (
     slot_at,
     table_at,
 )
+from dslite_contract.load import Configuration
+from dslite_contract.slots import blocks_per_address, carrying_slots, first_block_port
 
 NO_POOL = 255  # of ranges that are not a NAT pool: addresses that keep themselves
 SYN_RING_BYTES = 1024 * 128
