@@ -186,7 +186,7 @@ def is_first_session(memory: Memory, mapping: int, address: int, port: int) -> b
 
 @kernel
 def open_session(memory: Memory, worker: int, slot: int, mapping: int, address: int, port: int, flags: int) -> bool:
-    """Add a session seen from inside, with the TCP flags of its first segment; False when the table is full.  The caller asked the limits."""
+    """Add a session seen from inside, with its first segment's TCP flags; False when the table is full. The caller asked the limits."""
     record, now = mapping_at(memory, mapping), worker_at(memory, worker).now
     if record.session_state != LIVE:
         record.session_state = LIVE

@@ -84,11 +84,11 @@ def bindings(pod: Pod, *, slots: list[int] | None = None) -> list[dict[str, Any]
     result: list[dict[str, Any]] = []
     for number in pod.open_slots if slots is None else slots:
         slot, now = pod.slot(number), now_of(pod, number)
+        mappings = live(
+            rows(pod, slot, SLOT_MAPPINGS, MAPPING).copy()
+        )  # before their softwires: these are all there then
         softwires = rows(pod, slot, SLOT_SOFTWIRES, SOFTWIRE).copy()
-        result += [
-            binding(row, softwires[int(row["softwire"]) & ~UNTRANSLATED_KEY], number, now)
-            for row in live(rows(pod, slot, SLOT_MAPPINGS, MAPPING).copy())
-        ]
+        result += [binding(row, softwires[int(row["softwire"]) & ~UNTRANSLATED_KEY], number, now) for row in mappings]
     return result
 
 
@@ -193,15 +193,15 @@ def signed(value: int) -> int:
 def preload_bindings(pod: Pod, entries: list[dict[str, Any]]) -> None:
     """Install mappings while no worker runs: all of them, or none and BindingError."""
     parsed = [parse_binding(entry) for entry in entries]
-    seen: Counter[tuple[Any, ...]] = Counter()
+    seen: set[tuple[Any, ...]] = set()
     for entry, (hi, lo, inner, inner_port, protocol, outer, outer_port) in zip(entries, parsed, strict=True):
         number = locate(pod, entry, outer, outer_port)
-        seen[("external", outer, outer_port, protocol)] += 1
-        seen[("internal", hi, lo, inner, inner_port, protocol)] += 1
+        endpoints = {("external", outer, outer_port, protocol), ("internal", hi, lo, inner, inner_port, protocol)}
         external = range_external(pod.memory, find_range(pod.memory, outer), outer)
         taken = reverse_word(pod.memory, pod.slot(number), external, protocol, outer_port)
-        if seen.most_common(1)[0][1] > 1 or pod.memory[taken : taken + 4].any():
+        if endpoints & seen or pod.memory[taken : taken + 4].any():
             raise BindingError(f"binding {entry!r} collides with another one: each endpoint can be mapped once")
+        seen |= endpoints
     for entry, values in zip(entries, parsed, strict=True):
         install(pod, entry, values)
 
