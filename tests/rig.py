@@ -98,7 +98,7 @@ class Rig:
         from aftr.ops.engine import Engine
 
         self.text = text
-        self.spec = yaml.safe_load(text.split("---")[0])["spec"]
+        self.spec = yaml.safe_load(text.split("---", maxsplit=1)[0])["spec"]
         self.engine: Any = Engine(_configuration(text), seed=seed, workers=workers)
         self.now = int(start * SECOND)
         self.last = self.engine.counters()

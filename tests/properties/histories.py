@@ -33,7 +33,7 @@ action = st.tuples(
     ),
     small, small, small, small, st.integers(0, 255),
 )  # fmt: skip
-histories = st.lists(action, min_size=1, max_size=60)
+histories = st.lists(action, min_size=30, max_size=150)
 
 
 def assert_unique_endpoints(duel: Duel) -> None:

@@ -6,6 +6,7 @@ import re
 from ipaddress import IPv4Network, IPv6Network
 
 import pytest
+
 from contract_objects import ABSENT, NORTH, POOL, SOUTH, documents, full
 from dslite_contract.changes import Change, changes
 from dslite_contract.fields import leaves

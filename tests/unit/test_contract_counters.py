@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from dslite_contract.counters import (
     DROP_NAMES,
     DROP_NUMBER,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from contract_objects import documents
 from dslite_contract.errors import ConfigurationError
 from dslite_contract.load import configuration
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 WORDS = [
     "2001:db8::/32",

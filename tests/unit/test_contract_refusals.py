@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from contract_objects import ABSENT, FULL, NORTH, POOL, SMALL, SOUTH, documents
 from dslite_contract.errors import ConfigurationError, DsliteError, Problem
 from dslite_contract.fields import leaves

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+
 from contract_objects import FULL, NORTH, SMALL, documents, full
 from dslite_contract import schema
 from dslite_contract.errors import ConfigurationError
@@ -14,7 +16,6 @@ from dslite_contract.fields import change_class, entry_of, leaves, model_of
 from dslite_contract.load import configuration, load_config
 from dslite_contract.schema import AftrPool, B4Group, Model
 from dslite_contract.values import SlotRange
-from pydantic import ValidationError
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 MODELS = [

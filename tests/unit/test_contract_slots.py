@@ -6,6 +6,9 @@ import itertools
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
 from contract_objects import full
 from dslite_contract.errors import ConfigurationError, DsliteError
 from dslite_contract.load import load_config
@@ -25,8 +28,6 @@ from dslite_contract.slots import (
     slot_of_tunnel_address,
     slot_prefixes,
 )
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 SIZES = [64, 128, 256, 512, 1024, 2048, 4096]
 

@@ -7,12 +7,13 @@ import string
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from contract_objects import FULL, SMALL
 from dslite_contract.errors import ConfigurationError
 from dslite_contract.load import load_config
 from dslite_contract.yaml_text import parse_documents
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 REFUSED = [
     ("a: [1, 2", "line 2, column 1: not YAML: did not find expected ',' or ']'"),
