@@ -94,12 +94,12 @@ def _build_access(plan: Plan) -> None:
 
 
 def _build_aftr(plan: Plan, aftr: Aftr) -> None:
-    """Two arms; its kernel has addresses and default routes there, everything else is the AFTR's."""
-    name, router = plan.namespace(aftr.name), plan.namespace("router")
+    """Two arms, a queue for each worker; the kernel has addresses and default routes there, the rest is the AFTR's."""
+    name, router, queues = plan.namespace(aftr.name), plan.namespace("router"), plan.options.workers
     access = End(name, "access", (_with(aftr.access_address, planned.ACCESS_LINK.prefixlen),))
     internet = End(name, "internet", (_with(aftr.internet_address, planned.INTERNET_LINK.prefixlen),))
-    add_link(access, End(router, f"{aftr.name}-access", bridge="access"), plan.options.access_mtu)
-    add_link(internet, End(router, f"{aftr.name}-inet", bridge="internet"), planned.INTERNET_MTU)
+    add_link(access, End(router, f"{aftr.name}-access", bridge="access"), plan.options.access_mtu, queues)
+    add_link(internet, End(router, f"{aftr.name}-inet", bridge="internet"), planned.INTERNET_MTU, queues)
     add_route(name, "::/0", gateway=str(planned.ROUTER_IPV6))
     add_route(name, "0.0.0.0/0", gateway=str(planned.ROUTER_IPV4))
     add_route(router, str(plan.pool.spec.softwire.prefix), gateway=str(aftr.access_address))

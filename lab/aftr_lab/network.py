@@ -79,15 +79,12 @@ def add_bridge(end: End, mtu: int) -> None:
     _bring_up(end, mtu)
 
 
-def add_link(one: End, other: End, mtu: int) -> None:
-    """A veth pair between two namespaces, up, without offloads."""
+def add_link(one: End, other: End, mtu: int, queues: int = 1) -> None:
+    """A veth pair between two namespaces, up, without offloads, with so many queues each way."""
+    sized = {"num_rx_queues": queues, "num_tx_queues": queues}
     with inside(one.namespace) as netlink:
-        netlink.link(
-            "add",
-            ifname=one.device,
-            kind="veth",
-            peer={"ifname": other.device, "net_ns_fd": other.namespace},
-        )
+        peer = {"ifname": other.device, "net_ns_fd": other.namespace, **sized}
+        netlink.link("add", ifname=one.device, kind="veth", peer=peer, **sized)
     for end in (one, other):
         _disable_offloads(end)
     for end in (one, other):

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from pyroute2 import IPRoute, netns
 
-from aftr_lab.processes import Identity, end, identify, parse_stat
+from aftr_lab.processes import Identity, end, identify, parse_stat, recorded
 from running_lab import AFTR_LAB, SAMPLE, aftr_lab, lab_up
 
 pytestmark = pytest.mark.lab
@@ -56,7 +56,7 @@ def pids_of(lab: dict[str, list[dict[str, int]]]) -> list[int]:
 
 
 def test_down_leaves_nothing() -> None:
-    with lab_up("lifecycle", SAMPLE, "--without-aftr") as lab:
+    with lab_up("lifecycle", SAMPLE) as lab:
         pids = pids_of(lab.state)
         assert all(process["running"] for process in lab.state["processes"])
         with lab.running("host-1", "sleep", "1000") as forgotten:
@@ -73,6 +73,21 @@ def namespaces() -> int:
 
 def processes() -> int:
     return len(list((FOLDER / "processes").glob("*")))
+
+
+def test_down_after_the_aftr_was_killed_and_up_too() -> None:
+    """The AFTR's devices are attached, its slots open: the kernel takes everything back with its processes."""
+    command = [str(AFTR_LAB), "--lab", NAME, "up", str(SAMPLE)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as up:
+        log = FOLDER / "log" / "aftr-1"
+        while not (log.exists() and "serving" in log.read_text()):
+            assert up.poll() is None
+        up.kill()
+    aftr = recorded(FOLDER / "processes" / "aftr-1")
+    assert aftr is not None
+    os.kill(aftr.pid, signal.SIGKILL)
+    assert aftr_lab(NAME, "down").returncode == 0
+    assert traces() == NOTHING
 
 
 @pytest.mark.parametrize(
