@@ -29,7 +29,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _GROUPS = 0x1 | 0x4 | 0x40 | 0x400  # RTMGRP_LINK, NEIGH, IPV4_ROUTE, IPV6_ROUTE
 _MAIN_TABLE, _UNICAST = 254, 1
 _DEAD = 0x1 | 0x10  # RTNH_F_DEAD, RTNH_F_LINKDOWN
-_NTF_USE, _NTF_EXT_MANAGED, _NUD_FAILED, _NUD_NOARP = 0x1, 0x1, 0x20, 0x40
+_NTF_USE, _NTF_EXT_MANAGED, _NUD_FAILED, _NUD_NOARP, _NUD_PERMANENT = 0x1, 0x1, 0x20, 0x40, 0x80
 _VERSIONS = {"access": (6,), "internet": (4,), "both": (4, 6)}
 SETTLE_S = 0.02  # events come in flocks
 RETRY_S = 1.0
@@ -220,13 +220,18 @@ class Neighbours:
         for family in (socket.AF_INET6, socket.AF_INET):
             async for message in await self._netlink.route("dump", family=family, table=_MAIN_TABLE):
                 routes += [route for route in routes_of(message) if route.link in ours]
-        found = [neighbour_of(message) async for message in await self._netlink.neigh("dump")]
+        messages = [message async for message in await self._netlink.neigh("dump")]
+        found = [neighbour_of(message) for message in messages]
         known = dict(one for one in found if one and one[0][0] in ours)
+        static = {
+            one[0] for one, message in zip(found, messages, strict=True) if one and message["state"] & _NUD_PERMANENT
+        }
         table = next_hops(self._interfaces, links, routes, known)
         if table != self.table or not self._task:
             self.table = table
             self._on_change(table)
-        await self._ask({(route.link, route.gateway) for route in routes if route.gateway}, known)
+        gateways = {(route.link, route.gateway) for route in routes if route.gateway}
+        await self._ask(gateways - static, known)  # what an administrator entered stays as it is
 
     async def _ask(self, gateways: set[tuple[int, Address]], known: Mapping[tuple[int, Address], bytes]) -> None:
         """Managed entries for new gateways; a knock for those unresolved, and for hosts asked for by `resolve`."""

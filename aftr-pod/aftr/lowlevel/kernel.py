@@ -32,7 +32,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 BOUNDSCHECK = bool(config.BOUNDSCHECK)
 JIT = not config.DISABLE_JIT
-KERNEL_SOURCES = ("lowlevel/*.py", "state/*.py", "nat/*.py", "path/*.py", "io/*.py", "ops/loop.py")
+KERNEL_SOURCES = (
+    *("lowlevel/*.py", "state/*.py", "nat/*.py", "path/*.py", "ops/loop.py"),
+    *(f"io/{name}.py" for name in ("layout", "packet", "queues", "rings", "syscalls")),
+)
 
 
 # ---------------------------------------------------------------- cache
@@ -40,7 +43,7 @@ KERNEL_SOURCES = ("lowlevel/*.py", "state/*.py", "nat/*.py", "path/*.py", "io/*.
 def source_stamp() -> str:
     """SHA-256 over every source that compiled code can depend on: the kernels' folders, and the numbers of the counters."""
     package = pathlib.Path(__file__).parent.parent
-    sources = [path for folder in KERNEL_SOURCES for path in package.glob(folder)] + [pathlib.Path(counters.__file__)]
+    sources = [path for place in KERNEL_SOURCES for path in package.glob(place)] + [pathlib.Path(counters.__file__)]
     digest = hashlib.sha256()
     for path in sorted(sources):
         digest.update(path.name.encode() + path.read_bytes())

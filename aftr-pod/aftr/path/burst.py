@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aftr.lowlevel.bits import M32, Memory, load64, store64
 from aftr.lowlevel.kernel import kernel
-from aftr.path.handover import EVENT_SHIFT, HAIRPIN_BIT, ORIGINATED_BIT, pop, push, ring_between
+from aftr.path.handover import EVENT_SHIFT, HAIRPIN_BIT, ORIGINATED_BIT, VLAN_SHIFT, pop, push, ring_between
 from aftr.path.pipeline_in import run_in
 from aftr.path.pipeline_out import run_out
 from aftr.path.receive import begin, receive, receive_internet
@@ -13,7 +13,6 @@ from aftr.path.sweep import sweep
 from aftr.state.frames import frames_at, give_frame, take_frame
 from aftr.state.layout import (
     ACCESS,
-    BOTH,
     INTERNET,
     LANE_SIZE,
     RING_ITEM,
@@ -43,21 +42,10 @@ def take_item(memory: Memory, worker: int, start: int, size: int, meta: int, cau
         record.inbound = 1
         record.hairpin = 1
         record.originated = 1 if meta & ORIGINATED_BIT else 0
-        record.event = meta >> EVENT_SHIFT
+        record.event = (meta >> EVENT_SHIFT) & 0xFF
         receive_internet(memory, worker, packet, start + size)
         return
-    receive(memory, worker, packet, vlan_of(memory, side))
-
-
-@kernel
-def vlan_of(memory: Memory, side: int) -> int:
-    """VLAN of the interfaces of a side, as frames of another worker's queue still carry it."""
-    pod = pod_at(memory, 0)
-    for number in range(pod.interfaces):
-        record = interface_at(memory, interface_offset(memory, number))
-        if record.side in (side, BOTH):
-            return record.vlan
-    return 0
+    receive(memory, worker, packet, meta >> VLAN_SHIFT)
 
 
 @kernel

@@ -16,8 +16,8 @@ from aftr.state.layout import RING, RING_ITEM, packet_at, pod_at, ring_at, worke
 from aftr.state.reasons import HANDED_OVER, NO_FRAME, WORKER_RING_FULL
 
 RING_SIZE = RING.itemsize
-# meta of an item: origin side | inbound << 8 | hairpin << 9 | originated << 10 | event << 16
-INBOUND_BIT, HAIRPIN_BIT, ORIGINATED_BIT, EVENT_SHIFT = 1 << 8, 1 << 9, 1 << 10, 16
+# meta of an item: origin side | inbound << 8 | hairpin << 9 | originated << 10 | event << 16 | VLAN << 32
+INBOUND_BIT, HAIRPIN_BIT, ORIGINATED_BIT, EVENT_SHIFT, VLAN_SHIFT = 1 << 8, 1 << 9, 1 << 10, 16, 32
 
 
 @kernel

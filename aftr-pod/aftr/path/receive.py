@@ -10,7 +10,7 @@ from aftr.lowlevel.kernel import kernel
 from aftr.nat.subscriber import admit_softwire
 from aftr.path.checksum import put_header_checksum
 from aftr.path.contexts import end_context
-from aftr.path.handover import INBOUND_BIT, hand_over, slot_worker
+from aftr.path.handover import INBOUND_BIT, VLAN_SHIFT, hand_over, slot_worker
 from aftr.path.icmpv6 import icmpv6
 from aftr.path.inbound import inbound
 from aftr.path.ipv4 import check_header
@@ -78,6 +78,7 @@ def network_header(memory: Memory, start: int, size: int, vlan: int) -> int:
 def receive(memory: Memory, worker: int, packet: int, vlan: int) -> None:
     """A frame from a device, already counted as received on `packet.side`; ends it."""
     record = packet_at(memory, packet)
+    record.port = vlan  # for the worker that it may be handed over to
     ip = network_header(memory, record.start, record.size, vlan)
     if ip < 0:
         drop(memory, worker, packet, TRUNCATED if ip == -1 else ETHERTYPE)
@@ -129,7 +130,7 @@ def receive_softwire(memory: Memory, worker: int, packet: int, ip6: int, end: in
         return
     target = slot_worker(memory, number)
     if target != worker_at(memory, worker).number:
-        hand_over(memory, worker, target, record.start, record.size, ACCESS, record.cause)
+        hand_over(memory, worker, target, record.start, record.size, ACCESS | record.port << VLAN_SHIFT, record.cause)
         return
     record.outer_tos = (be16(memory, ip6) >> 4) & 0xFF
     record.next_header = load8(memory, ip6 + 6)
@@ -281,7 +282,15 @@ def receive_internet(memory: Memory, worker: int, packet: int, end: int) -> None
         return
     target = slot_worker(memory, number)
     if target != worker_at(memory, worker).number:
-        hand_over(memory, worker, target, record.start, record.size, INTERNET | INBOUND_BIT, record.cause)
+        hand_over(
+            memory,
+            worker,
+            target,
+            record.start,
+            record.size,
+            INTERNET | INBOUND_BIT | record.port << VLAN_SHIFT,
+            record.cause,
+        )
         return
     reason = check_header(memory, ip, end - ip)
     if reason >= 0:
