@@ -14,6 +14,7 @@ from numba import types
 from aftr.io import packet, queues, rings
 from aftr.io.layout import BATCH, QUEUE_SIZE, XDP, queue_at
 from aftr.io.queue_table import QueueTable, Umem, table_size
+from aftr.lowlevel.bits import ArenaArray
 from aftr.lowlevel.kernel import JIT
 from aftr.state import frames as stack
 from aftr.state.frames import (
@@ -32,7 +33,7 @@ UMEM, CHUNKS = 1 << 16, 20
 
 @pytest.fixture
 def memory() -> Any:
-    one = np.zeros(UMEM + (CHUNKS << 12), np.uint8)
+    one = np.zeros(UMEM + (CHUNKS << 12), np.uint8).view(ArenaArray)
     open_frames(one, 0, UMEM, 12, CHUNKS, 4, 10)
     return one
 
@@ -52,7 +53,7 @@ def test_frames_leave_room_in_front(memory: Any) -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(-HEADROOM, 4095 - HEADROOM), min_size=10, max_size=10))
 def test_any_offset_in_a_chunk_frees_it(shifts: list[int]) -> None:
-    memory = np.zeros(UMEM + (CHUNKS << 12), np.uint8)
+    memory = np.zeros(UMEM + (CHUNKS << 12), np.uint8).view(ArenaArray)
     open_frames(memory, 0, UMEM, 12, CHUNKS, 4, 10)
     taken = [take_frame(memory, 0) for _ in range(10)]
     for frame, shift in zip(taken, shifts, strict=True):
@@ -73,7 +74,7 @@ def test_frames_of_another_worker_find_room_and_no_more_than_all(memory: Any) ->
 
 def test_queues_of_a_worker_get_equal_shares() -> None:
     size = 1024 << 11
-    whole = np.zeros(size + frames_size(1024) + table_size(1024, 1) + 4096, np.uint8)
+    whole = np.zeros(size + frames_size(1024) + table_size(1024, 1) + 4096, np.uint8).view(ArenaArray)
     memory = whole[-whole.ctypes.data % 4096 :]
     open_frames(memory, size, 0, 11, 1024, 0, 1024)
     table = QueueTable(Umem(memory, 0, size, 11), size + frames_size(1024), [size], reserve=124)

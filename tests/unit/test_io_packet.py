@@ -14,6 +14,7 @@ import pytest
 from aftr.io.layout import BATCH, DESCRIPTOR_SIZE, PACKET, queue_at
 from aftr.io.queue_table import QueueTable, Umem, table_size
 from aftr.io.queues import kick, receive, reclaim, transmit, wait
+from aftr.lowlevel.bits import ArenaArray
 from aftr.state.frames import HEADROOM, frames_at, frames_size, give_frame, open_frames, take_frame
 
 SHIFT, CHUNKS, RESERVE = 11, 256, 16
@@ -26,7 +27,7 @@ class Pair:
 
     def __init__(self) -> None:
         stack, table = frames_size(CHUNKS), table_size(CHUNKS, 1)
-        whole = np.zeros(UMEM_SIZE + stack + table + 2 * 4096, np.uint8)
+        whole = np.zeros(UMEM_SIZE + stack + table + 2 * 4096, np.uint8).view(ArenaArray)
         self.memory = whole[-whole.ctypes.data % 4096 :]
         self.frames, self.descriptors = UMEM_SIZE, UMEM_SIZE + stack + table
         open_frames(self.memory, self.frames, 0, SHIFT, CHUNKS, 0, CHUNKS)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aftr.io.layout import DESCRIPTOR_SIZE, XDP, queue_at
 from aftr.io.queue_table import QueueTable, Umem, table_size
 from aftr.io.queues import kick, receive, reclaim, transmit
+from aftr.lowlevel.bits import ArenaArray
 from aftr.state.frames import HEADROOM, frames_at, frames_size, give_frame, open_frames, take_frame
 
 SHIFT, CHUNKS, RING, RESERVE = 11, 64, 16, 8
@@ -57,7 +58,7 @@ class Game:
 
     def __init__(self) -> None:
         stack, table = frames_size(CHUNKS), table_size(CHUNKS, 1)
-        whole = np.zeros(UMEM_SIZE + stack + table + 2 * 4096, np.uint8)
+        whole = np.zeros(UMEM_SIZE + stack + table + 2 * 4096, np.uint8).view(ArenaArray)
         start = -whole.ctypes.data % 4096
         self.memory = whole[start:]
         self.frames = UMEM_SIZE
