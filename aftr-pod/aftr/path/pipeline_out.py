@@ -8,6 +8,9 @@
     4      mapping index                 mapping record
     5      mapping: translate and queue
 
+What a turn's packets ask for is asked for together, at its end.  A prefetch whose page is not in the TLB blocks what comes after it
+until its address is translated; several in a row wait once, apart they wait each for itself (1M flows: half of all time, then a third).
+
 A packet that is not plain (fragments, options, ICMP, SYN/FIN/RST, new flows, limits, …) goes to `receive` at the last stage, in its turn.
 """
 
@@ -29,8 +32,8 @@ from aftr.lowlevel.bits import (
 )
 from aftr.lowlevel.kernel import inline_kernel, kernel
 from aftr.nat.blocks import EXTERNAL_SIZE
-from aftr.nat.mapping import find_mapping, fold, mapping_hash, mapping_key, port_key
-from aftr.nat.subscriber import address_hash, find_softwire
+from aftr.nat.mapping import find_mapping, mapping_hash, mapping_key, port_key
+from aftr.nat.subscriber import address_hash, find_softwire, subscriber_of
 from aftr.path.checksum import adjust
 from aftr.path.handover import slot_worker
 from aftr.path.locate import OCTET_PLAIN, octet_class, slot_offset, tunnel_slot
@@ -54,6 +57,7 @@ from aftr.state.layout import (
     LANE_SIZE,
     LANES,
     LIVE,
+    MAPPING,
     OUT_SEEN,
     PROTOCOL_TCP,
     PROTOCOL_UDP,
@@ -61,6 +65,7 @@ from aftr.state.layout import (
     SLOT_MAPPINGS,
     SLOT_SOFTWIRES,
     external_at,
+    hop_at,
     interface_at,
     mapping_at,
     packet_at,
@@ -70,39 +75,42 @@ from aftr.state.layout import (
     worker_at,
 )
 from aftr.state.reasons import TX_FULL
-from aftr.state.table import index_home, index_probe, index_record, record_number
+from aftr.state.table import index_first, index_home, record_number
 
-DISTANCE = 12  # five stages apart fit the 64 lanes
-PLAIN, SLOW = 1, 0
+DISTANCE = 8  # turns between two stages; measured: 6 to 12 are alike, below 4 memory is too late
+EMPTY, SLOW, PLAIN = 0, 1, 2  # stages of a lane: between bursts all are empty
+# A mapping's first session as one word: remote address, port, flags, state
+_REMOTE = MAPPING.fields["remote_address"][1]  # type: ignore[index]
+_SEEN_FROM_INSIDE = OUT_SEEN << 48 | LIVE << 56
+_SESSION = 0xFFFFFFFFFFFF | (OUT_SEEN | RESET) << 48 | 0x7F << 56
 OPENING_OR_CLOSING = 1 | 2 | 4  # FIN, SYN, RST
 _DESTINATION_OPTIONS, _ONE_OPTION = 60, 0x0400  # next header IPv4, length 0: the 8-byte header of Linux's ip6tnl
 
 
 @inline_kernel
-def parse(memory: Memory, worker: int, packet: int) -> None:
+def parse(memory: Memory, worker: int, packet: int) -> int:
     """Stage 1: is it a plain TCP or UDP packet of an open slot of this worker? Then its keys."""
     record = packet_at(memory, packet)
-    record.stage = SLOW
     ip6 = record.ip
     if record.start + record.size - ip6 < 68 or be16(memory, ip6 - 2) != ETHERTYPE_IPV6:
-        return
+        return 0
     inner = ip6 + 40
     next_header = load8(memory, ip6 + 6)
     if next_header != NEXT_IPV4:
         if next_header != _DESTINATION_OPTIONS or be16(memory, inner) != _ONE_OPTION:
-            return
+            return 0
         inner += 8
     number = tunnel_slot(memory, be64(memory, ip6 + 24), be64(memory, ip6 + 32))
     if number < 0 or load8(memory, ip6) >> 4 != 6:
-        return
+        return 0
     slot = slot_offset(memory, number)
     if slot == 0 or slot_worker(memory, number) != worker_at(memory, worker).number:
-        return
+        return 0
     payload_end = ip6 + 40 + be16(memory, ip6 + 4)
     length = be16(memory, inner + 2)
     fits = payload_end <= record.start + record.size and inner + length <= payload_end and length >= 28
     if not fits or not plain_ipv4(memory, inner, length) or (be16(memory, ip6) >> 4) & 0xFF != load8(memory, inner + 1):
-        return
+        return 0
     record.ip = inner
     record.length = length
     record.slot = slot
@@ -110,81 +118,96 @@ def parse(memory: Memory, worker: int, packet: int) -> None:
     record.lo = be64(memory, ip6 + 16)
     record.hash = address_hash(memory, record.hi, record.lo)
     record.stage = PLAIN
-    prefetch(memory, index_home(memory, slot + SLOT_SOFTWIRES, record.hash))
+    return index_home(memory, slot + SLOT_SOFTWIRES, record.hash)
 
 
 @inline_kernel
 def plain_ipv4(memory: Memory, ip: int, length: int) -> bool:
-    """No options, no fragment, right checksum, TTL left; UDP with a right length, or TCP neither opening nor closing."""
+    """No options, no fragment, right checksum, TTL left; UDP with a right length, or TCP neither opening nor closing.
+
+    TCP and UDP alternate as they like, so that which it is is reckoned with, not branched on.
+    """
     first, second, third = be64(memory, ip), be64(memory, ip + 8), be32(memory, ip + 16)
     if (first >> 56) & 0xFF != 0x45 or first & 0xBFFF != 0:
         return False
     total = (first & M32) + ((first >> 32) & M32) + (second & M32) + ((second >> 32) & M32) + third
-    if fold(total) != 0xFFFF:
+    if total % 0xFFFF != 0:
         return False
-    protocol = (second >> 48) & 0xFF
-    if (second >> 56) & 0xFF <= 1 or be16(memory, ip + 20) == 0 or be16(memory, ip + 22) == 0:
+    protocol, ports = (second >> 48) & 0xFF, be32(memory, ip + 20)
+    if (second >> 56) & 0xFF <= 1 or ports >> 16 == 0 or ports & 0xFFFF == 0:
         return False
-    if protocol == PROTOCOL_UDP:
-        size = be16(memory, ip + 24)
-        return 8 <= size <= length - 20
-    if protocol != PROTOCOL_TCP or length < 40:
-        return False
-    offset = (load8(memory, ip + 32) >> 4) * 4
-    return 20 <= offset <= length - 20 and load8(memory, ip + 33) & OPENING_OR_CLOSING == 0
+    tcp, udp = int(protocol == PROTOCOL_TCP), int(protocol == PROTOCOL_UDP)
+    word = be16(memory, ip + 24 + 8 * tcp)  # UDP: length; TCP: data offset, control bits
+    size = (word >> 12 * tcp) << 2 * tcp
+    return tcp + udp != 0 and 8 + 12 * tcp <= size <= length - 20 and word & OPENING_OR_CLOSING * tcp == 0
 
 
 @inline_kernel
-def probe_softwire(memory: Memory, packet: int) -> None:
+def probe_softwire(memory: Memory, packet: int) -> int:
     """Stage 2: the first softwire whose tag matches."""
     record = packet_at(memory, packet)
-    table = record.slot + SLOT_SOFTWIRES
-    place = index_probe(memory, table, record.hash, 0)
-    if place < 0:
+    if record.stage != PLAIN:
+        return 0
+    softwire = index_first(memory, record.slot + SLOT_SOFTWIRES, record.hash)
+    if softwire == 0:
         record.stage = SLOW
-        return
-    record.softwire = index_record(memory, table, record.hash, place)
-    prefetch_write(memory, record.softwire)
+    record.softwire = softwire
+    return softwire
 
 
 @inline_kernel
-def check_softwire(memory: Memory, packet: int) -> None:
+def check_softwire(memory: Memory, packet: int) -> int:
     """Stage 3: is it that softwire, and still admitted? Then where its mapping would be."""
     record = packet_at(memory, packet)
+    if record.stage != PLAIN:
+        return 0
     softwire = record.softwire
     if load64(memory, softwire) != record.hi or load64(memory, softwire + 8) != record.lo:
         softwire = find_softwire(memory, record.slot, record.hi, record.lo)
         if softwire == 0:
             record.stage = SLOW
-            return
+            return 0
         record.softwire = softwire
     if softwire_at(memory, softwire).generation != pod_at(memory, 0).generation & 0xFF:
         record.stage = SLOW
-        return
+        return 0
     ip = record.ip
     number = record_number(memory, record.slot + SLOT_SOFTWIRES, softwire)
     record.key = mapping_key(number, be32(memory, ip + 12))
     record.port = port_key(load8(memory, ip + 9), be16(memory, ip + 20))
     record.hash = mapping_hash(memory, record.key, record.port)
-    prefetch(memory, index_home(memory, record.slot + SLOT_MAPPINGS, record.hash))
+    return index_home(memory, record.slot + SLOT_MAPPINGS, record.hash)
 
 
 @inline_kernel
-def probe_mapping(memory: Memory, packet: int) -> None:
+def probe_mapping(memory: Memory, packet: int) -> int:
     """Stage 4: the first mapping whose tag matches."""
     record = packet_at(memory, packet)
-    table = record.slot + SLOT_MAPPINGS
-    place = index_probe(memory, table, record.hash, 0)
-    if place < 0:
+    if record.stage != PLAIN:
+        return 0
+    mapping = index_first(memory, record.slot + SLOT_MAPPINGS, record.hash)
+    record.mapping = mapping
+    if mapping == 0:  # it will be made: its subscriber is asked first
         record.stage = SLOW
-        return
-    record.mapping = index_record(memory, table, record.hash, place)
-    prefetch_write(memory, record.mapping)
+        return subscriber_of(memory, record.slot, record.softwire)
+    return mapping
 
 
 @inline_kernel
-def translate_plain(memory: Memory, worker: int, packet: int) -> bool:
-    """Stage 5: translate in place and queue; False when the packet needs the slow way after all (nothing is changed then)."""
+def only_hop(memory: Memory, interface: int) -> int:
+    """The interface's next hop when it has no choice: one default hop, resolved; else 0."""
+    record = interface_at(memory, interface)
+    if record.route_count == 0 and record.hop_count == 1 and hop_at(memory, record.hops).resolved == 1:
+        return record.hops
+    return 0
+
+
+@inline_kernel
+def translate_plain(memory: Memory, worker: int, packet: int, seconds: int) -> bool:
+    """Stage 5: translate in place and queue; False when the packet needs the slow way after all (nothing is changed then).
+
+    The caller counts it as forwarded.
+    """
     record, me = packet_at(memory, packet), worker_at(memory, worker)
     mapping, slot, ip = record.mapping, record.slot, record.ip
     if load64(memory, mapping) != record.key or load32(memory, mapping + 8) & 0xFFFFFF != record.port:
@@ -196,20 +219,19 @@ def translate_plain(memory: Memory, worker: int, packet: int) -> bool:
     if octet_class(memory, destination) != OCTET_PLAIN:
         return False
     now = me.now
-    protocol = record.port >> 16
-    if protocol == PROTOCOL_TCP or pod_at(memory, 0).filtering != ENDPOINT_INDEPENDENT:
-        known = entry.session_state == LIVE and entry.remote_address == destination
-        if (
-            not known
-            or entry.remote_port != be16(memory, ip + 22)
-            or entry.session_flags & (OUT_SEEN | RESET) != OUT_SEEN
-        ):
-            return False
+    tcp = int(record.port >> 16 == PROTOCOL_TCP)
+    session = (
+        load64(memory, mapping + _REMOTE) ^ (destination | be16(memory, ip + 22) << 32 | _SEEN_FROM_INSIDE)
+    ) & _SESSION
+    if int(session != 0) * (tcp + pod_at(memory, 0).filtering) != ENDPOINT_INDEPENDENT:
+        return False
     if entry.flags != 0:
         return False
     interface = interface_offset(memory, entry.interface)
     df = be16(memory, ip + 6) & 0x4000
-    hop = find_hop(memory, entry.interface, 0, destination, record.hash)
+    hop = only_hop(memory, interface)
+    if hop == 0:
+        hop = find_hop(memory, entry.interface, 0, destination, record.hash)
     if hop == 0 or record.length > interface_at(memory, interface).mtu:
         return False
     delta = entry.address_delta + 0xFEFF  # TTL one less
@@ -221,7 +243,7 @@ def translate_plain(memory: Memory, worker: int, packet: int) -> bool:
     entry.session_seen = now
     entry.seen = now
     softwire = softwire_at(memory, record.softwire)
-    softwire.seen_seconds = now // 1000
+    softwire.seen_seconds = seconds
     softwire.out_packets += 1
     softwire.out_bytes += record.length
     word = be32(memory, ip + 8)  # TTL, protocol, checksum
@@ -229,69 +251,78 @@ def translate_plain(memory: Memory, worker: int, packet: int) -> bool:
     put_be32(memory, ip + 8, (word - 0x01000000) & 0xFFFF0000 | checksum)
     put_be32(memory, ip + 12, entry.external_address)
     put_be16(memory, ip + 20, entry.external_port)
-    place = ip + (36 if protocol == PROTOCOL_TCP else 26)
+    place = ip + 26 + 10 * tcp
     old = be16(memory, place)
-    if old != 0 or protocol == PROTOCOL_TCP:
+    if old + tcp != 0:  # UDP without checksum stays so
         new = adjust(old, entry.transport_delta)
-        put_be16(memory, place, new if new != 0 or protocol == PROTOCOL_TCP else 0xFFFF)
+        put_be16(memory, place, new if new + tcp != 0 else 0xFFFF)
     start = put_link_header(memory, interface, hop, ip, ETHERTYPE_IPV4)
     meta = FORWARD | ACCESS << 8 | INTERNET << 16 | record.cause << 32
-    if queue_frame(memory, worker, entry.interface, start, ip + record.length - start, meta):
-        count(memory, worker, ACCESS, FORWARDED, 1)
-        count(memory, worker, INTERNET, TX, 1)
-    else:
+    if not queue_frame(memory, worker, entry.interface, start, ip + record.length - start, meta):
+        count(memory, worker, ACCESS, FORWARDED, -1)
+        count(memory, worker, INTERNET, TX, -1)
         count_drops(memory, worker, ACCESS, TX_FULL, 1)
         give_frame(memory, me.frames, start)
     return True
 
 
+@inline_kernel
+def lane(lanes: int, turn: int) -> int:
+    """The packet record of the packet that entered in this turn."""
+    return lanes + (turn & (LANES - 1)) * LANE_SIZE
+
+
+@inline_kernel
+def enter(memory: Memory, packet: int, item: int, shift: int) -> None:
+    """Stage 0 is over: the frame of a list's item into its packet record."""
+    record = packet_at(memory, packet)
+    word = load64(memory, item + 8)
+    record.start = load64(memory, item)
+    record.size = word & M32
+    record.cause = word >> 32
+    record.ip = record.start + shift
+    record.stage = SLOW
+
+
 @kernel
 def run_out(memory: Memory, worker: int, list_: int, n: int, vlan: int) -> None:
     """Take `n` frames (start, size | cause << 32, as two int64 each from `list_` on) of the access side through the pipeline."""
-    lanes, shift = worker_at(memory, worker).lanes, 18 if vlan > 0 else 14
+    me, shift = worker_at(memory, worker), 18 if vlan > 0 else 14
+    lanes, seconds, forwarded = me.lanes, me.now // 1000, 0
     count(memory, worker, ACCESS, RX, n)
     for ahead in range(min(DISTANCE, n)):
         prefetch_frame(memory, load64(memory, list_ + 16 * ahead))
     for turn in range(n + 4 * DISTANCE):
+        forwarded += finish(memory, worker, lane(lanes, turn - 4 * DISTANCE), vlan, seconds)
+        mapping = probe_mapping(memory, lane(lanes, turn - 3 * DISTANCE))
+        mapping_index = check_softwire(memory, lane(lanes, turn - 2 * DISTANCE))
+        softwire = probe_softwire(memory, lane(lanes, turn - DISTANCE))
+        softwire_index = 0
+        if turn < n:
+            enter(memory, lane(lanes, turn), list_ + 16 * turn, shift)
+            softwire_index = parse(memory, worker, lane(lanes, turn))
+        prefetch_write(memory, mapping)
+        prefetch(memory, mapping_index)
+        prefetch_write(memory, softwire)
+        prefetch(memory, softwire_index)
         if turn + DISTANCE < n:
             prefetch_frame(memory, load64(memory, list_ + 16 * (turn + DISTANCE)))
-        if turn < n:
-            packet = lanes + (turn & (LANES - 1)) * LANE_SIZE
-            record = packet_at(memory, packet)
-            word = load64(memory, list_ + 16 * turn + 8)
-            record.start = load64(memory, list_ + 16 * turn)
-            record.size = word & M32
-            record.cause = word >> 32
-            record.ip = record.start + shift
-            parse(memory, worker, packet)
-        place = turn - DISTANCE
-        if 0 <= place < n:
-            packet = lanes + (place & (LANES - 1)) * LANE_SIZE
-            if packet_at(memory, packet).stage == PLAIN:
-                probe_softwire(memory, packet)
-        place = turn - 2 * DISTANCE
-        if 0 <= place < n:
-            packet = lanes + (place & (LANES - 1)) * LANE_SIZE
-            if packet_at(memory, packet).stage == PLAIN:
-                check_softwire(memory, packet)
-        place = turn - 3 * DISTANCE
-        if 0 <= place < n:
-            packet = lanes + (place & (LANES - 1)) * LANE_SIZE
-            if packet_at(memory, packet).stage == PLAIN:
-                probe_mapping(memory, packet)
-        place = turn - 4 * DISTANCE
-        if place >= 0:
-            finish(memory, worker, lanes + (place & (LANES - 1)) * LANE_SIZE, vlan)
+    count(memory, worker, ACCESS, FORWARDED, forwarded)
+    count(memory, worker, INTERNET, TX, forwarded)
 
 
 @inline_kernel
-def finish(memory: Memory, worker: int, packet: int, vlan: int) -> None:
-    """Last stage: translate, or take the slow way."""
+def finish(memory: Memory, worker: int, packet: int, vlan: int, seconds: int) -> int:
+    """Last stage: translate, or take the slow way; how many packets still have to be counted as forwarded."""
     record = packet_at(memory, packet)
-    if record.stage == PLAIN and translate_plain(memory, worker, packet):
-        return
-    begin(memory, worker, packet, record.start, record.size, ACCESS, record.cause)
-    receive(memory, worker, packet, vlan)
+    stage = record.stage
+    record.stage = EMPTY
+    if stage == PLAIN and translate_plain(memory, worker, packet, seconds):
+        return 1
+    if stage != EMPTY:
+        begin(memory, worker, packet, record.start, record.size, ACCESS, record.cause)
+        receive(memory, worker, packet, vlan)
+    return 0
 
 
 @inline_kernel

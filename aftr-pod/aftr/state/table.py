@@ -37,6 +37,21 @@ def index_probe(memory: Memory, table: int, hash_: int, place: int) -> int:
     return -1
 
 
+@inline_kernel
+def index_first(memory: Memory, table: int, hash_: int) -> int:
+    """Byte offset of the first record whose tag matches, or 0: what `index_probe` and `index_record` give, in one look."""
+    record = table_at(memory, table)
+    index, mask = record.index, (1 << record.bits) - 1
+    place = lshr64(hash_, 64 - record.bits)
+    word = load64(memory, index + 8 * place)
+    while (word ^ hash_) & _TAG != 0:
+        if word == 0:
+            return 0
+        place = (place + 1) & mask
+        word = load64(memory, index + 8 * place)
+    return record.records + (((word & M32) - 1) << record.shift)
+
+
 @kernel
 def index_record(memory: Memory, table: int, hash_: int, place: int) -> int:
     """Byte offset of the record that the index word at `place` names."""
