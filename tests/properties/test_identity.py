@@ -101,7 +101,7 @@ def test_checksums_are_right_also_of_fragments(
     body = there(protocol, port, remote, payload + bytes(1000))
     rig.number = getattr(rig, "number", 0) + 1  # type: ignore[attr-defined]
     inner = ipv4(body, src=host, dst=SERVER, tos=tos, ttl=ttl, df=False, identification=rig.number % 65536)  # type: ignore[attr-defined]
-    while 8 * sum(sizes) >= len(body):  # the last fragment has bytes of its own
+    while 8 * sum(sizes) >= len(inner) - 20:  # the last fragment has bytes of its own
         sizes = sizes[:-1]
     pieces = packets.fragment4(inner, [8 * size for size in sizes])
     shuffle.shuffle(pieces)
