@@ -6,7 +6,7 @@ records of their own, chained from the mapping and indexed by (mapping, remote e
 
 from __future__ import annotations
 
-from aftr.lowlevel.bits import M32, Memory, load32, load64, store32
+from aftr.lowlevel.bits import M32, Memory, add64, load32, load64, store32
 from aftr.lowlevel.kernel import inline_kernel, kernel
 from aftr.nat.blocks import EXTERNAL_SIZE, release_endpoint, reverse_word, take_endpoint
 from aftr.nat.limits import MAPPING_BYTES, SESSION_BYTES, memory_of, take_session_token
@@ -67,7 +67,7 @@ MAPPING_SIZE, SESSION_SIZE = MAPPING.itemsize, SESSION.itemsize
 @inline_kernel
 def mapping_key(softwire_number: int, address: int) -> int:
     """First 8 bytes of a mapping record, as loaded."""
-    return softwire_number | address << 32
+    return add64(address << 32, softwire_number)
 
 
 @inline_kernel

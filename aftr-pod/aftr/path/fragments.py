@@ -5,7 +5,7 @@ A fragment that comes before its first waits in the context's buffer, as `length
 
 from __future__ import annotations
 
-from aftr.lowlevel.bits import Memory, be16, be32, load8, load32, store32
+from aftr.lowlevel.bits import Memory, add64, be16, be32, load8, load32, store32
 from aftr.lowlevel.kernel import kernel
 from aftr.nat.subscriber import subscriber_of
 from aftr.path.contexts import (
@@ -68,7 +68,7 @@ def datagram_context(memory: Memory, worker: int, packet: int) -> int:
     who = 0
     if kind == V4_OUTBOUND:
         who = record.softwire
-    key0 = be32(memory, ip + 12) << 32 | be32(memory, ip + 16)
+    key0 = add64(be32(memory, ip + 12) << 32, be32(memory, ip + 16))
     key2 = be16(memory, ip + 4) | load8(memory, ip + 9) << 16 | kind << 40
     context = find_context(memory, slot, key0, who, key2)
     if context > 0:
