@@ -29,7 +29,7 @@ from aftr.io.layout import BATCH, DESCRIPTOR_SIZE, QUEUE_SIZE, queue_at
 from aftr.io.links import need_link
 from aftr.io.queue_table import QueueTable, Umem, table_size
 from aftr.io.queues import kick, receive, reclaim, transmit, wait
-from aftr.lowlevel.bits import ArenaArray, Memory, load64
+from aftr.lowlevel.bits import Memory, load64
 from aftr.lowlevel.kernel import kernel
 from aftr.state.frames import frames_at, frames_size, give_frame, open_frames
 
@@ -194,7 +194,7 @@ class Plane:
 
 
 def mmap_array(size: int) -> Memory:
-    return np.frombuffer(mmap.mmap(-1, (size + 4095) // 4096 * 4096), np.uint8).view(ArenaArray)
+    return np.frombuffer(mmap.mmap(-1, (size + 4095) // 4096 * 4096), np.uint8)
 
 
 @contextlib.contextmanager
