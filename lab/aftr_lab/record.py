@@ -12,6 +12,7 @@ Everything of a lab is under `/run/dslite-lab/NAME/`:
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,11 @@ class Record:
         return state
 
     def remove(self) -> None:
+        """Remove the files, last of all."""
         shutil.rmtree(self.directory, ignore_errors=True)
-        if RUN.exists() and not any(RUN.iterdir()):
-            RUN.rmdir()
+
+
+def remove_if_empty() -> None:
+    """Remove the folder of all labs after the last one."""
+    with suppress(OSError):
+        RUN.rmdir()

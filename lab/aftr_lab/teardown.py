@@ -9,7 +9,7 @@ from pyroute2 import netns
 
 from aftr_lab.errors import LabError
 from aftr_lab.processes import Identity, end, identify, recorded
-from aftr_lab.record import RUN, Record
+from aftr_lab.record import RUN, Record, remove_if_empty
 
 NETNS_FOLDER = Path("/run/netns")
 NETNS_MARK = RUN / ".netns-mounted"  # we were the first to use named namespaces on this machine
@@ -31,8 +31,9 @@ def tear_down(record: Record) -> None:
     for name in namespaces:
         with suppress(FileNotFoundError):
             netns.remove(name)
-    _undo_mount()
     record.remove()
+    _undo_mount()
+    remove_if_empty()
 
 
 def _namespaces(record: Record) -> list[str]:
@@ -63,10 +64,11 @@ def _end(processes: list[Identity]) -> None:
 
 
 def _undo_mount() -> None:
-    """Unmount the folder of named namespaces if we mounted it and nobody uses it any more."""
-    if not NETNS_MARK.exists() or netns.listnetns():
+    """After the last lab: unmount the folder of named namespaces if we mounted it and nobody else uses it by now."""
+    if not NETNS_MARK.exists() or any(entry.is_dir() for entry in RUN.iterdir()):
         return
-    subprocess.run(["umount", str(NETNS_FOLDER)], check=False, capture_output=True)
-    with suppress(OSError):
-        NETNS_FOLDER.rmdir()
-    NETNS_MARK.unlink(missing_ok=True)
+    if not netns.listnetns():
+        subprocess.run(["umount", str(NETNS_FOLDER)], check=False, capture_output=True)
+        with suppress(OSError):
+            NETNS_FOLDER.rmdir()
+    NETNS_MARK.unlink()
