@@ -19,6 +19,7 @@ from rig import b4, slot_address
 
 SERVERS = ("198.51.100.1", "198.51.100.2", "203.0.113.7")
 HOSTS = ("10.0.0.1", "192.168.1.2", "192.0.0.2")
+FIXED, UNIQUE = "203.0.113.10", "203.0.113.130"
 FLAGS = (SYN, SYN | ACK, ACK, ACK, PSH | ACK, FIN | ACK, RST, RST | ACK, FIN, 0)
 SIZES = (0, 1, 2, 3, 7, 64, 513, 1200)
 PROTOCOLS = (UDP, TCP, ICMP)
@@ -29,7 +30,7 @@ action = st.tuples(
     st.sampled_from(
         ["out"] * 6 + ["reply"] * 6 + ["hairpin"] * 2 + ["error in", "error out", "error hairpin", "out fragments", "in fragments",
         "softwire fragments", "hairpin fragments", "stranger", "time", "time", "expired", "large", "move", "too big", "aftr",
-        "refused", "unreachable"]
+        "refused", "unreachable", "fixed"]
     ),
     small, small, small, small, st.integers(0, 255),
 )  # fmt: skip
@@ -181,6 +182,16 @@ class Player:
             source, slot = self.home(who)
             request = ipv6(packets.icmp6(128, 0, size, bytes(size)), src=source, dst=slot_address(slot))
             self.frames("access", [request])
+
+    def fixed(self, who: int, which: int, remote: int, form: int, size: int) -> None:
+        """Of a bypassed address, or a unique one: passes untranslated, or is translated, by port and destination."""
+        source, protocol = (FIXED, UNIQUE)[which % 2], PROTOCOLS[remote % 3]
+        body = self.body_out(protocol, (5060, 5061)[form % 2], 5060, form, size)
+        packet = ipv4(body, src=source, dst=SERVERS[form % 3], df=size % 3 > 0, identification=size)
+        self.frames("access", [self.softwire(who, packet)])
+        if size % 3 == 0:
+            body = self.body_in(protocol, 5060, 5060, form, size)
+            self.frames("internet", [ipv4(body, src=SERVERS[which % 3], dst=source)])
 
     # ------------------------------------------------------------------------------------------ errors
     def error_in(self, who: int, which: int, remote: int, form: int, size: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from properties.duel import Duel
-from properties.histories import Player, histories
+from properties.histories import FIXED, Player, histories
 
 HISTORIES = os.environ.get("HISTORIES", "")
 POOLS = [{"name": "default", "prefixes": ["192.0.2.0/30"]}]
@@ -39,6 +39,26 @@ POLICIES: dict[str, dict[str, Any]] = {
             "filtering": "address-and-port-dependent",
             "tcpLoose": False,
             "b4AddressChangeLimitSeconds": 100,
+        },
+        "capacity": CAPACITY,
+    },
+    "untranslated": {
+        "slots": 1,
+        "nat": {
+            "pools": POOLS,
+            "bypass": [
+                {"b4": "2001:db8:1000::/47", "address": FIXED, "port": 5060, "protocol": "udp", "slot": 0},
+                {
+                    "b4": "2001:db8:1000::/47",
+                    "address": FIXED,
+                    "port": 5060,
+                    "protocol": "tcp",
+                    "slot": 0,
+                    "destination": "198.51.100.0/24",
+                },
+            ],
+            "preAuthorizedSources": ["203.0.113.128/25"],
+            "noTranslationDestinations": ["198.51.100.0/31"],
         },
         "capacity": CAPACITY,
     },

@@ -38,7 +38,7 @@ from reference.fragments import Context, Contexts
 from reference.oracle import Oracle
 from reference.policy import AFTR_ADDRESS, INTERNET_MTU, Policy
 from reference.rewrite import translate, with_fields, with_lower_mss
-from reference.state import PATH_MTU_MS, SOFTWIRE_IDLE_MS, Claim, Mapping, Session, SlotState, Softwire, Subscriber
+from reference.state import PATH_MTU_MS, SOFTWIRE_IDLE_MS, Mapping, Session, SlotState, Softwire, Subscriber
 
 SIDES = ("access", "internet")
 TRAFFIC = ("rx", "forwarded", "merged", "consumed", "dropped", "held", "tx", "split", "originated")
@@ -112,7 +112,6 @@ class Reference:
         """No timer ends between these times, so that it does not matter when a sweep looks."""
         old, new = from_ns // 1_000_000, to_ns // 1_000_000
         ends = [end for slot in self.slots for mapping in slot.mappings for end in slot.ends(mapping)]
-        ends += [claim.last_seen + self.policy.udp_ms for slot in self.slots for claim in slot.claims.values()]
         idle = [softwire.last_seen + SOFTWIRE_IDLE_MS for slot in self.slots for softwire in slot.softwires.values()]
         return not any(old < end <= new for end in ends) and not any(end <= new for end in idle)
 
@@ -396,31 +395,28 @@ class Reference:
         self.transport(packet)
         if packet.ttl <= 1:
             raise Drop("drop-ttl", (11, 0, 0))
-        if bypassed:
-            self.forward_bypassed(slot, softwire, packet)
-            return
         if packet.protocol == ICMP and packet.payload[0] in ICMP_ERRORS:
             self.error_from_inside(slot, softwire, packet)
             return
-        mapping = self.mapping_for(slot, softwire, packet)
-        self.leave(slot, softwire, packet, (mapping.external, mapping.external_port))
+        self.leave(slot, softwire, packet, self.mapping_for(slot, softwire, packet, bypassed))
 
     def source_allowed(self, softwire: Softwire, source: IPv4Address) -> bool:
         return self.policy.allows_source(source) or any(
             entry.address == source and softwire.b4 in entry.b4 for entry in self.policy.bypass
         )
 
-    def leave(self, slot: SlotState, softwire: Softwire, packet: IPv4, external: tuple[IPv4Address, int]) -> None:
+    def leave(self, slot: SlotState, softwire: Softwire, packet: IPv4, mapping: Mapping) -> None:
         """A whole datagram or first fragment, translated; then the fragments that waited for it."""
-        address, port = external
+        address = mapping.external
+        self.events["bypassed"] += mapping.bypassed
         if not packet.is_fragment:
-            self.send_translated(slot, softwire, self.translated_out(packet, address, port))
+            self.send_translated(slot, softwire, self.translated_out(packet, mapping))
             return
         contexts = self.contexts[slot.number]
         key = ("out", softwire, packet.src, packet.dst, packet.protocol, packet.identification)
         context = self.context_for(slot, key, softwire.subscriber, packet, waits=False)
         context.first = (address, None)
-        raw = self.translated_out(packet, address, port)
+        raw = self.translated_out(packet, mapping)
         context.first = (address, IPv4(raw).identification)
         self.events["ipv4-fragments-translated"] += 1
         try:
@@ -430,9 +426,10 @@ class Reference:
             if context.complete:
                 contexts.all.pop(key, None)
 
-    def translated_out(self, packet: IPv4, address: IPv4Address, port: int) -> bytes:
-        raw = translate(packet.raw, src=address, sport=port)
-        return with_fields(raw, ttl=packet.ttl - 1, identification=self.new_identification(packet, address))
+    def translated_out(self, packet: IPv4, mapping: Mapping) -> bytes:
+        raw = translate(packet.raw, src=mapping.external, sport=mapping.external_port)
+        identification = self.new_identification(packet, mapping.external)
+        return with_fields(raw, ttl=packet.ttl - 1, identification=identification)
 
     def new_identification(self, packet: IPv4, address: IPv4Address) -> int | None:
         """C06: non-atomic datagrams are numbered by their external address."""
@@ -447,10 +444,10 @@ class Reference:
     def send_translated(self, slot: SlotState, softwire: Softwire, raw: bytes) -> None:
         """To the internet, or, if the destination is ours, into another softwire (N06)."""
         packet = IPv4(self.with_mss(raw))
-        target = self.policy.slot_of_external(packet.dst)
+        target = self.slot_of(packet.dst)
         if target is not None:
             self.events["hairpinned"] += 1
-            self.arrive(self.slots[target], packet, hairpin=True)
+            self.arrive(target, packet, hairpin=True)
             return
         self.to_internet(packet.raw)
 
@@ -474,11 +471,11 @@ class Reference:
         return raw
 
     # ------------------------------------------------------------------------------------------ mappings
-    def mapping_for(self, slot: SlotState, softwire: Softwire, packet: IPv4) -> Mapping:
+    def mapping_for(self, slot: SlotState, softwire: Softwire, packet: IPv4, bypassed: bool) -> Mapping:
         """The mapping and session of an outbound packet, opened where that is allowed."""
-        mapping = slot.inside(softwire, packet.src, packet.protocol, packet.sport)
+        mapping = slot.inside(softwire, packet.src, packet.protocol, packet.sport, bypassed=bypassed)
         if packet.protocol == TCP:
-            return self.tcp_out(slot, softwire, packet, mapping)
+            return self.tcp_out(slot, softwire, packet, mapping, bypassed)
         refreshes = True
         if packet.protocol == ICMP:
             kind = packet.payload[0]
@@ -490,7 +487,7 @@ class Reference:
         remote = self.filter_endpoint(packet.protocol, packet.dst, packet.dport)
         with_sessions = self.policy.filtering != "endpoint-independent"
         if mapping is None:
-            mapping = self.open(slot, softwire, packet)
+            mapping = self.open(slot, softwire, packet, bypassed)
         elif with_sessions and refreshes and remote not in mapping.sessions:
             self.may_open(slot, softwire.subscriber, packet)
         if with_sessions and refreshes and remote not in mapping.sessions:
@@ -502,7 +499,9 @@ class Reference:
                 mapping.sessions[remote].last_seen = self.now
         return mapping
 
-    def tcp_out(self, slot: SlotState, softwire: Softwire, packet: IPv4, mapping: Mapping | None) -> Mapping:
+    def tcp_out(
+        self, slot: SlotState, softwire: Softwire, packet: IPv4, mapping: Mapping | None, bypassed: bool
+    ) -> Mapping:
         flags = packet.payload[13]
         remote = (packet.dst, packet.dport)
         is_syn = flags & (SYN | ACK | RST) == SYN
@@ -515,7 +514,7 @@ class Reference:
             if mapping is None:
                 if not is_syn and not self.policy.tcp_loose:
                     raise Drop("drop-tcp-no-session")
-                mapping = self.open(slot, softwire, packet)
+                mapping = self.open(slot, softwire, packet, bypassed)
             else:
                 self.may_open(slot, softwire.subscriber, packet)
             session = mapping.sessions[remote] = Session(self.now)
@@ -537,9 +536,15 @@ class Reference:
         if slot.session_count(subscriber) >= subscriber.group.limits.sessions:
             raise Drop("drop-session-limit", refused)
 
-    def open(self, slot: SlotState, softwire: Softwire, packet: IPv4) -> Mapping:
+    def open(self, slot: SlotState, softwire: Softwire, packet: IPv4, bypassed: bool) -> Mapping:
         subscriber = softwire.subscriber
+        if bypassed and slot.outside(packet.src, packet.protocol, packet.sport):
+            raise Drop("drop-bypass-claimed")  # by another softwire, since it is not this one's
         self.may_open(slot, subscriber, packet)
+        if bypassed:
+            own = (packet.src, packet.protocol, packet.sport)
+            slot.add(Mapping(softwire, *own, packet.src, packet.sport, self.now, bypassed=True))
+            return slot.mappings[-1]
         held = slot.blocks_of(subscriber)
         usable = [block for block in held if slot.free_ports(block, packet.protocol)]
         free = slot.free_blocks(subscriber.group.pool, self.now)
@@ -632,7 +637,7 @@ class Reference:
     # ------------------------------------------------------------------------------------------ bypass
     def bypasses(self, slot: SlotState, softwire: Softwire, packet: IPv4) -> bool:
         """D17 by entry, C09 by destination; raises where the address is another's."""
-        if packet.protocol not in (TCP, UDP) or packet.offset:
+        if packet.protocol not in PORT_PROTOCOLS or packet.offset:
             return False
         entries = [
             entry
@@ -645,14 +650,20 @@ class Reference:
         untranslated = unique and any(packet.dst in network for network in self.policy.untranslated)
         if not entries and not untranslated:
             return False
-        if any(key[0] == packet.src and claim.softwire is not softwire for key, claim in slot.claims.items()):
-            raise Drop("drop-bypass-claimed")
         return True
 
-    def forward_bypassed(self, slot: SlotState, softwire: Softwire, packet: IPv4) -> None:
-        slot.claims[packet.src, packet.protocol, packet.sport] = Claim(softwire, self.now)
-        self.to_internet(self.with_mss(with_fields(packet.raw, ttl=packet.ttl - 1)))
-        self.events["bypassed"] += 1
+    def slot_of(self, address: IPv4Address) -> SlotState | None:
+        """Whose an address on the internet is: of a pool, of a bypass entry, or one that may pass untranslated."""
+        target = self.policy.slot_of_external(address)
+        if target is None:
+            target = next((entry.slot for entry in self.policy.bypass if entry.address == address), None)
+        if target is not None:
+            return self.slots[target]
+        for slot in self.slots:
+            if any(m.bypassed and m.external == address for m in slot.mappings):
+                return slot
+        unique = self.policy.untranslated and any(address in network for network in self.policy.pre_authorised)
+        return self.slots[0] if unique else None
 
     # ------------------------------------------------------------------------------------------ in
     def from_internet(self, frame: bytes) -> None:
@@ -661,11 +672,10 @@ class Reference:
         if frame[12:14] != b"\x08\x00":
             raise Drop("drop-ethertype")
         packet = self.sane(frame[14:])
-        target = self.policy.slot_of_external(packet.dst)
-        if target is None:
-            self.to_bypassed(packet)
-            return
-        self.arrive(self.slots[target], packet, hairpin=False)
+        slot = self.slot_of(packet.dst)
+        if slot is None:
+            raise Drop("drop-not-local")
+        self.arrive(slot, packet, hairpin=False)
 
     def arrive(self, slot: SlotState, packet: IPv4, *, hairpin: bool) -> None:
         """Inbound, with an answer to the sender where there is one to give."""
@@ -675,24 +685,6 @@ class Reference:
             if drop.answer:
                 self.answer_outside(slot, packet.raw, drop.answer)
             raise Drop(drop.name) from None
-
-    def to_bypassed(self, packet: IPv4) -> None:
-        slots = [self.slots[entry.slot] for entry in self.policy.bypass if entry.address == packet.dst]
-        claimed = [slot for slot in self.slots if any(key[0] == packet.dst for key in slot.claims)]
-        if not slots and not claimed:
-            raise Drop("drop-not-local")
-        slot = (slots or claimed)[0]
-        if packet.protocol not in (TCP, UDP):
-            raise Drop("drop-no-mapping")
-        self.transport(packet)
-        claim = slot.claims.get((packet.dst, packet.protocol, packet.dport))
-        if claim is None:
-            raise Drop("drop-no-mapping")
-        if packet.ttl <= 1:
-            raise Drop("drop-ttl", (11, 0, 0))
-        raw = with_fields(packet.raw, ttl=packet.ttl - 1)
-        self.into_softwire(slot, claim.softwire, raw, self.flow(packet))
-        self.events["bypassed"] += 1
 
     def inbound(self, slot: SlotState, packet: IPv4, *, hairpin: bool) -> None:
         """To a pool address; a hairpinned packet has had its TTL lowered on the way out."""
@@ -714,11 +706,13 @@ class Reference:
         raw = with_fields(raw, ttl=packet.ttl - (not hairpin))
         if not packet.is_fragment:
             self.into_softwire(slot, mapping.softwire, raw, self.flow(packet))
+            self.events["bypassed"] += mapping.bypassed
             return
         context = self.context_for(slot, key, mapping.softwire.subscriber, packet, waits=False)
         context.first = (mapping, self.flow(packet))
         self.events["ipv4-fragments-translated"] += 1
         self.into_softwire(slot, mapping.softwire, raw, context.first[1])
+        self.events["bypassed"] += mapping.bypassed
         self.release(slot, context, lambda other: self.fragment_in(slot, other, context, hairpin))
         if context.complete:
             self.contexts[slot.number].all.pop(key, None)
@@ -850,11 +844,18 @@ class Reference:
         self.into_softwire(slot, mapping.softwire, raw, None)
         self.events["icmp-errors-translated"] += 1
 
+    def mapping_inside(
+        self, slot: SlotState, softwire: Softwire, address: IPv4Address, protocol: int, port: int
+    ) -> Mapping | None:
+        """The mapping, translated or not, of what a host behind the softwire received."""
+        found = slot.inside(softwire, address, protocol, port)
+        return found or slot.inside(softwire, address, protocol, port, bypassed=True)
+
     def error_from_inside(self, slot: SlotState, softwire: Softwire, packet: IPv4) -> None:
         """About a packet that came in through a mapping; it leaves from that mapping's address (RFC 5508 REQ-5)."""
         quote = self.quote_of(packet)
         _, dport = self.quoted_ports(quote)
-        mapping = slot.inside(softwire, quote.dst, quote.protocol, dport)
+        mapping = self.mapping_inside(slot, softwire, quote.dst, quote.protocol, dport)
         if mapping is None:
             raise Drop("drop-icmp-quote")
         outer = translate(quote.raw, dst=mapping.external, dport=mapping.external_port)
@@ -890,11 +891,10 @@ class Reference:
     def tell_sender(self, answer: Answer, original: bytes, src: IPv4Address, dst: IPv4Address) -> None:
         """An ICMP error to the internet; about a hairpinned packet it is hairpinned itself."""
         raw = self.icmp_message(answer, original, src, dst)
-        target = self.policy.slot_of_external(dst)
-        if target is None:
+        slot = self.slot_of(dst)
+        if slot is None:
             self.originate(answer, lambda: self.send([packets.sent_to_internet(raw)]), "internet")
             return
-        slot = self.slots[target]
         with suppress(Drop):  # the sender's mapping may have ended since: then nobody is told
             self.originate(answer, lambda: self.error_from_outside(slot, IPv4(raw), hairpin=True), "access")
 
@@ -967,7 +967,7 @@ class Reference:
         if inner.offset or inner.protocol not in PORT_PROTOCOLS:
             raise Drop("drop-icmp-quote")
         _, dport = self.quoted_ports(inner)
-        mapping = slot.inside(softwire, inner.dst, inner.protocol, dport)
+        mapping = self.mapping_inside(slot, softwire, inner.dst, inner.protocol, dport)
         if mapping is None:
             raise Drop("drop-icmp-quote")
         original = translate(inner.raw, dst=mapping.external, dport=mapping.external_port)

@@ -95,19 +95,12 @@ class Mapping:
     external_port: int
     last_seen: int
     sessions: dict[Remote, Session] = field(default_factory=dict)
+    bypassed: bool = False  # external endpoint = internal endpoint (D17, C09)
 
     @property
     def session_count(self) -> int:
         """The first session counts with the mapping, also before there is one."""
         return max(1, len(self.sessions))
-
-
-@dataclass(eq=False)
-class Claim:
-    """An untranslated endpoint, learned from an outbound packet; its address is held by that softwire until idle."""
-
-    softwire: Softwire
-    last_seen: int
 
 
 class SlotState:
@@ -120,13 +113,14 @@ class SlotState:
         self.blocks: dict[BlockKey, Subscriber] = {}
         self.resting: dict[BlockKey, int] = {}  # since when
         self.next_id: dict[IPv4Address, int] = {}
-        self.claims: dict[tuple[IPv4Address, int, int], Claim] = {}  # address, protocol, port
         self.icmp = Bucket(ICMP_INTERNET_RATE, ICMP_INTERNET_BURST)
 
     # ------------------------------------------------------------------------------------------ look up
-    def inside(self, softwire: Softwire, inner: IPv4Address, protocol: int, port: int) -> Mapping | None:
-        key = (softwire, inner, protocol, port)
-        found = [m for m in self.mappings if (m.softwire, m.inner, m.protocol, m.port) == key]
+    def inside(
+        self, softwire: Softwire, inner: IPv4Address, protocol: int, port: int, *, bypassed: bool = False
+    ) -> Mapping | None:
+        key = (softwire, inner, protocol, port, bypassed)
+        found = [m for m in self.mappings if (m.softwire, m.inner, m.protocol, m.port, m.bypassed) == key]
         return found[0] if found else None
 
     def outside(self, address: IPv4Address, protocol: int, port: int) -> Mapping | None:
@@ -168,6 +162,9 @@ class SlotState:
     # ------------------------------------------------------------------------------------------ change
     def add(self, mapping: Mapping) -> None:
         self.mappings.append(mapping)
+        self.events["mappings-created"] += 1
+        if mapping.bypassed:
+            return
         block = self.block_of(mapping.external, mapping.external_port)
         if block not in self.blocks:
             self.blocks[block] = mapping.softwire.subscriber
@@ -175,7 +172,6 @@ class SlotState:
             self.events["port-blocks-allocated"] += 1
         if mapping.softwire.subscriber.address is None:
             mapping.softwire.subscriber.address = mapping.external
-        self.events["mappings-created"] += 1
 
     def timeout(self, mapping: Mapping, session: Session | None) -> int:
         if mapping.protocol == UDP:
@@ -205,10 +201,6 @@ class SlotState:
             self.events["sessions-removed"] += before - (0 if over else len(mapping.sessions))
             if over:
                 self.remove(mapping, now)
-        for endpoint, claim in list(self.claims.items()):
-            idle = self.policy.udp_ms if endpoint[1] == UDP else self.policy.tcp_established_ms
-            if now >= claim.last_seen + idle:
-                del self.claims[endpoint]
 
         for softwire in list(self.softwires.values()):
             if now >= softwire.last_seen + SOFTWIRE_IDLE_MS and not self.is_used(softwire, waiting):
@@ -218,13 +210,16 @@ class SlotState:
         self.subscribers = {prefix: found for prefix, found in self.subscribers.items() if found in used}
 
     def is_used(self, softwire: Softwire, waiting: Sequence[object]) -> bool:
-        """By a mapping, by an untranslated endpoint, which is kept like one, or by fragments of its subscriber."""
-        users = [m.softwire for m in self.mappings] + [claim.softwire for claim in self.claims.values()]
-        return softwire in users or any(owner is softwire.subscriber for owner in waiting)
+        """By a mapping, or by fragments of its subscriber that wait."""
+        return any(m.softwire is softwire for m in self.mappings) or any(
+            owner is softwire.subscriber for owner in waiting
+        )
 
     def remove(self, mapping: Mapping, now: int) -> None:
         self.mappings.remove(mapping)
         self.events["mappings-removed"] += 1
+        if mapping.bypassed:
+            return
         block = self.block_of(mapping.external, mapping.external_port)
         if not any(self.block_of(other.external, other.external_port) == block for other in self.mappings):
             del self.blocks[block]
