@@ -636,7 +636,7 @@ class Reference:
 
     # ------------------------------------------------------------------------------------------ bypass
     def bypasses(self, slot: SlotState, softwire: Softwire, packet: IPv4) -> bool:
-        """D17 by entry, C09 by destination; raises where the address is another's."""
+        """D17 by entry, C09 by destination; raises where the address is of another slot."""
         if packet.protocol not in PORT_PROTOCOLS or packet.offset:
             return False
         entries = [
@@ -648,9 +648,7 @@ class Reference:
             raise Drop("drop-bypass-slot")
         unique = any(packet.src in network for network in self.policy.pre_authorised)
         untranslated = unique and any(packet.dst in network for network in self.policy.untranslated)
-        if not entries and not untranslated:
-            return False
-        return True
+        return bool(entries) or untranslated
 
     def slot_of(self, address: IPv4Address) -> SlotState | None:
         """Whose an address on the internet is: of a pool, of a bypass entry, or one that may pass untranslated."""
