@@ -51,6 +51,7 @@ from aftr.state.reasons import (
 from aftr.state.table import (
     clear,
     give_record,
+    has_room,
     index_insert,
     index_probe,
     index_record,
@@ -332,24 +333,13 @@ def create_mapping(memory: Memory, worker: int, slot: int, softwire: int, key: i
     reason = refusal(memory, worker, slot, softwire, MAPPING_BYTES)
     if reason >= 0:
         return -1 - reason
-    if not has_room(memory, slot):
+    if not has_room(memory, slot + SLOT_MAPPINGS):
         return -1 - TABLE_FULL
     subscriber = subscriber_of(memory, slot, softwire)
     endpoint = take_endpoint(memory, worker, slot, subscriber, port >> 16)
     if endpoint < 0:
         return endpoint
     return enter_mapping(memory, worker, slot, softwire, key, port, endpoint >> 16, endpoint & 0xFFFF)
-
-
-@kernel
-def has_room(memory: Memory, slot: int) -> bool:
-    """Whether the table of mappings has a free record."""
-    table = slot + SLOT_MAPPINGS
-    mapping = take_record(memory, table)
-    if mapping == 0:
-        return False
-    give_record(memory, table, mapping)
-    return True
 
 
 @kernel

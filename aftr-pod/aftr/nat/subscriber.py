@@ -62,31 +62,28 @@ def address_hash(memory: Memory, hi: int, lo: int) -> int:
 
 
 @kernel
-def find_softwire(memory: Memory, slot: int, hi: int, lo: int) -> int:
-    """The softwire record of an IPv6 source address, or 0."""
-    table = slot + SLOT_SOFTWIRES
+def find_by_address(memory: Memory, table: int, hi: int, lo: int) -> int:
+    """The record of a table whose first two fields are this IPv6 address or prefix, or 0."""
     hash_ = address_hash(memory, hi, lo)
     place = index_probe(memory, table, hash_, 0)
     while place >= 0:
-        softwire = index_record(memory, table, hash_, place)
-        if load64(memory, softwire) == hi and load64(memory, softwire + 8) == lo:
-            return softwire
+        record = index_record(memory, table, hash_, place)
+        if load64(memory, record) == hi and load64(memory, record + 8) == lo:
+            return record
         place = index_probe(memory, table, hash_, place + 1)
     return 0
 
 
 @kernel
+def find_softwire(memory: Memory, slot: int, hi: int, lo: int) -> int:
+    """The softwire record of an IPv6 source address, or 0."""
+    return find_by_address(memory, slot + SLOT_SOFTWIRES, hi, lo)
+
+
+@kernel
 def find_subscriber(memory: Memory, slot: int, hi: int, lo: int) -> int:
     """The subscriber record of a masked prefix, or 0."""
-    table = slot + SLOT_SUBSCRIBERS
-    hash_ = address_hash(memory, hi, lo)
-    place = index_probe(memory, table, hash_, 0)
-    while place >= 0:
-        subscriber = index_record(memory, table, hash_, place)
-        if load64(memory, subscriber) == hi and load64(memory, subscriber + 8) == lo:
-            return subscriber
-        place = index_probe(memory, table, hash_, place + 1)
-    return 0
+    return find_by_address(memory, slot + SLOT_SUBSCRIBERS, hi, lo)
 
 
 @kernel

@@ -223,7 +223,7 @@ class Agent:
                     "packets": record.packets,
                     "busySeconds": record.busy_ns / 1e9,
                     "framesFree": frames_at(self.pod.memory, record.frames).count,
-                    "slots": [n for n in self.pod.open_slots if n % len(self.pod.workers) == worker.number],
+                    "slots": [n for n in self.pod.open_slots if self.pod.worker_of(n) == at],
                 }
             )
         return states

@@ -62,9 +62,9 @@ def run_worker(memory: Memory, worker: int) -> None:
         if idle == 0:
             me.busy_ns += now - last
         last = now
-        work = serve(memory, worker, now // 1_000_000)
+        taken = serve(memory, worker, now // 1_000_000)
         me.loops += 1
-        idle = 0 if work > 0 else idle + 1
+        idle = 0 if taken > 0 else idle + 1
         if idle > IDLE_TURNS:
             idle = IDLE_TURNS
             sleep(memory, worker)
@@ -78,18 +78,18 @@ def serve(memory: Memory, worker: int, now: int) -> int:
     sweeps = me.now - me.sweep_time >= SWEEP_EVERY_MS
     if sweeps:
         me.sweep_time = me.now
-    work = turn(memory, worker, 0, 0, 0, sweeps)
+    taken = turn(memory, worker, 0, 0, 0, sweeps)
     for number in range(me.queue_count):
         queue = me.queues + number * QUEUE_SIZE
         reclaim(memory, queue)
         n = receive(memory, queue, me.receive_list, BURST)
         if n > 0:
-            work += n + dispatch(memory, worker, me.devices + queue_at(memory, queue).device * DEVICE_SIZE, n)
+            taken += n + dispatch(memory, worker, me.devices + queue_at(memory, queue).device * DEVICE_SIZE, n)
     send_all(memory, worker)
     if pod_at(memory, 0).workers > 1:
         wake_others(memory, worker)
-    me.packets += work
-    return work
+    me.packets += taken
+    return taken
 
 
 @kernel

@@ -75,8 +75,7 @@ def ipv6(hi: int, lo: int) -> IPv6Address:
 
 def now_of(pod: Pod, slot: int) -> int:
     """Clock of the worker that serves a slot."""
-    at = pod.policy.slot_workers + 8 * slot
-    return int(worker_at(pod.memory, pod.workers[int(pod.memory[at : at + 8].view(np.int64)[0])]).now)
+    return int(worker_at(pod.memory, pod.worker_of(slot)).now)
 
 
 def bindings(pod: Pod, *, slots: list[int] | None = None) -> list[dict[str, Any]]:
@@ -225,8 +224,7 @@ def install(pod: Pod, entry: dict[str, Any], values: tuple[int, int, int, int, i
     found = find_range(memory, outer)
     number = range_slot(memory, found, outer)
     slot, external = pod.slot(number), range_external(memory, found, outer)
-    at = pod.policy.slot_workers + 8 * number
-    worker = pod.workers[int(memory[at : at + 8].view(np.int64)[0])]
+    worker = pod.worker_of(number)
     softwire = admit_softwire(memory, worker, slot, hi, lo)
     if softwire < 0:
         raise BindingError(
@@ -253,8 +251,7 @@ def claim_port(
     number = place >> record.block_shift
     block = block_offset(memory, slot, external, number)
     owner = block_at(memory, block)
-    at = pod.policy.slot_workers + 8 * record.number
-    worker = pod.workers[int(memory[at : at + 8].view(np.int64)[0])]
+    worker = pod.worker_of(record.number)
     mine = record_number(memory, slot + SLOT_SUBSCRIBERS, subscriber) + 1
     if owner.state == LIVE and owner.subscriber_ref != mine:
         raise BindingError(f"binding {entry!r} collides: its port block belongs to another subscriber")

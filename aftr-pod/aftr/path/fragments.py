@@ -18,9 +18,9 @@ from aftr.path.contexts import (
     hold,
     open_context,
 )
-from aftr.path.ipv4 import MORE_FRAGMENTS, OFFSET_MASK
+from aftr.path.ipv4 import MORE_FRAGMENTS, OFFSET_MASK, header_size
 from aftr.path.send import copy, drop, release
-from aftr.state.counters import HELD, count
+from aftr.state.counters import HELD, count, count_event
 from aftr.state.layout import (
     HELD_LANE,
     LANE_SIZE,
@@ -35,7 +35,7 @@ from aftr.state.layout import (
     pod_at,
     worker_at,
 )
-from aftr.state.reasons import BAD_FRAGMENT, FRAGMENT_TINY, PROTOCOL, REASSEMBLY_TOO_BIG
+from aftr.state.reasons import BAD_FRAGMENT, FRAGMENT_TINY, IPV4_FRAGMENTS_TRANSLATED, PROTOCOL, REASSEMBLY_TOO_BIG
 
 FOLLOWING = 2  # context state: the first has been translated
 
@@ -51,7 +51,7 @@ def check_fragment(memory: Memory, ip: int) -> int:
     """-1, or why a later fragment is refused: another protocol, empty, odd length in the middle, over TCP's header (RFC 3128)."""
     if load8(memory, ip + 9) not in (PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_ICMP):
         return PROTOCOL
-    field, header = be16(memory, ip + 6), (load8(memory, ip) & 15) * 4
+    field, header = be16(memory, ip + 6), header_size(memory, ip)
     size = be16(memory, ip + 2) - header
     if size <= 0 or (field & MORE_FRAGMENTS != 0 and size & 7 != 0):
         return BAD_FRAGMENT
@@ -84,7 +84,7 @@ def datagram_context(memory: Memory, worker: int, packet: int) -> int:
 def account(memory: Memory, context: int, ip: int) -> None:
     """Note which bytes of the datagram have come by, to know when it is over."""
     state, field = context_at(memory, context), be16(memory, ip + 6)
-    size = be16(memory, ip + 2) - (load8(memory, ip) & 15) * 4
+    size = be16(memory, ip + 2) - header_size(memory, ip)
     state.received += size
     if field & MORE_FRAGMENTS == 0:
         state.total = (field & OFFSET_MASK) * 8 + size
@@ -96,6 +96,57 @@ def end_when_complete(memory: Memory, slot: int, context: int) -> None:
     state = context_at(memory, context)
     if state.state == FOLLOWING and state.held == 0 and state.total > 0 and state.received >= state.total:
         end_context(memory, slot, context)
+
+
+@kernel
+def first_of_datagram(memory: Memory, worker: int, packet: int) -> int:
+    """For a first fragment, about to be translated: its context, in which the caller notes how the later ones follow.
+
+    0 for a whole packet; -1 when the packet was dropped.
+    """
+    record = packet_at(memory, packet)
+    if not is_fragment(memory, record.ip):
+        return 0
+    context = datagram_context(memory, worker, packet)
+    if context < 0:
+        drop(memory, worker, packet, -1 - context)
+        return -1
+    state = context_at(memory, context)
+    if state.state == SPOILED:
+        drop(memory, worker, packet, state.received)
+        return -1
+    state.state = FOLLOWING
+    account(memory, context, record.ip)
+    count_event(memory, worker, IPV4_FRAGMENTS_TRANSLATED, 1)
+    return context
+
+
+@kernel
+def later_of_datagram(memory: Memory, worker: int, packet: int) -> int:
+    """For a later fragment: the context that says how it follows its first; 0 when it was dropped, or waits for its first."""
+    record = packet_at(memory, packet)
+    reason = check_fragment(memory, record.ip)
+    context = datagram_context(memory, worker, packet) if reason < 0 else -1 - reason
+    if context < 0:
+        drop(memory, worker, packet, -1 - context)
+        return 0
+    state = context_at(memory, context)
+    if state.state == SPOILED:
+        drop(memory, worker, packet, state.received)
+        return 0
+    if state.state != FOLLOWING:
+        wait_for_first(memory, worker, packet, context)
+        return 0
+    account(memory, context, record.ip)
+    return context
+
+
+@kernel
+def end_waiting(memory: Memory, slot: int, context: int) -> None:
+    """All fragments that waited have left: give their bytes back, and the context when the datagram is over."""
+    context_at(memory, context).stored = 0
+    discharge(memory, slot, context)
+    end_when_complete(memory, slot, context)
 
 
 @kernel

@@ -11,6 +11,7 @@ from aftr.nat.limits import take_internet_icmp_token, take_softwire_icmp_token
 from aftr.nat.subscriber import subscriber_of
 from aftr.path.checksum import put_header_checksum, put_icmp_checksum
 from aftr.path.handover import turn_inbound
+from aftr.path.ipv4 import transport_at
 from aftr.path.locate import AFTR_ADDRESS, find_range, range_slot
 from aftr.path.send import HOP_LIMIT, NEXT_IPV4, copy, interface_offset, send_internet, send_softwire
 from aftr.state.counters import count_event
@@ -42,7 +43,7 @@ def is_icmp_error(memory: Memory, ip: int) -> bool:
     """Whether the packet at `ip` is an ICMP message other than a query."""
     if load8(memory, ip + 9) != PROTOCOL_ICMP:
         return False
-    kind = load8(memory, ip + (load8(memory, ip) & 15) * 4)
+    kind = load8(memory, transport_at(memory, ip))
     return kind not in (ECHO_REQUEST, ECHO_REPLY)
 
 

@@ -7,7 +7,7 @@ from aftr.lowlevel.kernel import kernel
 from aftr.nat.mapping import find_any_mapping, find_reverse, fold, mapping_key, port_key, softwire_of
 from aftr.path.checksum import adjust_transport, put_header_checksum, put_icmp_checksum, sum_bytes
 from aftr.path.fragments import is_fragment
-from aftr.path.ipv4 import OFFSET_MASK, rewrite_header
+from aftr.path.ipv4 import OFFSET_MASK, header_size, rewrite_header, transport_at
 from aftr.path.locate import find_range, range_external, range_slot
 from aftr.state.counters import count_event
 from aftr.state.layout import (
@@ -27,14 +27,14 @@ from aftr.state.table import record_number
 @kernel
 def check_error(memory: Memory, ip: int) -> int:
     """-1, or why the ICMP error at `ip` is refused: checksums of message and quoted header, a quote without ports."""
-    header, total = (load8(memory, ip) & 15) * 4, be16(memory, ip + 2)
+    header, total = header_size(memory, ip), be16(memory, ip + 2)
     icmp, size = ip + header, total - header
     if is_fragment(memory, ip) or size < 36:
         return ICMP_QUOTE
     if fold(sum_bytes(memory, icmp, size)) != 0xFFFF:
         return ICMP_CHECKSUM
     quote = icmp + 8
-    quoted = (load8(memory, quote) & 15) * 4
+    quoted = header_size(memory, quote)
     if load8(memory, quote) >> 4 != 4 or quoted < 20 or size < 8 + quoted + 8:
         return ICMP_QUOTE
     if fold(sum_bytes(memory, quote, quoted)) != 0xFFFF:
@@ -48,7 +48,7 @@ def check_error(memory: Memory, ip: int) -> int:
 @kernel
 def quoted_port_place(memory: Memory, quote: int, from_us: bool) -> int:
     """Byte offset of the quoted packet's port on the translated side: source when the quoted packet came from us, else destination."""
-    at = quote + (load8(memory, quote) & 15) * 4
+    at = transport_at(memory, quote)
     if load8(memory, quote + 9) == PROTOCOL_ICMP:
         return at + 4
     return at if from_us else at + 2
@@ -57,7 +57,7 @@ def quoted_port_place(memory: Memory, quote: int, from_us: bool) -> int:
 @kernel
 def rewrite_quote(memory: Memory, quote: int, end: int, address_at: int, address: int, port_at: int, port: int) -> None:
     """New endpoint in the quoted packet; its header checksum anew, its transport checksum adjusted where it was quoted."""
-    protocol, transport = load8(memory, quote + 9), quote + (load8(memory, quote) & 15) * 4
+    protocol, transport = load8(memory, quote + 9), transport_at(memory, quote)
     old_address, old_port = be32(memory, quote + address_at), be16(memory, port_at)
     put_be32(memory, quote + address_at, address)
     put_be16(memory, port_at, port)
@@ -80,7 +80,7 @@ def translate_error_out(memory: Memory, worker: int, packet: int) -> int:
     reason = check_error(memory, ip)
     if reason >= 0:
         return reason
-    icmp, end = ip + (load8(memory, ip) & 15) * 4, ip + be16(memory, ip + 2)
+    icmp, end = transport_at(memory, ip), ip + be16(memory, ip + 2)
     quote = icmp + 8
     port_at = quoted_port_place(memory, quote, False)
     key = mapping_key(record_number(memory, slot + SLOT_SOFTWIRES, record.softwire), be32(memory, quote + 16))
@@ -105,7 +105,7 @@ def translate_error_in(memory: Memory, worker: int, packet: int) -> int:
     reason = check_error(memory, ip)
     if reason >= 0:
         return reason
-    icmp, end = ip + (load8(memory, ip) & 15) * 4, ip + be16(memory, ip + 2)
+    icmp, end = transport_at(memory, ip), ip + be16(memory, ip + 2)
     quote = icmp + 8
     address = be32(memory, quote + 12)
     entry_range = find_range(memory, address)

@@ -10,7 +10,7 @@ from aftr.nat.subscriber import find_softwire
 from aftr.path.checksum import ipv6_sum, put_header_checksum, sum_bytes
 from aftr.path.icmp import HOST, QUOTE_LIMIT, UNREACHABLE, new_reply, softwire_mtu, to_internet
 from aftr.path.icmp_errors import quoted_port_place, rewrite_quote
-from aftr.path.ipv4 import OFFSET_MASK
+from aftr.path.ipv4 import OFFSET_MASK, header_size
 from aftr.path.locate import AFTR_ADDRESS
 from aftr.path.send import NEXT_FRAGMENT, NEXT_ICMPV6, NEXT_IPV4, copy, drop, release, send_softwire
 from aftr.state.counters import CONSUMED, count, count_event
@@ -139,7 +139,7 @@ def quoted_inner(memory: Memory, quote: int, end: int) -> int:
         next_header, inner = load8(memory, inner), inner + 8
     if next_header != NEXT_IPV4 or inner + 28 > end or load8(memory, inner) >> 4 != 4:
         return 0
-    header = (load8(memory, inner) & 15) * 4
+    header = header_size(memory, inner)
     if header < 20 or inner + header + 8 > end or be16(memory, inner + 6) & OFFSET_MASK != 0:
         return 0
     return inner if load8(memory, inner + 9) in (PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_ICMP) else 0

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 from aftr.lowlevel.bits import M32, Memory, be16, be32, load8, put_be16, put_be32
 from aftr.lowlevel.kernel import kernel
-from aftr.nat.mapping import find_reverse, find_session, is_first_session, session_port, softwire_of
+from aftr.nat.mapping import find_reverse, find_session, fold, is_first_session, session_port, softwire_of
 from aftr.nat.subscriber import find_softwire
 from aftr.nat.tcp import ACK, RST, SYN, flags_after
 from aftr.path.checksum import adjust_transport, put_header_checksum
-from aftr.path.contexts import discharge
 from aftr.path.fragments import (
-    FOLLOWING,
-    account,
-    check_fragment,
-    datagram_context,
+    end_waiting,
     end_when_complete,
-    is_fragment,
+    first_of_datagram,
+    later_of_datagram,
     next_waiting,
-    wait_for_first,
 )
 from aftr.path.icmp import (
     ECHO_REPLY,
@@ -35,7 +31,15 @@ from aftr.path.icmp import (
     softwire_mtu,
 )
 from aftr.path.icmp_errors import translate_error_in
-from aftr.path.ipv4 import DONT_FRAGMENT, OFFSET_MASK, check_transport, checksum_place, clamp_mss, rewrite_header
+from aftr.path.ipv4 import (
+    DONT_FRAGMENT,
+    OFFSET_MASK,
+    check_transport,
+    checksum_place,
+    clamp_mss,
+    rewrite_header,
+    transport_at,
+)
 from aftr.path.send import NEXT_IPV4, drop, send_softwire
 from aftr.path.syns import unsolicited_syn
 from aftr.state.counters import count_event
@@ -50,7 +54,6 @@ from aftr.state.layout import (
     PROTOCOL_ICMP,
     PROTOCOL_TCP,
     PROTOCOL_UDP,
-    SPOILED,
     context_at,
     mapping_at,
     packet_at,
@@ -93,7 +96,7 @@ def inbound(memory: Memory, worker: int, packet: int) -> None:
         drop(memory, worker, packet, DROP_TTL)
         return
     if load8(memory, ip + 9) == PROTOCOL_ICMP:
-        kind = load8(memory, ip + (load8(memory, ip) & 15) * 4)
+        kind = load8(memory, transport_at(memory, ip))
         if kind in (UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM):
             error_in(memory, worker, packet)
             return
@@ -127,7 +130,7 @@ def lower_ttl(memory: Memory, packet: int) -> None:
 @kernel
 def outer_port(memory: Memory, ip: int) -> int:
     """Destination port, or ICMP identifier, of a packet from the internet."""
-    at = ip + (load8(memory, ip) & 15) * 4
+    at = transport_at(memory, ip)
     return be16(memory, at + 4) if load8(memory, ip + 9) == PROTOCOL_ICMP else be16(memory, at + 2)
 
 
@@ -149,7 +152,7 @@ def no_mapping(memory: Memory, worker: int, packet: int) -> None:
 @kernel
 def is_opening(memory: Memory, ip: int) -> bool:
     """Whether a TCP segment is a SYN without ACK."""
-    control = load8(memory, ip + (load8(memory, ip) & 15) * 4 + 13)
+    control = load8(memory, transport_at(memory, ip) + 13)
     return control & (SYN | ACK | RST) == SYN
 
 
@@ -158,7 +161,7 @@ def admits(memory: Memory, worker: int, packet: int, mapping: int) -> bool:
     """Whether the filtering admits this packet (row N05); refreshes its session when it is known (docs/design/0001, 3)."""
     record, entry, pod = packet_at(memory, packet), mapping_at(memory, mapping), pod_at(memory, 0)
     ip, slot, protocol, now = record.ip, record.slot, entry.protocol, worker_at(memory, worker).now
-    at = ip + (load8(memory, ip) & 15) * 4
+    at = transport_at(memory, ip)
     address = be32(memory, ip + 12)
     port = 0 if protocol == PROTOCOL_ICMP else session_port(memory, protocol, be16(memory, at))
     control = load8(memory, at + 13) if protocol == PROTOCOL_TCP else 0
@@ -235,20 +238,25 @@ def translate_in(memory: Memory, worker: int, packet: int) -> None:
     record.softwire = softwire
     record.hi = target.hi
     record.lo = target.lo
-    at = ip + (load8(memory, ip) & 15) * 4
+    at = transport_at(memory, ip)
     port = outer_port(memory, ip)
     far = 0 if protocol == PROTOCOL_ICMP else be16(memory, at)
     record.flow = flow_label(memory, packet, far << 16 | port)
     clamps = protocol == PROTOCOL_TCP and load8(memory, at + 13) & SYN != 0 and pod.mss_clamping != 0
     if clamps and clamp_mss(memory, ip, pod.tunnel_mtu - 80):
         count_event(memory, worker, MSS_CLAMPED, 1)
-    context = start_datagram_in(memory, worker, packet)
+    context = first_of_datagram(memory, worker, packet)
     if context < 0:
         return
+    if context > 0:
+        state = context_at(memory, context)
+        state.destination = mapping_at(memory, record.mapping).internal_address
+        state.hi = record.hi
+        state.lo = record.lo
+        state.flow = record.flow
     if protocol == PROTOCOL_ICMP:
         put_be16(memory, at + 4, entry.internal_port)
-        total = (entry.external_port ^ 0xFFFF) + entry.internal_port
-        adjust_transport(memory, at + 2, protocol, (total & 0xFFFF) + (total >> 16))
+        adjust_transport(memory, at + 2, protocol, fold((entry.external_port ^ 0xFFFF) + entry.internal_port))
     else:
         put_be16(memory, at + 2, entry.internal_port)
         adjust_transport(memory, checksum_place(memory, ip, protocol), protocol, entry.transport_delta ^ 0xFFFF)
@@ -286,47 +294,12 @@ def enter_softwire(memory: Memory, worker: int, packet: int) -> None:
 
 # ---------------------------------------------------------------- later fragments
 @kernel
-def start_datagram_in(memory: Memory, worker: int, packet: int) -> int:
-    """For a first fragment: note in its context how the later ones are translated. The context, 0 for a whole packet, -1 when dropped."""
-    record = packet_at(memory, packet)
-    if not is_fragment(memory, record.ip):
-        return 0
-    context = datagram_context(memory, worker, packet)
-    if context < 0:
-        drop(memory, worker, packet, -1 - context)
-        return -1
-    state = context_at(memory, context)
-    if state.state == SPOILED:
-        drop(memory, worker, packet, state.received)
-        return -1
-    state.state = FOLLOWING
-    state.destination = mapping_at(memory, record.mapping).internal_address
-    state.hi = record.hi
-    state.lo = record.lo
-    state.flow = record.flow
-    account(memory, context, record.ip)
-    count_event(memory, worker, IPV4_FRAGMENTS_TRANSLATED, 1)
-    return context
-
-
-@kernel
 def follow_in(memory: Memory, worker: int, packet: int) -> None:
     """A later fragment from the internet: translated like its first, or waiting for it."""
-    record = packet_at(memory, packet)
-    reason = check_fragment(memory, record.ip)
-    context = datagram_context(memory, worker, packet) if reason < 0 else -1 - reason
-    if context < 0:
-        drop(memory, worker, packet, -1 - context)
-        return
-    state = context_at(memory, context)
-    if state.state == SPOILED:
-        drop(memory, worker, packet, state.received)
-    elif state.state == FOLLOWING:
-        account(memory, context, record.ip)
+    context = later_of_datagram(memory, worker, packet)
+    if context > 0:
         send_later_in(memory, worker, packet, context)
-        end_when_complete(memory, record.slot, context)
-    else:
-        wait_for_first(memory, worker, packet, context)
+        end_when_complete(memory, packet_at(memory, packet).slot, context)
 
 
 @kernel
@@ -358,6 +331,4 @@ def release_waiting_in(memory: Memory, worker: int, packet: int, context: int) -
     while place >= 0:
         send_later_in(memory, worker, held, context)
         place = next_waiting(memory, worker, packet, context, place)
-    context_at(memory, context).stored = 0
-    discharge(memory, slot, context)
-    end_when_complete(memory, slot, context)
+    end_waiting(memory, slot, context)

@@ -22,6 +22,18 @@ MORE_FRAGMENTS, DONT_FRAGMENT, OFFSET_MASK = 0x2000, 0x4000, 0x1FFF
 OPTION_LOOSE, OPTION_STRICT, OPTION_MSS = 131, 137, 2
 
 
+@inline_kernel
+def header_size(memory: Memory, ip: int) -> int:
+    """Bytes of the IPv4 header, options included, as it says itself."""
+    return (load8(memory, ip) & 15) * 4
+
+
+@inline_kernel
+def transport_at(memory: Memory, ip: int) -> int:
+    """Byte offset of the transport header."""
+    return ip + header_size(memory, ip)
+
+
 @kernel
 def check_header(memory: Memory, ip: int, available: int) -> int:
     """-1, or why the IPv4 header at `ip` with `available` bytes behind it is refused."""
@@ -64,7 +76,7 @@ def check_options(memory: Memory, at: int, end: int) -> int:
 @kernel
 def check_transport(memory: Memory, ip: int) -> int:
     """-1, or why the transport header of a packet (or first fragment) is refused."""
-    header, total, protocol = (load8(memory, ip) & 15) * 4, be16(memory, ip + 2), load8(memory, ip + 9)
+    header, total, protocol = header_size(memory, ip), be16(memory, ip + 2), load8(memory, ip + 9)
     at, size = ip + header, total - header
     is_first = be16(memory, ip + 6) & MORE_FRAGMENTS != 0
     short = FRAGMENT_TINY if is_first else TRANSPORT_HEADER
@@ -92,7 +104,7 @@ def check_transport(memory: Memory, ip: int) -> int:
 @inline_kernel
 def checksum_place(memory: Memory, ip: int, protocol: int) -> int:
     """Byte offset of the transport checksum."""
-    at = ip + (load8(memory, ip) & 15) * 4
+    at = transport_at(memory, ip)
     return at + (16 if protocol == PROTOCOL_TCP else (6 if protocol == PROTOCOL_UDP else 2))
 
 
@@ -109,7 +121,7 @@ def rewrite_header(memory: Memory, ip: int, address_at: int, address: int, ident
 @kernel
 def clamp_mss(memory: Memory, ip: int, limit: int) -> bool:
     """Lower the MSS option of a SYN to `limit`, never raise or add it (row D07); whether it was lowered."""
-    tcp = ip + (load8(memory, ip) & 15) * 4
+    tcp = transport_at(memory, ip)
     at, end = tcp + 20, tcp + (load8(memory, tcp + 12) >> 4) * 4
     while at < end:
         kind = load8(memory, at)

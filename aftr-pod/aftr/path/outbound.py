@@ -14,6 +14,7 @@ from aftr.nat.mapping import (
     create_mapping,
     find_mapping,
     find_session,
+    fold,
     is_first_session,
     mapping_key,
     needs_session,
@@ -23,16 +24,13 @@ from aftr.nat.mapping import (
 )
 from aftr.nat.tcp import ACK, RST, SYN, flags_after
 from aftr.path.checksum import adjust_transport
-from aftr.path.contexts import discharge
 from aftr.path.fragments import (
-    FOLLOWING,
-    account,
-    check_fragment,
-    datagram_context,
+    end_waiting,
     end_when_complete,
+    first_of_datagram,
     is_fragment,
+    later_of_datagram,
     next_waiting,
-    wait_for_first,
 )
 from aftr.path.handover import turn_inbound
 from aftr.path.icmp import (
@@ -47,7 +45,16 @@ from aftr.path.icmp import (
     into_softwire,
 )
 from aftr.path.icmp_errors import translate_error_out
-from aftr.path.ipv4 import DONT_FRAGMENT, OFFSET_MASK, check_transport, checksum_place, clamp_mss, rewrite_header
+from aftr.path.ipv4 import (
+    DONT_FRAGMENT,
+    OFFSET_MASK,
+    check_transport,
+    checksum_place,
+    clamp_mss,
+    header_size,
+    rewrite_header,
+    transport_at,
+)
 from aftr.path.locate import (
     AFTR_ADDRESS,
     BYPASS_SIZE,
@@ -75,7 +82,6 @@ from aftr.state.layout import (
     PROTOCOL_TCP,
     PUBLIC_SOURCE,
     SLOT_SOFTWIRES,
-    SPOILED,
     UNTRANSLATED_KEY,
     bypass_at,
     context_at,
@@ -128,7 +134,7 @@ def bypass_matches(memory: Memory, packet: int) -> int:
     source, destination, protocol = be32(memory, ip + 12), be32(memory, ip + 16), load8(memory, ip + 9)
     later = be16(memory, ip + 6) & OFFSET_MASK != 0
     best = -2
-    port = 0 if later else be16(memory, ip + (load8(memory, ip) & 15) * 4)
+    port = 0 if later else be16(memory, transport_at(memory, ip))
     for number in range(pod.bypasses):
         entry = bypass_at(memory, pod.bypass_table + number * BYPASS_SIZE)
         if entry.address != source or record.hi & entry.mask_hi != entry.hi or record.lo & entry.mask_lo != entry.lo:
@@ -166,7 +172,7 @@ def to_aftr(memory: Memory, worker: int, packet: int) -> None:
     """A packet to 192.0.0.1 (row D08): echo is answered, anything else is unreachable."""
     record = packet_at(memory, packet)
     ip = record.ip
-    icmp, size = ip + (load8(memory, ip) & 15) * 4, record.length - (load8(memory, ip) & 15) * 4
+    icmp, size = transport_at(memory, ip), record.length - header_size(memory, ip)
     whole = not is_fragment(memory, ip)
     if load8(memory, ip + 9) == PROTOCOL_ICMP and size >= 8 and whole and load8(memory, icmp) == ECHO_REQUEST:
         if not into_softwire(
@@ -225,7 +231,7 @@ def outbound(memory: Memory, worker: int, packet: int) -> None:
         drop(memory, worker, packet, DROP_TTL)
         return
     if load8(memory, ip + 9) == PROTOCOL_ICMP:
-        kind = load8(memory, ip + (load8(memory, ip) & 15) * 4)
+        kind = load8(memory, transport_at(memory, ip))
         if kind in (UNREACHABLE, TIME_EXCEEDED, 12):
             reason = translate_error_out(memory, worker, packet)
             if reason >= 0:
@@ -257,20 +263,20 @@ def too_big_for_internet(memory: Memory, worker: int, packet: int, interface: in
 @kernel
 def control_bits(memory: Memory, ip: int) -> int:
     """TCP control bits."""
-    return load8(memory, ip + (load8(memory, ip) & 15) * 4 + 13)
+    return load8(memory, transport_at(memory, ip) + 13)
 
 
 @kernel
 def inner_port(memory: Memory, ip: int) -> int:
     """Source port, or ICMP identifier, of a packet from inside."""
-    at = ip + (load8(memory, ip) & 15) * 4
+    at = transport_at(memory, ip)
     return be16(memory, at + 4) if load8(memory, ip + 9) == PROTOCOL_ICMP else be16(memory, at)
 
 
 @kernel
 def remote_port(memory: Memory, ip: int) -> int:
     """Destination port of a packet from inside; 0 for ICMP."""
-    return 0 if load8(memory, ip + 9) == PROTOCOL_ICMP else be16(memory, ip + (load8(memory, ip) & 15) * 4 + 2)
+    return 0 if load8(memory, ip + 9) == PROTOCOL_ICMP else be16(memory, transport_at(memory, ip) + 2)
 
 
 @kernel
@@ -281,7 +287,7 @@ def may_open(memory: Memory, ip: int) -> int:
         control = control_bits(memory, ip)
         opens = control & (SYN | ACK) == SYN or pod_at(memory, 0).tcp_loose != 0
         return TCP_NO_SESSION if control & RST != 0 or not opens else -1
-    if protocol == PROTOCOL_ICMP and load8(memory, ip + (load8(memory, ip) & 15) * 4) == ECHO_REPLY:
+    if protocol == PROTOCOL_ICMP and load8(memory, transport_at(memory, ip)) == ECHO_REPLY:
         return ICMP_UNSOLICITED
     return -1
 
@@ -326,7 +332,7 @@ def refresh_out(memory: Memory, worker: int, packet: int, mapping: int) -> int:
     """Refresh a mapping and its session by a packet from inside, opening the session when it is new: -1, or the drop reason."""
     record, entry, now = packet_at(memory, packet), mapping_at(memory, mapping), worker_at(memory, worker).now
     ip, slot, protocol = record.ip, record.slot, entry.protocol
-    if protocol == PROTOCOL_ICMP and load8(memory, ip + (load8(memory, ip) & 15) * 4) == ECHO_REPLY:
+    if protocol == PROTOCOL_ICMP and load8(memory, transport_at(memory, ip)) == ECHO_REPLY:
         return -1
     if needs_session(memory, protocol):
         control = control_bits(memory, ip) if protocol == PROTOCOL_TCP else 0
@@ -374,7 +380,7 @@ def translate_out(memory: Memory, worker: int, packet: int, how: int) -> None:
     record.interface = entry.interface
     if too_big_for_internet(memory, worker, packet, entry.interface):
         return
-    protocol, at = entry.protocol, ip + (load8(memory, ip) & 15) * 4
+    protocol, at = entry.protocol, transport_at(memory, ip)
     pod = pod_at(memory, 0)
     if protocol == PROTOCOL_TCP:
         control = control_bits(memory, ip)
@@ -384,13 +390,18 @@ def translate_out(memory: Memory, worker: int, packet: int, how: int) -> None:
             if control & ACK == 0:
                 cancel_syn(memory, worker, slot, mapping, be32(memory, ip + 16), be16(memory, at + 2))
     identification = next_identification(memory, slot, entry.external, ip)
-    context = start_datagram(memory, worker, packet, identification)
+    context = first_of_datagram(memory, worker, packet)
     if context < 0:
         return
+    if context > 0:
+        state, entry = context_at(memory, context), mapping_at(memory, record.mapping)
+        state.source = entry.external_address
+        state.identification = identification
+        state.interface = entry.interface
     delta = entry.transport_delta
     if protocol == PROTOCOL_ICMP:
         put_be16(memory, at + 4, entry.external_port)
-        adjust_transport(memory, at + 2, protocol, port_delta(entry.internal_port, entry.external_port))
+        adjust_transport(memory, at + 2, protocol, fold((entry.internal_port ^ 0xFFFF) + entry.external_port))
     else:
         put_be16(memory, at, entry.external_port)
         adjust_transport(memory, checksum_place(memory, ip, protocol), protocol, delta)
@@ -403,13 +414,6 @@ def translate_out(memory: Memory, worker: int, packet: int, how: int) -> None:
     leave(memory, worker, packet)
     if context > 0:
         release_waiting_out(memory, worker, packet, context)
-
-
-@kernel
-def port_delta(old: int, new: int) -> int:
-    """One's complement change of one 16-bit word."""
-    total = (old ^ 0xFFFF) + new
-    return (total & 0xFFFF) + (total >> 16)
 
 
 @kernel
@@ -428,46 +432,12 @@ def leave(memory: Memory, worker: int, packet: int) -> None:
 
 # ---------------------------------------------------------------- later fragments
 @kernel
-def start_datagram(memory: Memory, worker: int, packet: int, identification: int) -> int:
-    """For a first fragment: note in its context how the later ones are translated. The context, 0 for a whole packet, -1 when dropped."""
-    record = packet_at(memory, packet)
-    if not is_fragment(memory, record.ip):
-        return 0
-    context = datagram_context(memory, worker, packet)
-    if context < 0:
-        drop(memory, worker, packet, -1 - context)
-        return -1
-    state, entry = context_at(memory, context), mapping_at(memory, record.mapping)
-    if state.state == SPOILED:
-        drop(memory, worker, packet, state.received)
-        return -1
-    state.state = FOLLOWING
-    state.source = entry.external_address
-    state.identification = identification
-    state.interface = entry.interface
-    account(memory, context, record.ip)
-    count_event(memory, worker, IPV4_FRAGMENTS_TRANSLATED, 1)
-    return context
-
-
-@kernel
 def follow_out(memory: Memory, worker: int, packet: int) -> None:
     """A later fragment from inside: translated like its first, or waiting for it."""
-    record = packet_at(memory, packet)
-    reason = check_fragment(memory, record.ip)
-    context = datagram_context(memory, worker, packet) if reason < 0 else -1 - reason
-    if context < 0:
-        drop(memory, worker, packet, -1 - context)
-        return
-    state = context_at(memory, context)
-    if state.state == SPOILED:
-        drop(memory, worker, packet, state.received)
-    elif state.state == FOLLOWING:
-        account(memory, context, record.ip)
+    context = later_of_datagram(memory, worker, packet)
+    if context > 0:
         send_later_out(memory, worker, packet, context)
-        end_when_complete(memory, record.slot, context)
-    else:
-        wait_for_first(memory, worker, packet, context)
+        end_when_complete(memory, packet_at(memory, packet).slot, context)
 
 
 @kernel
@@ -494,6 +464,4 @@ def release_waiting_out(memory: Memory, worker: int, packet: int, context: int) 
     while place >= 0:
         send_later_out(memory, worker, held, context)
         place = next_waiting(memory, worker, packet, context, place)
-    context_at(memory, context).stored = 0
-    discharge(memory, slot, context)
-    end_when_complete(memory, slot, context)
+    end_waiting(memory, slot, context)

@@ -21,6 +21,7 @@ from aftr.lowlevel.bits import (
 )
 from aftr.lowlevel.kernel import inline_kernel, kernel
 from aftr.path.checksum import put_header_checksum
+from aftr.path.ipv4 import header_size
 from aftr.state.counters import FORWARDED, ORIGINATED, SPLIT, TX, count, count_drops, count_event
 from aftr.state.frames import frame_room, frames_at, give_frame, take_frame
 from aftr.state.layout import (
@@ -238,7 +239,7 @@ def send_internet(memory: Memory, worker: int, packet: int) -> None:
 def send_ipv4_fragments(memory: Memory, worker: int, packet: int, interface: int, hop: int) -> None:
     """IPv4 fragmentation (RFC 791) of a packet, or of a fragment, that the internet side's MTU does not take (row D03)."""
     record, frames = packet_at(memory, packet), worker_at(memory, worker).frames
-    header = (load8(memory, record.ip) & 15) * 4
+    header = header_size(memory, record.ip)
     share = (interface_at(memory, interface).mtu - header) & ~7
     payload = record.length - header
     pieces = (payload + share - 1) // share

@@ -25,22 +25,23 @@ from aftr.state.layout import (
 )
 
 PASS_MS = 1000  # every record is looked at once in this time
+MAPPINGS, SESSIONS, SOFTWIRES = 0, 1, 2  # kinds of tables
 _MAPPING_STATE = MAPPING.fields["state"][1]  # type: ignore[index]
 
 
 @kernel
 def sweep_table(memory: Memory, worker: int, slot: int, table: int, kind: int, share: int, now: int) -> None:
-    """Look at `share` records (all when it is larger) of a table from its cursor on; kind 0 mappings, 1 sessions, 2 softwires."""
+    """Look at `share` thousandths of a table's records, from its cursor on; `kind` says what they are."""
     record = table_at(memory, table)
-    left = min(share, record.high)
+    left = (record.high * share + PASS_MS - 1) // PASS_MS
     cursor = record.cursor if record.cursor < record.high else 0
     while left > 0:
         entry = record.records + (cursor << record.shift)
         prefetch(memory, entry + 1024)
-        if kind == 0:
+        if kind == MAPPINGS:
             if load8(memory, entry + _MAPPING_STATE) == LIVE:
                 sweep_mapping(memory, worker, slot, entry, now)
-        elif kind == 1:
+        elif kind == SESSIONS:
             sweep_session(memory, worker, slot, entry, now)
         else:
             sweep_softwire(memory, worker, slot, entry, now)
@@ -62,11 +63,10 @@ def sweep_slot(memory: Memory, worker: int, slot: int, now: int) -> None:
     if elapsed <= 0:
         return
     record.sweep_time = now
-    for kind in range(3):
-        table = slot + (SLOT_SESSIONS if kind == 0 else (SLOT_MAPPINGS if kind == 1 else SLOT_SOFTWIRES))
-        what = 1 if kind == 0 else (0 if kind == 1 else 2)
-        share = (table_at(memory, table).high * min(elapsed, PASS_MS) + PASS_MS - 1) // PASS_MS
-        sweep_table(memory, worker, slot, table, what, share, now)
+    share = min(elapsed, PASS_MS)
+    sweep_table(memory, worker, slot, slot + SLOT_SESSIONS, SESSIONS, share, now)
+    sweep_table(memory, worker, slot, slot + SLOT_MAPPINGS, MAPPINGS, share, now)
+    sweep_table(memory, worker, slot, slot + SLOT_SOFTWIRES, SOFTWIRES, share, now)
 
 
 @kernel

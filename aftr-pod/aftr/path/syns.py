@@ -5,10 +5,11 @@ An outbound SYN for the same endpoints meanwhile (simultaneous open) silences th
 
 from __future__ import annotations
 
-from aftr.lowlevel.bits import M32, Memory, be16, be32, load8
+from aftr.lowlevel.bits import M32, Memory, be16, be32
 from aftr.lowlevel.kernel import kernel
 from aftr.lowlevel.records import record_accessor
 from aftr.path.icmp import PORT, UNREACHABLE, icmp_error
+from aftr.path.ipv4 import transport_at
 from aftr.path.send import copy, drop, release
 from aftr.state.counters import HELD, count, count_drops, count_event
 from aftr.state.layout import (
@@ -50,7 +51,7 @@ def unsolicited_syn(memory: Memory, worker: int, packet: int, reason: int) -> No
     entry = syn_entry(memory, record.slot, slot.syn_count)
     slot.syn_count += 1
     held, ip = syn_at(memory, entry), record.ip
-    at = ip + (load8(memory, ip) & 15) * 4
+    at = transport_at(memory, ip)
     held.since = worker_at(memory, worker).now & M32
     held.silent = 0
     held.side = record.side
@@ -108,5 +109,5 @@ def answer(memory: Memory, worker: int, slot: int, entry: int) -> None:
     record.inbound = 1
     record.hairpin = 0
     record.originated = 0
-    record.cause = worker_at(memory, worker).busy
+    record.cause = 0
     icmp_error(memory, worker, packet, UNREACHABLE, PORT, 0)

@@ -39,7 +39,7 @@ POD = record_layout(
     *_i8("reassembly_timeout max_contexts max_context_bytes max_packet_bytes"),
     *_i8("max_blocks hold_down filtering tcp_loose unsolicited_syn refusal_code udp_refresh_by_inbound"),
     *_i8("state_migrate address_change_limit udp_timeout tcp_established tcp_transitory icmp_timeout"),
-    *_i8("secret0 secret1 secret2 secret3 umem umem_size chunk_shift frames_per_worker"),
+    *_i8("secret0 secret1 secret2 secret3 umem umem_size chunk_shift"),
     *_i8("access_interface slot_workers worker_stride"),
 )
 GROUP = record_layout(
@@ -61,7 +61,7 @@ MAX_INTERFACES, MAX_HOPS = 16, 16
 WORKER = record_layout(
     512,
     *_i8("number now stop frames lanes counters outputs rings random access_list internet_list list_capacity"),
-    *_i8("queues queue_count event_fd event_file sleeping pending pending_count pending_capacity busy loops packets"),
+    *_i8("queues queue_count event_fd sleeping pending pending_count pending_capacity loops packets"),
     *_i8("sweep_time devices transmit_queues receive_list scratch base busy_ns"),
     *_i8("asked_hi asked_lo asked_interface asked_count"),
 )
@@ -72,15 +72,15 @@ RING_ITEM = 32  # start, size, meta (see path/handover.py), cause
 OUTPUT_CAPACITY = 4096
 
 # ---------------------------------------------------------------- a slot
-TABLE = record_layout(128, *_i8("index bits records shift capacity high free free_count live cursor sweep_left"))
+TABLE = record_layout(128, *_i8("index bits records shift capacity high free free_count live cursor"))
 SLOT = record_layout(
     1536,
-    *_i8("number open tunnel_hi tunnel_lo generation swept"),
-    *_i8("externals external_count reverse pool_first"),
+    *_i8("number open tunnel_hi tunnel_lo generation"),
+    *_i8("externals external_count reverse"),
     *_i8("blocks block_stride block_shift blocks_per_address first_port block_bitmaps bitmap_words"),
     *_i8("rest_head rest_tail"),
     *_i8("context_buffers context_stride context_head context_tail context_bytes"),
-    *_i8("icmp_tokens icmp_time fragment_counter created_entry syn_ring syn_head syn_count sweep_time"),
+    *_i8("icmp_tokens icmp_time fragment_counter syn_ring syn_head syn_count sweep_time"),
 )
 SLOT_MAPPINGS, SLOT_SESSIONS, SLOT_SOFTWIRES, SLOT_SUBSCRIBERS, SLOT_CONTEXTS = 512, 640, 768, 896, 1024
 SLOT_POOLS = 1152  # per pool: first external, count (2 × i8), at most 16 pools
@@ -106,6 +106,7 @@ SESSION = record_layout(
     32, ("mapping", "u4"), ("remote_address", "u4"), ("remote_port", "u2"), ("flags", "u1"), ("state", "u1"),
     ("seen", "u4"), ("next_ref", "u4"),
 )  # fmt: skip
+BUCKET = record_layout(12, ("tokens", "i8"), ("time", "u4"))  # a token bucket, part of a subscriber or a slot
 EXTERNAL = record_layout(
     64, ("address", "u4"), ("pool", "u4"), ("free_blocks", "u4"), ("ip_id", "u4"), ("interface", "u4")
 )
@@ -162,6 +163,7 @@ softwire_at = record_accessor("softwire_at", SOFTWIRE)
 subscriber_at = record_accessor("subscriber_at", SUBSCRIBER)
 mapping_at = record_accessor("mapping_at", MAPPING)
 session_at = record_accessor("session_at", SESSION)
+bucket_at = record_accessor("bucket_at", BUCKET)
 external_at = record_accessor("external_at", EXTERNAL)
 block_at = record_accessor("block_at", BLOCK)
 context_at = record_accessor("context_at", CONTEXT)

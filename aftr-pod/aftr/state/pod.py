@@ -111,6 +111,11 @@ class Pod:
         at = self.policy.slot_table + 8 * number
         return int(self.memory[at : at + 8].view(np.int64)[0])
 
+    def worker_of(self, number: int) -> int:
+        """Byte offset of the worker that serves slot `number`."""
+        at = self.policy.slot_workers + 8 * number
+        return self.workers[int(self.memory[at : at + 8].view(np.int64)[0])]
+
     def open(self, number: int, worker: int, now: int) -> None:
         """Open a slot, empty, on a worker."""
         base = self._slot_area + number * self._slot_stride

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from aftr.lowlevel.bits import M32, Memory, load32, load64, lshr64, store32, store64
 from aftr.lowlevel.kernel import inline_kernel, kernel
-from aftr.state.layout import TABLE, table_at
+from aftr.state.layout import table_at
 
 _TAG = ~M32
-TABLE_SIZE = TABLE.itemsize
 
 
 @inline_kernel
@@ -99,6 +98,13 @@ def index_remove(memory: Memory, table: int, hash_: int, target: int) -> bool:
             hole = place
     store64(memory, record.index + 8 * hole, 0)
     return True
+
+
+@inline_kernel
+def has_room(memory: Memory, table: int) -> bool:
+    """Whether `take_record` would find a free record."""
+    record = table_at(memory, table)
+    return record.free_count > 0 or record.high < record.capacity
 
 
 @kernel
