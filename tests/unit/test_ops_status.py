@@ -40,12 +40,16 @@ class Agent:
         self.last_error: str | None = None
         self.reasons: list[str] = []
         self.lives, self.moves, self.loops = True, True, 0
+        self.problems: list[str] = []
 
     def alive(self) -> bool:
         return self.lives
 
     def missing(self) -> list[str]:
         return self.reasons
+
+    def verify(self) -> list[str]:
+        return self.problems
 
     def worker_states(self) -> list[dict[str, Any]]:
         self.loops += self.moves
@@ -160,7 +164,7 @@ async def test_readyz_says_what_is_missing(url: str, agent: Agent) -> None:
     assert (code, text.splitlines()) == (503, agent.reasons)
 
 
-@pytest.mark.parametrize("page", ["bindings", "subscribers", "slots", "counters"])
+@pytest.mark.parametrize("page", ["bindings", "subscribers", "slots", "counters", "verify"])
 async def test_subscribers_are_not_shown_to_the_network(url: str, page: str) -> None:
     assert (await get(f"{url}/v1/{page}"))[0] == 404
 
@@ -241,6 +245,15 @@ async def test_a_long_table_says_that_there_is_more(control: Path) -> None:
     assert "--limit 0 shows all" in out
 
 
+async def test_verify_says_what_does_not_hold(control: Path, agent: Agent) -> None:
+    words = ("verify", "--socket", str(control))
+    assert await aftr(*words) == (0, "all tables agree\n", "")
+    agent.problems = ["1 of 4096 frames leaked", "slot 0: block 7: its counts are not those of its mappings"]
+    assert await aftr(*words) == (1, "", "".join(f"aftr: {problem}\n" for problem in agent.problems))
+    code, out, _ = await aftr(*words, "-o", "json")
+    assert (code, json.loads(out)) == (1, agent.problems)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
@@ -267,7 +280,7 @@ async def test_no_aftr_there() -> None:
 async def test_help_does_not_import_the_packet_path() -> None:
     code, out, _ = await aftr("--help")
     assert code == 0
-    assert all(name in out for name in ("run", "show", "replay", "b4", "kernels"))
+    assert all(name in out for name in ("run", "show", "verify", "replay", "b4", "kernels"))
     program = "import sys, aftr.ops.cli, aftr.ops.show; print('numba' in sys.modules)"
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "False\n"

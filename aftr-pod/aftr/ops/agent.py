@@ -19,6 +19,7 @@ from aftr.io.device import Device, Interface, open_devices
 from aftr.io.links import need_link
 from aftr.io.neighbours import Neighbours, NextHop
 from aftr.io.queue_table import QueueTable, Umem, table_size
+from aftr.ops.invariants import check_pod
 from aftr.ops.loop import DEVICE_SIZE, device_at
 from aftr.ops.workers import Workers
 from aftr.state.frames import frames_at
@@ -209,6 +210,11 @@ class Agent:
         if not self.alive():
             reasons.append("a worker thread has ended")
         return reasons
+
+    def verify(self) -> list[str]:
+        """What does not hold between the tables; packets wait meanwhile."""
+        with self.workers.halted():
+            return check_pod(self.pod, self._queue_table.held())
 
     def worker_states(self) -> list[dict[str, Any]]:
         """What each worker does."""

@@ -21,6 +21,9 @@ class AgentView(Protocol):
     def missing(self) -> list[str]:
         """Why the pod is not ready, in words; empty when it is."""
 
+    def verify(self) -> list[str]:
+        """What does not hold between the tables; packets wait meanwhile."""
+
     def worker_states(self) -> list[dict[str, Any]]:
         """Each worker: worker, core, loops, packets, busySeconds, framesFree, slots."""
 

@@ -18,6 +18,7 @@ EXIT_REFUSED = 1
 COMMANDS = {  # name: (module, attribute, what it does)
     "run": ("aftr.ops.run", "run", "Serve softwires: decapsulate, translate, forward."),
     "show": ("aftr.ops.show", "show", "Slots, bindings, subscribers and counters of a running AFTR."),
+    "verify": ("aftr.ops.show", "verify", "Check that all tables of a running AFTR agree."),
     "replay": ("aftr.ops.replay", "replay", "Send capture files through the engine."),
     "b4": ("aftr.b4.command", "b4", "Reference B4: carry everything IPv4 over a softwire."),
     "kernels": ("aftr.ops.run", "kernels", "Compile the packet path for this machine, once."),

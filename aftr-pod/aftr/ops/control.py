@@ -1,6 +1,6 @@
 """The control socket: HTTP over a Unix socket, for `aftr show`.  Whoever may open the socket may see every subscriber's bindings.
 
-    GET /v1/slots   /v1/counters   /v1/subscribers?slot=&limit=   /v1/bindings?slot=&softwire=&limit=
+    GET /v1/slots   /v1/counters   /v1/verify   /v1/subscribers?slot=&limit=   /v1/bindings?slot=&softwire=&limit=
 
 Answers are JSON; a refusal is {"error": sentence} with status 400.  Tables are read and sent in pieces.
 """
@@ -87,6 +87,11 @@ async def get_counters(request: web.Request) -> web.StreamResponse:
     return web.json_response(read_counters(pod.memory, pod.workers))
 
 
+async def get_verify(request: web.Request) -> web.StreamResponse:
+    """What does not hold between the tables: an empty list when all is well."""
+    return web.json_response(await asyncio.get_running_loop().run_in_executor(None, request.app[AGENT].verify))
+
+
 async def get_bindings(request: web.Request) -> web.StreamResponse:
     """Mappings, of one slot or of some B4s if asked for."""
     pod = request.app[AGENT].pod
@@ -116,6 +121,7 @@ def control_routes() -> list[web.RouteDef]:
     return [
         web.get("/v1/slots", get_slots),
         web.get("/v1/counters", get_counters),
+        web.get("/v1/verify", get_verify),
         web.get("/v1/bindings", get_bindings),
         web.get("/v1/subscribers", get_subscribers),
     ]

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from aftr.ops.invariants import check_pod
 from aftr.ops.loop import work
-from aftr.ops.tables import bindings, check_pod, preload_bindings
+from aftr.ops.tables import bindings, preload_bindings
 from aftr.state.counters import read_counters
 from aftr.state.frames import give_frame, take_frame
 from aftr.state.layout import LINE, output_at, worker_at

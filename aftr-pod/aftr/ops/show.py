@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
 from ipaddress import IPv6Network
 from pathlib import Path
@@ -202,3 +203,17 @@ def show_counters(path: Path, output: str) -> None:
         print_json(counters)
     else:
         print_tables(*counter_tables(counters))
+
+
+@click.command()
+@socket_option
+@output_option
+def verify(path: Path, output: str) -> None:
+    """Check that all tables of a running AFTR agree: no frame, port or fragment context is lost.  Packets wait meanwhile."""
+    problems = fetch_all(path, "verify", {})
+    if output == "json":
+        print_json(problems)
+        sys.exit(bool(problems))
+    if problems:
+        raise ControlError("\n".join(problems))
+    click.echo("all tables agree")

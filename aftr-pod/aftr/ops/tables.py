@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any
 
@@ -13,20 +12,13 @@ from aftr.nat.blocks import block_offset, give_block, protocol_number, reverse_w
 from aftr.nat.mapping import enter_mapping, mapping_key, port_key
 from aftr.nat.subscriber import admit_softwire, subscriber_of
 from aftr.nat.tcp import is_established
-from aftr.path.handover import ring_between
 from aftr.path.locate import find_range, range_external, range_slot
-from aftr.state.frames import frames_at
 from aftr.state.layout import (
-    BLOCK,
     BYPASSED,
-    CONTEXT,
     EXTERNAL,
-    LINE,
     LIVE,
     MAPPING,
-    MAX_INTERFACES,
     PUBLIC_SOURCE,
-    SESSION,
     SLOT_CONTEXTS,
     SLOT_MAPPINGS,
     SLOT_SESSIONS,
@@ -38,9 +30,7 @@ from aftr.state.layout import (
     block_at,
     external_at,
     mapping_at,
-    output_at,
     range_at,
-    ring_at,
     slot_at,
     table_at,
     worker_at,
@@ -66,6 +56,12 @@ def rows(pod: Pod, slot: int, table: int, dtype: np.dtype[Any]) -> Rows:
     record = table_at(pod.memory, slot + table)
     size = dtype.itemsize
     return pod.memory[record.records : record.records + size * record.high].view(dtype)
+
+
+def live(table: Rows) -> Rows:
+    """The records in use."""
+    alive: Rows = table[table["state"] == LIVE]
+    return alive
 
 
 def ipv6(hi: int, lo: int) -> IPv6Address:
@@ -260,150 +256,3 @@ def claim_port(
     if owner.state == 0:
         give_block(memory, worker, slot, subscriber, external, number)
     use_port(memory, slot, block, protocol_number(protocol), place & ((1 << record.block_shift) - 1))
-
-
-# ---------------------------------------------------------------- invariants
-def check_pod(pod: Pod) -> list[str]:
-    """What does not hold between the tables, as sentences; no worker may run meanwhile."""
-    problems = check_frames(pod)
-    for number in pod.open_slots:
-        slot = pod.slot(number)
-        for check in (check_counts, check_mappings, check_sessions, check_blocks, check_contexts):
-            problems += [f"slot {number}: {problem}" for problem in check(pod, slot)]
-    return problems
-
-
-def check_frames(pod: Pod) -> list[str]:
-    """Every frame of the UMEM is in exactly one place."""
-    memory = pod.memory
-    free = sum(frames_at(memory, worker_at(memory, worker).frames).count for worker in pod.workers)
-    over = sum(frames_at(memory, worker_at(memory, worker).frames).overflow for worker in pod.workers)
-    queued = 0
-    for worker in pod.workers:
-        record = worker_at(memory, worker)
-        queued += sum(output_at(memory, record.outputs + n * LINE).count for n in range(MAX_INTERFACES))
-        queued += record.pending_count
-        for other in range(len(pod.workers)):
-            ring = ring_at(memory, ring_between(memory, worker, record.number, other))
-            queued += ring.head - ring.tail
-    problems = [f"{over} frames were freed twice"] if over else []
-    if free + queued != pod.sizes.frames:
-        problems.append(f"{pod.sizes.frames - free - queued} of {pod.sizes.frames} frames leaked")
-    return problems
-
-
-def check_counts(pod: Pod, slot: int) -> list[str]:
-    """Counters of softwires and subscribers equal what refers to them; tables count their live records."""
-    mappings = live(rows(pod, slot, SLOT_MAPPINGS, MAPPING))
-    softwires = rows(pod, slot, SLOT_SOFTWIRES, SOFTWIRE)
-    people = rows(pod, slot, SLOT_SUBSCRIBERS, SUBSCRIBER)
-    problems = []
-    per_softwire = np.bincount(mappings["softwire"] & ~np.uint32(UNTRANSLATED_KEY), minlength=len(softwires))
-    alive = softwires["state"] == LIVE
-    if (per_softwire != np.where(alive, softwires["mappings"], 0)).any():
-        problems.append("a softwire counts its mappings wrong")
-    owner = softwires["subscriber"]
-    owned = np.bincount(owner[alive], minlength=len(people))
-    if (owned != np.where(people["state"] == LIVE, people["softwires"], 0)).any():
-        problems.append("a subscriber counts its softwires wrong")
-    held = (
-        np.bincount(owner[mappings["softwire"] & ~np.uint32(UNTRANSLATED_KEY)], minlength=len(people))
-        if len(mappings)
-        else np.zeros(len(people), int)
-    )
-    if (held != np.where(people["state"] == LIVE, people["mappings"], 0)).any():
-        problems.append("a subscriber counts its mappings wrong")
-    counted = np.zeros(len(people), int)
-    np.add.at(counted, owner[mappings["softwire"] & ~np.uint32(UNTRANSLATED_KEY)], np.maximum(mappings["sessions"], 1))
-    if (counted != np.where(people["state"] == LIVE, people["sessions"], 0)).any():
-        problems.append("a subscriber counts its sessions wrong")
-    kinds = (
-        (SLOT_MAPPINGS, MAPPING),
-        (SLOT_SESSIONS, SESSION),
-        (SLOT_SOFTWIRES, SOFTWIRE),
-        (SLOT_SUBSCRIBERS, SUBSCRIBER),
-    )
-    for place, dtype in (*kinds, (SLOT_CONTEXTS, CONTEXT)):
-        table = table_at(pod.memory, slot + place)
-        number = int((rows(pod, slot, place, dtype)["state"] != 0).sum())
-        index = pod.memory[table.index : table.index + (8 << table.bits)].view(np.int64)
-        if not number == table.live == int(np.count_nonzero(index)) or table.high - table.free_count != table.live:
-            problems.append(
-                f"table at {place}: {number} records, {table.live} counted, {np.count_nonzero(index)} indexed"
-            )
-    return problems
-
-
-def live(table: Rows) -> Rows:
-    """The records in use."""
-    alive: Rows = table[table["state"] == LIVE]
-    return alive
-
-
-def check_mappings(pod: Pod, slot: int) -> list[str]:
-    """Reverse table and mappings name each other; no external endpoint twice."""
-    table = rows(pod, slot, SLOT_MAPPINGS, MAPPING)
-    record = slot_at(pod.memory, slot)
-    size = record.external_count * 3 * 65536
-    reverse = pod.memory[record.reverse : record.reverse + 4 * size].view(np.uint32)
-    problems = []
-    for number in np.nonzero(table["state"] == LIVE)[0]:
-        row = table[number]
-        word = (int(row["external"]) * 3 + protocol_number(int(row["protocol"]))) * 65536 + int(row["external_port"])
-        if reverse[word] != number + 1:
-            problems.append(f"mapping {number}: its reverse entry names {int(reverse[word]) - 1}")
-    if len(problems) == 0 and int(np.count_nonzero(reverse)) != int((table["state"] == LIVE).sum()):
-        problems.append("a reverse entry names no mapping")
-    return problems
-
-
-def check_sessions(pod: Pod, slot: int) -> list[str]:
-    """Chains of further sessions reach all of them, and mappings and subscribers count them right."""
-    mappings, extra = rows(pod, slot, SLOT_MAPPINGS, MAPPING), rows(pod, slot, SLOT_SESSIONS, SESSION)
-    per_mapping = Counter(int(row["mapping"]) for row in live(extra))
-    problems = []
-    for number in np.nonzero(mappings["state"] == LIVE)[0]:
-        row, chained, reference = mappings[number], 0, int(mappings[number]["more_ref"])
-        while reference and chained <= len(extra):
-            chained, reference = chained + 1, int(extra[reference - 1]["next_ref"])
-        first = int(row["session_state"] == LIVE)
-        if not chained == per_mapping.get(int(number), 0) == int(row["sessions"]) - first:
-            problems.append(f"mapping {number}: {row['sessions']} sessions counted, {chained} chained + {first}")
-    return problems
-
-
-def check_blocks(pod: Pod, slot: int) -> list[str]:
-    """Each live block belongs to a live subscriber, counts its mappings, and its bitmaps say which ports they use."""
-    memory, record = pod.memory, slot_at(pod.memory, slot)
-    used: dict[int, Counter[int]] = defaultdict(Counter)
-    for row in live(rows(pod, slot, SLOT_MAPPINGS, MAPPING)):
-        if not int(row["flags"]) & BYPASSED:
-            place = int(row["external_port"]) - record.first_port
-            number = int(row["external"]) * record.blocks_per_address + (place >> record.block_shift)
-            used[number][protocol_number(int(row["protocol"]))] += 1
-    size, words = record.block_stride, record.external_count * record.blocks_per_address
-    area = memory[record.blocks : record.blocks + size * words].reshape(words, size)
-    states = area[:, BLOCK.fields["state"][1]]  # type: ignore[index]
-    problems = []
-    for number in set(np.nonzero(states)[0].tolist()) | set(used):
-        entry = block_at(memory, record.blocks + number * size)
-        counts = [int(entry.used_icmp), int(entry.used_tcp), int(entry.used_udp)]
-        if entry.state == LIVE and counts != [used[number][kind] for kind in range(3)]:
-            problems.append(f"block {number}: counts {counts}, mappings {dict(used[number])}")
-        if (entry.state == LIVE) != bool(used[number]) or entry.mappings != sum(used[number].values()):
-            problems.append(f"block {number}: state {entry.state}, {entry.mappings} mappings counted")
-    return problems
-
-
-def check_contexts(pod: Pod, slot: int) -> list[str]:
-    """Fragment contexts: bytes and numbers of slot and subscribers equal the sums over live contexts."""
-    contexts = rows(pod, slot, SLOT_CONTEXTS, CONTEXT)
-    alive = contexts[contexts["state"] != 0]
-    problems = []
-    if int(alive["bytes"].sum()) != slot_at(pod.memory, slot).context_bytes:
-        problems.append("bytes of fragment contexts are counted wrong")
-    per_subscriber = Counter(int(row["subscriber_ref"]) - 1 for row in alive if row["subscriber_ref"])
-    for number, row in enumerate(rows(pod, slot, SLOT_SUBSCRIBERS, SUBSCRIBER)):
-        if row["state"] == LIVE and int(row["contexts"]) != per_subscriber.get(number, 0):
-            problems.append(f"subscriber {number} counts {row['contexts']} fragment contexts")
-    return problems

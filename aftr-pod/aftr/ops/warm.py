@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from aftr.ops.engine import Engine
-from aftr.ops.tables import check_pod
+from aftr.ops.invariants import check_pod
 from dslite_contract.load import load_config
 
 _POOL = """
