@@ -53,6 +53,15 @@ spec:
   - {name: access, side: access, sriov: {networkAttachment: aftr-access, resourceName: example.com/aftr_access}}
   - {name: internet, side: internet, podNetwork: {}}
   - {name: internet-b, side: internet, sriov: {networkAttachment: net/b, resourceName: example.com/b}}
+  routing:
+    bgp:
+      localAsn: 64512
+      peers:
+      - {name: tor6, interface: access, address: "2001:db8::1", asn: 64500, families: [ipv6], passwordSecret: tor}
+      - {name: tor4, interface: internet, address: 198.51.100.254, asn: 64500, families: [ipv4]}
+      - {name: tor4b, interface: internet-b, address: 198.51.101.254, asn: 64501, families: [ipv4]}
+  store: {embedded: {}, durability: memory, waitReplicas: all, onLoss: serve, adopt: false}
+  failover: {deadAfterMilliseconds: 400, drainSeconds: 2, failsafe: strict, restoredFilteringGraceSeconds: 10}
 ---
 apiVersion: dslite.dev/v1alpha1
 kind: B4Group

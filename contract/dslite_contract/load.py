@@ -24,6 +24,7 @@ from dslite_contract.yaml_text import parse_documents
 
 Kind = TypeVar("Kind", bound=Model)
 
+EMPTY_WITHOUT = {"store": ("replicas",)}  # keys of the spec that say nothing to whoever ignores another
 KUBERNETES_OWN = ("labels", "annotations")  # of metadata: Kubernetes' business, not ours
 
 
@@ -71,7 +72,7 @@ def read_file(path: Path) -> str:
 def configuration(documents: Sequence[object], *, ignore: Iterable[str] = ()) -> Configuration:
     """Like `load_config`, from objects as an API server gives them (dicts with camelCase keys)."""
     reading = Reading()
-    ignored = tuple(ignore)
+    ignored = tuple(name for key in ignore for name in (key, *EMPTY_WITHOUT.get(key, ())))
     for number, document in enumerate(documents, 1):
         read_object(reading, f"document {number}", document, ignored)
     if reading.pools_seen != 1:
@@ -130,7 +131,11 @@ def name_of(document: Mapping[str, Any]) -> str:
 
 def sentences(model: type[Model], owner: str, error: ValidationError) -> Iterator[Problem]:
     """What pydantic found, in our words and YAML's spelling."""
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    inside = {detail["loc"][:-1] for detail in details}
+    for detail in details:
+        if detail["type"] == "too_short" and detail["loc"] in inside:
+            continue  # pydantic counts the valid entries only: what is wrong has been said of each of them
         yield Problem(owner, spell_path(detail["loc"]), sentence_of(model, dict(detail)))
 
 

@@ -5,17 +5,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 
 from dslite_contract.errors import Problem
-from dslite_contract.schema import AftrPool, AftrPoolSpec, B4Group, Bypass, Interface, NatPool
+from dslite_contract.schema import (
+    AftrPool,
+    AftrPoolSpec,
+    B4Group,
+    Bypass,
+    Interface,
+    NatPool,
+    Peer,
+    effective_durability,
+)
 from dslite_contract.values import DSLITE_RANGE, NEVER_ROUTED, PORTS_PER_ADDRESS, RFC1918
 
 Finding = tuple[str, str]  # path in YAML spelling, sentence
 
 PRIVATE_SOURCES = (*RFC1918, DSLITE_RANGE)  # admitted without being named (RFC 6333 section 11)
 DEFAULT_NAMESPACE = "default"
+DEFAULT_INTERFACES = {"access": "access", "internet": "internet"}  # name: side, in a pool that names none
+FAMILIES = {"access": ("ipv6",), "internet": ("ipv4",), "both": ("ipv4", "ipv6")}  # by side
 
 
 def owner_name(kind: str, name: str) -> str:
@@ -31,7 +42,7 @@ def refused(value: object, allowed: str) -> str:
 def pool_problems(pool: AftrPool) -> Iterator[Problem]:
     """What is wrong with a pool whose fields are all valid by themselves."""
     owner = owner_name("AftrPool", pool.metadata.name)
-    for rule in (softwire_rules, nat_pool_rules, port_block_rules, bypass_rules, source_rules, interface_rules):
+    for rule in RULES:
         for path, sentence in rule(pool.spec):
             yield Problem(owner, f"spec.{path}", sentence)
 
@@ -54,7 +65,7 @@ def nat_pool_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
     yield from overlaps(list(nat_prefixes(spec)))
 
 
-def unique_names(path: str, items: Sequence[NatPool | Interface]) -> Iterator[Finding]:
+def unique_names(path: str, items: Sequence[NatPool | Interface | Peer]) -> Iterator[Finding]:
     """Entries of a map list have different names."""
     first: dict[str, int] = {}
     for number, item in enumerate(items):
@@ -164,6 +175,75 @@ def interface_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
         if pool.interface is not None and pool.interface not in to_internet:
             known = f"an interface of side internet or both ({', '.join(to_internet) or 'there is none'})"
             yield f"nat.pools[{number}].interface", refused(pool.interface, known)
+
+
+def routing_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
+    """BGP peers have different names and addresses, and an interface whose side routes the families they are told."""
+    if spec.routing is None:
+        return
+    if spec.routing.bgp is None:
+        yield "routing", "exactly one of bgp and layer2 is needed"
+        return
+    path, peers = "routing.bgp.peers", spec.routing.bgp.peers
+    yield from unique_names(path, peers)
+    sides = {one.name: one.side for one in spec.interfaces} or DEFAULT_INTERFACES
+    first_of: dict[object, int] = {}
+    for number, peer in enumerate(peers):
+        yield from peer_rules(f"{path}[{number}]", peer, sides)
+        if first_of.setdefault(peer.address, number) != number:
+            other = f"an address other than that of spec.{path}[{first_of[peer.address]}]"
+            yield f"{path}[{number}].address", refused(peer.address, other)
+
+
+def peer_rules(path: str, peer: Peer, sides: Mapping[str, str]) -> Iterator[Finding]:
+    """A peer's interface exists; each of its families is the session's own, and that interface's."""
+    if peer.interface not in sides:
+        yield f"{path}.interface", refused(peer.interface, f"an interface of the pool ({', '.join(sides)})")
+        return
+    side = sides[peer.interface]
+    for number, family in enumerate(peer.families):
+        place = f"{path}.families[{number}]"
+        if family in peer.families[:number]:
+            yield place, refused(family, "each family once")
+        elif family not in FAMILIES[side]:
+            only = " or ".join(FAMILIES[side])
+            yield place, refused(family, f"{only}, since interface {peer.interface} has side {side}")
+        elif family != f"ipv{peer.address.version}":
+            yield place, refused(family, f"ipv{peer.address.version}, the family of the session's address")
+
+
+def store_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
+    """Several AFTRs need a store and a slot each; a store is one Redis, and an embedded one has no replicas."""
+    if spec.replicas > spec.slots:
+        yield "replicas", refused(spec.replicas, f"at most one for each of the {spec.slots} slots")
+    if spec.store is None:
+        if spec.replicas > 1:
+            yield "replicas", refused(spec.replicas, "1 without spec.store, by which AFTRs share bindings")
+        return
+    if (spec.store.embedded is None) == (spec.store.secret_ref is None):
+        yield "store", "exactly one of embedded and secretRef is needed"
+    elif spec.store.embedded is not None and effective_durability(spec.store) == "replicated":
+        yield "store.durability", refused("replicated", "none, memory or disk with embedded, which is a single Redis")
+
+
+def failover_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
+    """An old owner ends before ports that its successor freed may be given to others."""
+    drain, hold_down = spec.failover.drain_seconds, spec.nat.port_block.hold_down_seconds
+    if drain >= hold_down:
+        yield "failover.drainSeconds", refused(drain, f"less than spec.nat.portBlock.holdDownSeconds ({hold_down})")
+
+
+RULES = (
+    softwire_rules,
+    nat_pool_rules,
+    port_block_rules,
+    bypass_rules,
+    source_rules,
+    interface_rules,
+    routing_rules,
+    store_rules,
+    failover_rules,
+)
 
 
 def group_problems(pool: AftrPool, groups: Sequence[B4Group]) -> Iterator[Problem]:

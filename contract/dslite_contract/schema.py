@@ -13,7 +13,7 @@ What one field cannot show (overlaps, names that must exist, sums) is in `rules.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
@@ -28,12 +28,15 @@ from dslite_contract.values import (
     ipv4_prefix,
     ipv6_prefix,
     label,
+    peer_address,
     power_of_two,
     quantity,
+    secret_name,
     slot_range,
     switch,
     text,
     whole,
+    whole_or_all,
 )
 
 API_VERSION = "dslite.dev/v1alpha1"
@@ -49,7 +52,12 @@ IPV6_MTU_MIN = 1280  # RFC 8200 section 5
 REASSEMBLY_TIMEOUT_MAX_S = 60  # RFC 8200 section 4.5
 FRAME_MAX = 9216
 
+HEARTBEAT_MS = 100
+DEAD_AFTER_MAX_MS = 60_000
+AS_MAX = 0xFFFFFFFE  # RFC 7300: the last one is reserved
+
 Filtering = Literal["endpoint-independent", "address-dependent", "address-and-port-dependent"]
+Durability = Literal["none", "memory", "replicated", "disk"]
 
 
 class Model(BaseModel):
@@ -317,10 +325,93 @@ class Interface(Model):
     pod_network: PodNetwork | None = Field(default=None, description="The pod's own interface. [rolling]")
 
 
+class Peer(Model):
+    """A router that learns by BGP which of our AFTRs serves which addresses."""
+
+    name: Annotated[str, label()] = Field(description="Name of the session. [live]")
+    interface: Annotated[str, label()] = Field(
+        description="Interface of the session; its address is the next hop. [rolling]"
+    )
+    address: Annotated[IPv4Address | IPv6Address, peer_address()] = Field(description="The router's address. [rolling]")
+    asn: Annotated[int, whole(1, AS_MAX)] = Field(description="The router's AS number. [rolling]")
+    families: tuple[Annotated[Literal["ipv4", "ipv6"], choice("ipv4", "ipv6")], ...] = Field(
+        min_length=1,
+        max_length=2,
+        description="What is announced: ipv6 the slots' tunnel addresses, ipv4 their external addresses. [rolling]",
+    )
+    password_secret: Annotated[str | None, secret_name()] = Field(
+        default=None, description="Secret with the password of the session (RFC 2385). [rolling]"
+    )
+
+
+class Bgp(Model):
+    """BGP sessions to the routers on both sides; each route's MED is 2^32-1 less the epoch of its slot's owner."""
+
+    local_asn: Annotated[int, whole(1, AS_MAX)] = Field(description="The AFTRs' AS number. [rolling]")
+    peers: tuple[Peer, ...] = Field(min_length=1, max_length=16, description="Sessions of every AFTR. [live]")
+
+
+class Routing(Model):
+    """How routers learn where a slot is."""
+
+    bgp: Bgp | None = Field(default=None, description="By BGP. [rolling]")
+
+
+class EmbeddedStore(Model):
+    """One Redis that runs beside the pool: the lab's, later the operator's."""
+
+
+class Store(Model):
+    """Where bindings are kept besides the AFTR that made them: a Redis, exactly one of `embedded` and `secretRef`."""
+
+    embedded: EmbeddedStore | None = Field(default=None, description="One Redis, run for this pool. [rolling]")
+    secret_ref: Annotated[str | None, secret_name()] = Field(
+        default=None, description="Secret with the addresses and the credentials of a Redis. [rolling]"
+    )
+    durability: Annotated[Durability | None, choice("none", "memory", "replicated", "disk")] = Field(
+        default=None,
+        description="What a binding survives once its first packet has left: none (stored after forwarding), memory (loss of any "
+        "AFTRs), replicated (also of the Redis primary), disk (also a restart of Redis); absent: memory with embedded, "
+        "replicated with secretRef. [rolling]",
+    )
+    wait_replicas: Annotated[int | Literal["all"], whole_or_all(1, 16)] = Field(
+        default="all", description="Redis replicas that acknowledge a write, with replicated and disk. [rolling]"
+    )
+    on_loss: Annotated[Literal["serve", "refuse"], choice("serve", "refuse")] = Field(
+        default="serve",
+        description="New mappings while the store cannot be reached: in memory only, or none. [live]",
+    )
+    adopt: Annotated[bool, switch()] = Field(
+        default=False,
+        description="Take over a store that another cluster or another pool of this name wrote. [rolling]",
+    )
+
+
+class Failover(Model):
+    """When an AFTR counts as dead, and how its slots move."""
+
+    dead_after_milliseconds: Annotated[int, whole(2 * HEARTBEAT_MS, DEAD_AFTER_MAX_MS)] = Field(
+        default=400, description="Milliseconds without a heartbeat (one each 100 ms) until others take over. [rolling]"
+    )
+    drain_seconds: Annotated[int, whole(0, 86399)] = Field(
+        default=2, description="Seconds that the old owner goes on after a planned move; below holdDownSeconds. [live]"
+    )
+    failsafe: Annotated[Literal["strict", "available"], choice("strict", "available")] = Field(
+        default="strict",
+        description="Serving without the store: only while every member agrees (strict), or also without them. [rolling]",
+    )
+    restored_filtering_grace_seconds: Annotated[int, whole(0, 3600)] = Field(
+        default=10,
+        description="Seconds for which the stricter filterings admit inbound packets of restored mappings; 0: not at all. [live]",
+    )
+
+
 class AftrPoolSpec(Model):
     """What an AftrPool asks for."""
 
-    replicas: Annotated[int, whole(1, 1, later="State")] = Field(default=1, description="AFTR pods. [live]")
+    replicas: Annotated[int, whole(1, LARGEST_SLOTS)] = Field(
+        default=1, description="AFTR pods, at most one for each slot; more than one need a store. [live]"
+    )
     slots: Annotated[int, power_of_two(1, LARGEST_SLOTS)] = Field(
         default=16, description="Virtual AFTRs that the pool's pods share. [immutable]"
     )
@@ -330,6 +421,14 @@ class AftrPoolSpec(Model):
     interfaces: tuple[Interface, ...] = Field(
         default=(), max_length=16, description="Interfaces of the AFTR. [rolling]"
     )
+    routing: Routing | None = Field(
+        default=None,
+        description="How routers learn where a slot is; absent: routes to the one AFTR are static. [rolling]",
+    )
+    store: Store | None = Field(
+        default=None, description="Where bindings are kept; absent: in the one AFTR's memory. [rolling]"
+    )
+    failover: Failover = Field(default=Failover(), description="When an AFTR counts as dead, and how its slots move.")
 
 
 class AftrPool(Model):
@@ -373,6 +472,11 @@ class B4Group(Model):
     kind: Annotated[Literal["B4Group"], choice("B4Group")] = Field(description="Kind of the object. [immutable]")
     metadata: Metadata = Field(description="Name of the object.")
     spec: B4GroupSpec = Field(description="What the group asks for.")
+
+
+def effective_durability(store: Store) -> Durability:
+    """What a binding survives: as given, else memory in an embedded store and replicated in another."""
+    return store.durability or ("memory" if store.embedded is not None else "replicated")
 
 
 def effective_limits(pool: AftrPool, group: B4Group) -> Limits:

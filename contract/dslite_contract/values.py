@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, TypeGuard, TypeVar
 
 from pydantic import GetCoreSchemaHandler, PlainValidator
@@ -107,19 +107,34 @@ def is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def whole(low: int, high: int, *, note: str = "", later: str = "") -> Leaf:
-    """A whole number from `low` to `high`; with `later`, larger ones come with that issue."""
+def whole(low: int, high: int, *, note: str = "") -> Leaf:
+    """A whole number from `low` to `high`."""
 
     def parse(value: object) -> int:
-        if later and is_whole(value) and value > high:
-            raise NotYetError(later)
         if not is_whole(value) or not low <= value <= high:
             raise ValueError
         return value
 
-    only = str(low) if low == high else f"a whole number from {low} to {high}"
-    allowed = f"{only} ({note})" if note else only
+    allowed = f"a whole number from {low} to {high}" + (f" ({note})" if note else "")
     return Leaf(parse, allowed, {"type": "integer", "minimum": low, "maximum": high})
+
+
+def whole_or_all(low: int, high: int) -> Leaf:
+    """A whole number from `low` to `high`, or the word all."""
+
+    def parse(value: object) -> int | str:
+        if value == "all":
+            return "all"
+        if not is_whole(value) or not low <= value <= high:
+            raise ValueError
+        return value
+
+    return Leaf(
+        parse,
+        f"all, or a whole number from {low} to {high}",
+        {"anyOf": [{"type": "integer"}, {"type": "string"}], "pattern": "^all$", "maxLength": 3}
+        | {"minimum": low, "maximum": high},
+    )
 
 
 def power_of_two(low: int, high: int) -> Leaf:
@@ -194,6 +209,12 @@ def label() -> Leaf:
     return text(LABEL.pattern, LONGEST_LABEL, "1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit")
 
 
+def secret_name() -> Leaf:
+    """The name of a Kubernetes Secret (RFC 1123 subdomain)."""
+    allowed = f"1 to {LONGEST_NAME} of a-z, 0-9, - and ., the name of a Secret"
+    return text(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", LONGEST_NAME, allowed)
+
+
 def domain_name() -> Leaf:
     """An absolute domain name without its last dot, so short that s1023.<pool>.<domain> is still a name (RFC 6334)."""
     allowed = f"two or more labels in lower case such as aftr.example.net, at most {LONGEST_DOMAIN} characters"
@@ -255,6 +276,25 @@ def ipv4_address() -> Leaf:
             raise ValueError from None
 
     return Leaf(parse, "an IPv4 address such as 203.0.113.10", {"type": "string", "maxLength": 15})
+
+
+def peer_address() -> Leaf:
+    """A unicast address of either family, for a router next to us or further away."""
+
+    def parse(value: object) -> IPv4Address | IPv6Address:
+        if not isinstance(value, (str, IPv4Address, IPv6Address)):
+            raise ValueError
+        try:
+            address = ip_address(value)
+        except ValueError:
+            raise ValueError from None
+        nobody = NEVER_ROUTED if isinstance(address, IPv4Address) else NOT_UNICAST
+        if any(address in prefix for prefix in nobody) or getattr(address, "scope_id", None):
+            raise ValueError
+        return address
+
+    allowed = "a unicast IPv4 or IPv6 address such as 2001:db8::1 or 198.51.100.254, not link-local"
+    return Leaf(parse, allowed, {"type": "string", "maxLength": 39})
 
 
 def slot_range() -> Leaf:

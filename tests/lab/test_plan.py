@@ -68,9 +68,7 @@ def test_aftr_addresses_are_written_alike() -> None:
     assert str(Aftr(1).internet_address) == "198.18.0.11"
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("replicas", 2), ("store", {"embedded": {}}), ("routing", {"layer2": {}})]
-)
+@pytest.mark.parametrize(("field", "value"), [("replicas", 2), ("routing", {"layer2": {}})])
 def test_what_comes_with_state_is_refused_by_name(field: str, value: Any) -> None:
     objects = documents()
     objects[0]["spec"][field] = value

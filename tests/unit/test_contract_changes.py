@@ -64,6 +64,23 @@ POOL_CHANGES = [
     ("spec.interfaces[0].sriov.networkAttachment", "x", "rolling", "spec.interfaces[access].sriov.networkAttachment"),
     ("spec.interfaces[0].sriov.resourceName", "a.b/c", "rolling", "spec.interfaces[access].sriov.resourceName"),
     ("spec.interfaces[3]", "{name: x, side: both, podNetwork: {}}", "rolling", "spec.interfaces[x]"),
+    ("spec.replicas", "3", "live", None),
+    ("spec.routing", ABSENT, "rolling", None),
+    ("spec.routing.bgp.localAsn", "64513", "rolling", None),
+    ("spec.routing.bgp.peers[2]", ABSENT, "live", "spec.routing.bgp.peers[tor4b]"),
+    ("spec.routing.bgp.peers[2].interface", "internet", "rolling", "spec.routing.bgp.peers[tor4b].interface"),
+    ("spec.routing.bgp.peers[2].address", "198.51.101.1", "rolling", "spec.routing.bgp.peers[tor4b].address"),
+    ("spec.routing.bgp.peers[2].asn", "64509", "rolling", "spec.routing.bgp.peers[tor4b].asn"),
+    ("spec.routing.bgp.peers[2].passwordSecret", "x", "rolling", "spec.routing.bgp.peers[tor4b].passwordSecret"),
+    ("spec.store", ABSENT, "rolling", None),
+    ("spec.store.durability", "disk", "rolling", None),
+    ("spec.store.waitReplicas", "1", "rolling", None),
+    ("spec.store.onLoss", "refuse", "live", None),
+    ("spec.store.adopt", "true", "rolling", None),
+    ("spec.failover.deadAfterMilliseconds", "800", "rolling", None),
+    ("spec.failover.drainSeconds", "3", "live", None),
+    ("spec.failover.failsafe", "available", "rolling", None),
+    ("spec.failover.restoredFilteringGraceSeconds", "0", "live", None),
 ]  # fmt: skip
 
 GROUP_CHANGES = [
@@ -80,9 +97,10 @@ GROUP_CHANGES = [
 
 # Leaves that have one value only, name their object or entry (a new name is another one), or are tried in tests of their own.
 ELSEWHERE = {
-    "apiVersion", "kind", "metadata.name", "metadata.namespace", "spec.replicas", "spec.nat.allocation", "spec.poolRef.name",
+    "apiVersion", "kind", "metadata.name", "metadata.namespace", "spec.nat.allocation", "spec.poolRef.name",
     "spec.nat.pools[].name", "spec.interfaces[].name", "spec.nat.bypass[].b4", "spec.nat.bypass[].address",
     "spec.nat.bypass[].port", "spec.nat.bypass[].protocol", "spec.nat.bypass[].destination", "spec.nat.bypass[].slot",
+    "spec.routing.bgp.peers[].name", "spec.routing.bgp.peers[].families", "spec.store.secretRef",
 }  # fmt: skip
 
 
@@ -169,6 +187,23 @@ def test_nat_pool_removed_and_device_exchanged() -> None:
         ("AftrPool east", "spec.interfaces[internet-b].sriov", "rolling"),
         ("AftrPool east", "spec.interfaces[internet-b].podNetwork", "rolling"),
         ("B4Group south", "spec.natPool", "drain"),
+    ]
+
+
+def test_another_store_and_other_families_take_a_new_process() -> None:
+    edits = {"spec.store": "{secretRef: redis, durability: memory}", "spec.interfaces[2].side": "both"}
+    found = changes(full({"spec.interfaces[2].side": "both"}), full(edits))
+    assert summary(found) == [
+        ("AftrPool east", "spec.store.embedded", "rolling"),
+        ("AftrPool east", "spec.store.secretRef", "rolling"),
+    ]
+    peer = "{name: tor4b, interface: internet-b, address: '2001:db8:1::1', asn: 64501, families: [ipv6]}"
+    moved = full({"spec.routing.bgp.peers[2]": peer, "spec.interfaces[2].side": "both"})
+    place = "spec.routing.bgp.peers[tor4b]"
+    assert [change.path for change in changes(full(edits), moved) if change.path.startswith(place)] == [
+        f"{place}.address",
+        f"{place}.families[ipv4]",
+        f"{place}.families[ipv6]",
     ]
 
 

@@ -19,6 +19,8 @@ BYTES = "{} bytes, with or without a suffix such as Ki, Mi or Gi"
 RANGE = 'a range of slots such as 0-3, a power of two many, or one slot in quotes such as "5"'
 DOMAIN = "two or more labels in lower case such as aftr.example.net, at most 183 characters"
 FILTERINGS = "endpoint-independent, address-dependent or address-and-port-dependent"
+ASN = "a whole number from 1 to 4294967294"
+PEER = "a unicast IPv4 or IPv6 address such as 2001:db8::1 or 198.51.100.254, not link-local"
 RESOURCE = "a resource such as example.com/aftr_access"
 
 # One field, one bad value (in YAML): path, value, what the message says of it.
@@ -31,9 +33,9 @@ POOL_VALUES = [
     ("metadata.name", '"7-"', f"7- is not allowed: {LABEL}"),
     ("metadata.namespace", '""', f'"" is not allowed: {LABEL}'),
     ("metadata.owner", "me", "unknown field (known here: name, namespace)"),
-    ("spec.replicas", "0", "0 is not allowed: 1"),
-    ("spec.replicas", "2", "2 is not implemented yet (comes with State)"),
-    ("spec.replicas", "true", "true is not allowed: 1"),
+    ("spec.replicas", "0", "0 is not allowed: a whole number from 1 to 1024"),
+    ("spec.replicas", "17", "17 is not allowed: at most one for each of the 16 slots"),
+    ("spec.replicas", "true", "true is not allowed: a whole number from 1 to 1024"),
     ("spec.slots", "3", "3 is not allowed: a power of two from 1 to 1024"),
     ("spec.slots", "2048", "2048 is not allowed: a power of two from 1 to 1024"),
     ("spec.slots", '"16"', '"16" is not allowed: a power of two from 1 to 1024'),
@@ -188,9 +190,46 @@ POOL_VALUES = [
      "NetworkAttachmentDefinition")),
     ("spec.interfaces[0].sriov.resourceName", "vf", f"vf is not allowed: {RESOURCE}"),
     ("spec.release", '""', "not implemented yet (comes with Operator)"),
-    ("spec.routing", "{layer2: {}}", "not implemented yet (comes with State)"),
-    ("spec.store", "{embedded: {}}", "not implemented yet (comes with State)"),
-    ("spec.failover", "{}", "not implemented yet (comes with State)"),
+    ("spec.routing", "{}", "exactly one of bgp and layer2 is needed"),
+    ("spec.routing.layer2", "{}", "not implemented yet (comes with State, second part)"),
+    ("spec.routing.bgp.localAsn", "0", f"0 is not allowed: {ASN}"),
+    ("spec.routing.bgp.localAsn", "4294967295", f"4294967295 is not allowed: {ASN}"),
+    ("spec.routing.bgp.peers", "[]", "an empty list is not allowed: at least 1 entry"),
+    ("spec.routing.bgp.peers[0].name", "tor 6", f'"tor 6" is not allowed: {LABEL}'),
+    ("spec.routing.bgp.peers[1].name", "tor6", "tor6 is not allowed: a name other than that of spec.routing.bgp.peers[0]"),
+    ("spec.routing.bgp.peers[0].interface", "eth0.7", f"eth0.7 is not allowed: {LABEL}"),
+    ("spec.routing.bgp.peers[0].interface", "core", ("core is not allowed: an interface of the pool (access, internet, "
+     "internet-b)")),
+    ("spec.routing.bgp.peers[0].address", "2001:db8::1/64", f"2001:db8::1/64 is not allowed: {PEER}"),
+    ("spec.routing.bgp.peers[0].address", "fe80::1", f"fe80::1 is not allowed: {PEER}"),
+    ("spec.routing.bgp.peers[0].address", '"2001:db8::1%eth0"', f'"2001:db8::1%eth0" is not allowed: {PEER}'),
+    ("spec.routing.bgp.peers[0].address", "224.0.0.5", f"224.0.0.5 is not allowed: {PEER}"),
+    ("spec.routing.bgp.peers[0].address", "7", f"7 is not allowed: {PEER}"),
+    ("spec.routing.bgp.peers[0].address", "router", f"router is not allowed: {PEER}"),
+    ("spec.routing.bgp.peers[2].address", "198.51.100.254", ("198.51.100.254 is not allowed: an address other than that of "
+     "spec.routing.bgp.peers[1]")),
+    ("spec.routing.bgp.peers[0].asn", "65536.1", f'65536.1 is not allowed: {ASN}'),
+    ("spec.routing.bgp.peers[0].families", "[]", "an empty list is not allowed: at least 1 entry"),
+    ("spec.routing.bgp.peers[0].families[0]", "ipv5", "ipv5 is not allowed: ipv4 or ipv6"),
+    ("spec.routing.bgp.peers[0].families[0]", "ipv4", "ipv4 is not allowed: ipv6, since interface access has side access"),
+    ("spec.routing.bgp.peers[0].families[1]", "ipv6", "ipv6 is not allowed: each family once"),
+    ("spec.routing.bgp.peers[0].passwordSecret", "Tor", ("Tor is not allowed: 1 to 253 of a-z, 0-9, - and ., the name of a "
+     "Secret")),
+    ("spec.store", "{durability: memory}", "exactly one of embedded and secretRef is needed"),
+    ("spec.store.embedded", "true", "true is not allowed: an empty mapping"),
+    ("spec.store.secretRef", "east/redis", "east/redis is not allowed: 1 to 253 of a-z, 0-9, - and ., the name of a Secret"),
+    ("spec.store.durability", "some", "some is not allowed: none, memory, replicated or disk"),
+    ("spec.store.durability", "replicated", ("replicated is not allowed: none, memory or disk with embedded, which is a single "
+     "Redis")),
+    ("spec.store.waitReplicas", "0", "0 is not allowed: all, or a whole number from 1 to 16"),
+    ("spec.store.waitReplicas", "most", "most is not allowed: all, or a whole number from 1 to 16"),
+    ("spec.store.onLoss", "drop", "drop is not allowed: serve or refuse"),
+    ("spec.store.adopt", "1", "1 is not allowed: true or false"),
+    ("spec.failover.deadAfterMilliseconds", "199", "199 is not allowed: a whole number from 200 to 60000"),
+    ("spec.failover.drainSeconds", "-1", "-1 is not allowed: a whole number from 0 to 86399"),
+    ("spec.failover.drainSeconds", "120", "120 is not allowed: less than spec.nat.portBlock.holdDownSeconds (120)"),
+    ("spec.failover.failsafe", "loose", "loose is not allowed: strict or available"),
+    ("spec.failover.restoredFilteringGraceSeconds", "3601", "3601 is not allowed: a whole number from 0 to 3600"),
     ("spec.autoscaling", "{minReplicas: 2}", "not implemented yet (comes with Operator)"),
     ("spec.thresholds", "{}", "not implemented yet (comes with Governance)"),
     ("spec.logging", "{blocks: true}", "not implemented yet (comes with Governance)"),
@@ -243,11 +282,24 @@ SEVERAL = [
         "AftrPool east: spec.nat.bypass[0].port: missing: a whole number from 1 to 65535",
         "AftrPool east: spec.nat.bypass[0].protocol: missing: tcp or udp",
         "AftrPool east: spec.nat.bypass[0].slot: missing: a whole number from 0 to 1023"]),
-    (POOL, {"spec.interfaces[2].name": "internet"}, [
+    (POOL, {"spec.store": ABSENT, "spec.replicas": "2"}, [
+        "AftrPool east: spec.replicas: 2 is not allowed: 1 without spec.store, by which AFTRs share bindings"]),
+    (POOL, {"spec.store.secretRef": "east-redis"}, [
+        "AftrPool east: spec.store: exactly one of embedded and secretRef is needed"]),
+    (POOL, {"spec.routing.bgp.peers[0].interface": "internet"}, [
+        ("AftrPool east: spec.routing.bgp.peers[0].families[0]: ipv6 is not allowed: ipv4, since interface internet has side "
+        "internet")]),
+    (POOL, {"spec.interfaces[0].side": "both", "spec.routing.bgp.peers[0].families": "[ipv4]"}, [
+        ("AftrPool east: spec.routing.bgp.peers[0].families[0]: ipv4 is not allowed: ipv6, the family of the session's "
+        "address")]),
+    (POOL, {"spec.interfaces": "[]", "spec.nat.pools[1].interface": ABSENT}, [
+        ("AftrPool east: spec.routing.bgp.peers[2].interface: internet-b is not allowed: an interface of the pool (access, "
+        "internet)")]),
+    (POOL, {"spec.interfaces[2].name": "internet", "spec.routing": ABSENT}, [
         "AftrPool east: spec.interfaces[2].name: internet is not allowed: a name other than that of spec.interfaces[1]",
         ("AftrPool east: spec.nat.pools[1].interface: internet-b is not allowed: an interface of side internet or both "
         "(internet, internet)")]),
-    (POOL, {"spec.interfaces[0].side": "internet"}, [
+    (POOL, {"spec.interfaces[0].side": "internet", "spec.routing": ABSENT}, [
         "AftrPool east: spec.interfaces: none has side access or both: one is needed"]),
     (POOL, {"spec.interfaces[0].sriov": ABSENT}, [
         "AftrPool east: spec.interfaces[0]: exactly one of sriov and podNetwork is needed"]),
@@ -332,10 +384,19 @@ def test_ignored_fields_are_dropped_unread() -> None:
     assert pool.spec.interfaces == ()
     assert objects == documents({"spec.interfaces": "nonsense", "spec.routing": "1", "spec.store": "[]"})
     assert lines_of([*objects]) == [
-        "AftrPool east: spec.routing: not implemented yet (comes with State)",
-        "AftrPool east: spec.store: not implemented yet (comes with State)",
         "AftrPool east: spec.interfaces: nonsense is not allowed: a list",
+        "AftrPool east: spec.routing: 1 is not allowed: a mapping with bgp",
+        (
+            "AftrPool east: spec.store: a list is not allowed: a mapping with embedded, secretRef, durability, waitReplicas, "
+            "onLoss, adopt"
+        ),
     ]
+
+
+def test_several_replicas_say_nothing_to_whoever_ignores_the_store() -> None:
+    objects = documents({"spec.replicas": "3"})
+    assert configuration(objects).pool.spec.replicas == 3
+    assert configuration(objects, ignore=("store",)).pool.spec.replicas == 1
 
 
 def test_all_problems_of_all_objects_at_once() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from contract_objects import FULL, NORTH, SMALL, documents, full
+from contract_objects import ABSENT, FULL, NORTH, SMALL, documents, full
 from dslite_contract import schema
 from dslite_contract.errors import ConfigurationError
 from dslite_contract.fields import change_class, entry_of, leaves, model_of
@@ -64,6 +64,13 @@ def test_defaults_are_those_written_out_in_full() -> None:
     assert given.nat.model_dump(exclude=optional) == default.nat.model_dump(exclude=optional)
     assert all(getattr(default.nat, name) == () for name in optional - {"pools"})
     assert default.interfaces == ()
+    assert given.failover == default.failover
+    assert default.routing is None
+    assert default.store is None
+    assert given.store is not None
+    assert schema.Store(embedded=schema.EmbeddedStore(), durability="memory") == given.store
+    assert schema.effective_durability(schema.Store(embedded=schema.EmbeddedStore())) == "memory"
+    assert schema.effective_durability(schema.Store(secret_ref="redis")) == "replicated"
 
 
 def test_group_overrides() -> None:
@@ -110,7 +117,11 @@ def test_quantities(text: str, size: int) -> None:
         {"spec.nat.allowedPrivateDestinations": "[192.0.0.0/29, 10.0.0.0/8]"},
         {"spec.nat.bypass": "[]"},
         {"spec.nat.preAuthorizedSources": "[]"},
-        {"spec.interfaces": "[]"},
+        {"spec.interfaces": "[]", "spec.routing.bgp.peers[2]": ABSENT},
+        {"spec.replicas": "16"},
+        {"spec.store": "{secretRef: redis}"},
+        {"spec.store": "{embedded: {}, durability: disk, waitReplicas: 1}"},
+        {"spec.routing.bgp.peers[0].asn": "64512"},
         {"spec.interfaces[0].side": "both"},
         {"spec.nat.limits.memoryBytesPerSubscriber": "1Ti"},
         {"spec.softwire.mssClamping": "{enabled: false}"},
