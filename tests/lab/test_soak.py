@@ -48,7 +48,7 @@ def configuration(file: Path) -> Path:
 
 @dataclass
 class Supervised:
-    """`aftr run` in the lab's AFTR node, started again when it ends, as a kubelet would."""
+    """`aftr run` in the lab's AFTR node."""
 
     lab: Lab
     config: Path
@@ -64,15 +64,20 @@ class Supervised:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*inside_node, str(AFTR), "run", *options], stdout=log, stderr=log)
 
-    def start_again_if_ended(self) -> bool:
-        if self.process.poll() is None:
-            return False
-        self.start()
-        return True
+    def serving(self) -> int:
+        """The process that serves: the child of the one that was started."""
+        parent = self.process.pid
+        (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        return int(child)
+
+    def kill(self) -> None:
+        """Kill the process that serves; its parent starts another one."""
+        self.started = time.monotonic()
+        os.kill(self.serving(), signal.SIGKILL)
 
     def resident(self) -> int:
-        """Bytes of memory that the process has."""
-        words = Path(f"/proc/{self.process.pid}/statm").read_text().split()
+        """Bytes of memory that the serving process has."""
+        words = Path(f"/proc/{self.serving()}/statm").read_text().split()
         return int(words[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -157,10 +162,8 @@ def soak(crowd: Crowd, wild: Mutants, aftr: Supervised, report: Report, seconds:
             crowd.outcome.lost -= lost
         if now >= kill_at:
             kill_at = float("inf")
-            aftr.process.send_signal(signal.SIGKILL)
-            aftr.process.wait()
+            aftr.kill()
             crowd.forget_endpoints()
-            aftr.start()
             report.back_s = first_answer(crowd, aftr.started, 60)
             judged_from = time.monotonic() + SETTLE_S
             due = sample_at = time.monotonic()

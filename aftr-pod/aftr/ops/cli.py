@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ import click
 from dslite_contract.errors import DsliteError
 
 EXIT_REFUSED = 1
+DEFAULT_SOCKET = Path("/run/dslite/aftr.sock")  # of a running AFTR, for the commands that ask it
 COMMANDS = {  # name: (module, attribute, what it does)
     "run": ("aftr.ops.run", "run", "Serve softwires: decapsulate, translate, forward."),
     "show": ("aftr.ops.show", "show", "Slots, bindings, subscribers and counters of a running AFTR."),

@@ -14,8 +14,9 @@ import structlog
 
 from aftr.io.device import MODES, Interface
 from aftr.ops.agent import Agent, Options, digest
+from aftr.ops.cli import DEFAULT_SOCKET
 from aftr.ops.reload import Apply, decide, mappings_lost
-from aftr.ops.status import DEFAULT_SOCKET, serve_status
+from aftr.ops.supervise import supervise
 from aftr.ops.warm import warm
 from aftr.ops.watch import watch
 from dslite_contract.errors import DsliteError
@@ -78,6 +79,7 @@ def set_up_logging(as_json: bool) -> None:
 @contextlib.asynccontextmanager
 async def serve(agent: Agent, address: str | None, socket: Path) -> AsyncIterator[None]:
     """Status port and configuration watch, as long as the context lasts."""
+    from aftr.ops.status import serve_status  # noqa: PLC0415  half a second of imports, while packets flow already
 
     async def changed() -> None:
         try:
@@ -141,6 +143,9 @@ def run(
     sides = {one.name: one.side for one in pool.spec.interfaces}
     interfaces = parse_interfaces(named, access, internet, sides)
     warm(log.info)
+    status = supervise("aftr.ops.status")
+    if status is not None:
+        sys.exit(status)
     options = Options(config, interfaces, mode, workers, parse_slots(slots, pool.spec.slots), huge_pages)
     agent = Agent(options)
     asyncio.run(agent.run(lambda agent: serve(agent, address, socket)))

@@ -14,10 +14,10 @@ import aiohttp
 import click
 from rich.table import Table
 
+from aftr.ops.cli import DEFAULT_SOCKET
 from aftr.ops.output import Command, counter_tables, new_table, output_option, print_json, print_tables
 from dslite_contract.errors import DsliteError
 
-DEFAULT_SOCKET = Path("/run/dslite/aftr.sock")
 SHOWN = 200  # rows of a table for people, unless they ask for more
 TIMEOUT_S = 60.0  # between two pieces of an answer
 Query = dict[str, str]

@@ -24,7 +24,6 @@ from aiohttp import web
 from aftr.ops.agent_view import AgentView
 from aftr.ops.control import AGENT, control_routes, say_why
 from aftr.ops.metrics import exposition, used_share
-from aftr.ops.show import DEFAULT_SOCKET
 from aftr.ops.tables import slots
 from aftr.state.layout import pod_at
 from dslite_contract.errors import DsliteError
@@ -33,7 +32,6 @@ MOVE_S, LOOK_S = 2.0, 0.05  # a worker that has not turned in two seconds is stu
 SAMPLE_S = 5.0
 UTILISATION = web.AppKey("utilisation", dict[int, float])
 SOCKET_MODE = 0o660
-__all__ = ["DEFAULT_SOCKET", "StatusError", "serve_status"]
 
 
 class StatusError(DsliteError):
@@ -66,6 +64,7 @@ def describe(agent: AgentView, utilisation: dict[int, float]) -> dict[str, Any]:
     missing = agent.missing()
     return {
         "version": version("aftr"),
+        "pid": os.getpid(),
         "pool": agent.pod.configuration.pool.metadata.name,
         "ready": not missing,
         "missing": missing,

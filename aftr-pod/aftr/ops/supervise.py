@@ -1,0 +1,55 @@
+"""A process that starts again at once when it is killed.
+
+The parent imports everything and loads the kernels, which is most of a start; then it forks a child that serves.  A child that is killed or
+crashes is replaced in a fraction of a second; one that ends by itself (told to, or refused to start) ends the parent with its status.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import signal
+import time
+
+import structlog
+
+log = structlog.get_logger()
+
+CRASHES, WITHIN_S = 5, 60.0  # more often than that, somebody outside must look
+TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_PR_SET_PDEATHSIG = 1
+
+
+def supervise(later: str) -> int | None:
+    """Fork until a child ends by itself: in the parent the exit status, in each child None.
+
+    `later`: a module that a child imports only when it serves; the parent imports it meanwhile, for the next one.  No thread may run yet.
+    """
+    crashes: list[float] = []
+    while (child := fork()) != 0:
+        passed_on = {number: signal.signal(number, lambda what, _, to=child: os.kill(to, what)) for number in TOLD}
+        importlib.import_module(later)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        for number, before in passed_on.items():
+            signal.signal(number, before)
+        if status >= 0 or -status in TOLD:
+            return max(status, 0)
+        killed_by, now = signal.Signals(-status).name, time.monotonic()
+        crashes = [then for then in crashes if now - then < WITHIN_S] + [now]
+        if len(crashes) > CRASHES:
+            log.error("killed too often", signal=killed_by, times=len(crashes), within_seconds=WITHIN_S)
+            return 1
+        log.error("killed, starting again", signal=killed_by, pid=child)
+    return None
+
+
+def fork() -> int:
+    """A child that ends when its parent does: its pid in the parent, 0 in the child."""
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before we asked to be told
+            os._exit(1)
+    return child
