@@ -9,7 +9,9 @@ PACKAGES=(
     iproute2 ethtool procps                                # the lab
     iputils-ping traceroute curl iperf3 bind9-dnsutils     # what hosts behind a B4 run
     dnsmasq-base tcpdump ca-certificates
+    bird2 redis-server                                     # routes of slots; the store of bindings
 )
+SERVICES=(bird redis-server)                               # which these packages start: nobody here uses them
 
 wanted=("${@:-${PACKAGES[@]}}")
 missing=()
@@ -30,3 +32,10 @@ install() {
 echo "installing ${missing[*]}"
 # A machine may have no package lists yet, or old ones: fetch them once and try again.
 install 2>/dev/null || { apt-get update --quiet=2 >/dev/null || true; install; }
+
+# What was running before, or installed by somebody else, stays as it is.
+if [[ -d /run/systemd/system ]]; then
+    for service in "${SERVICES[@]}"; do
+        [[ " ${missing[*]/bird2/bird} " != *" $service "* ]] || systemctl disable --quiet --now "$service"
+    done
+fi

@@ -1,0 +1,119 @@
+"""Announcing slots, as the control thread uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from aftr.announce.bird import Bird
+from aftr.announce.config import Addresses, bird_conf
+from aftr.announce.routes import SlotRoutes, metric_of, slot_networks
+from dslite_contract.load import Configuration
+
+DOWN = "Down"
+ESTABLISHED = "Established"  # RFC 4271 section 8.2.2
+
+
+class Announcer:
+    """Tells the routers which slots are served here; without `spec.routing` it does nothing and has no sessions.
+
+    `interface_addresses`: the addresses of each of the pool's interfaces, by its name. `runtime_dir` holds BIRD's files and must be this
+    AFTR's own. `passwords`: by the name of their Secret. `say` is told sentences for people, `on_sessions` the states of all sessions
+    when one has changed. Everything is called from the event loop of the process's main thread: BIRD dies with the thread that starts it.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        interface_addresses: Addresses,
+        runtime_dir: Path,
+        *,
+        passwords: Mapping[str, str] | None = None,
+        bfd: bool = True,
+        say: Callable[[str], None] = lambda _: None,
+        on_sessions: Callable[[dict[str, str]], None] = lambda _: None,
+    ) -> None:
+        self._configuration, self._addresses = configuration, interface_addresses
+        self._passwords, self._bfd = passwords or {}, bfd
+        self._routes = SlotRoutes()
+        self._bird = Bird(runtime_dir, say=say, on_sessions=on_sessions)
+        self._epochs: dict[int, int] = {}
+        self._started = False
+
+    @property
+    def active(self) -> bool:
+        """Whether the configuration asks for announcements."""
+        routing = self._configuration.pool.spec.routing
+        return routing is not None and routing.bgp is not None
+
+    @property
+    def announced(self) -> dict[int, int]:
+        """Announced slots with their epochs."""
+        return dict(self._epochs)
+
+    @property
+    def bird_pid(self) -> int | None:
+        """BIRD's process, None while there is none."""
+        return self._bird.pid
+
+    async def start(self) -> None:
+        """Nothing is announced, and BIRD runs, when this returns; sessions come up later. Raises AnnounceError."""
+        if not self.active:
+            return
+        text = self._text(self._configuration)
+        await self._routes.open()
+        try:
+            await self._bird.start(text)
+        except BaseException:
+            await self._bird.stop()
+            await self._routes.close()
+            raise
+        self._started = True
+
+    async def announce(self, slot: int, epoch: int) -> None:
+        """The kernel has the slot's routes when this returns; BIRD tells the routers within milliseconds. Raises AnnounceError.
+
+        Routers prefer the owner with the highest epoch, so a slot is opened first and announced then.
+        """
+        metric_of(epoch)
+        networks = slot_networks(self._configuration.pool, slot)
+        self._epochs[slot] = epoch
+        if self._started:
+            await self._routes.put(slot, epoch, networks)
+
+    async def withdraw(self, slot: int) -> None:
+        """Take a slot's routes back; the last thing that an old owner does. Raises AnnounceError."""
+        self._epochs.pop(slot, None)
+        if self._started:
+            await self._routes.remove(slot)
+
+    async def sessions(self) -> dict[str, str]:
+        """The state of each peer's session (RFC 4271 section 8.2.2): Established, Active, …; Down while BIRD does not run."""
+        if not self._started:
+            return {}
+        found = await self._bird.sessions()
+        routing = self._configuration.pool.spec.routing
+        names = [peer.name for peer in routing.bgp.peers] if routing and routing.bgp else []
+        return {name: found.get(name, DOWN) for name in names}
+
+    async def reconfigure(self, configuration: Configuration, interface_addresses: Addresses | None = None) -> None:
+        """Follow a changed file or changed addresses. Sessions that stay the same stay up. Raises AnnounceError, keeping what runs.
+
+        Whether there is any routing at all never changes while a process runs (`[rolling]`).
+        """
+        addresses = self._addresses if interface_addresses is None else interface_addresses
+        if self._started:
+            await self._bird.reconfigure(self._text(configuration, addresses))
+        self._configuration, self._addresses = configuration, addresses
+        for slot, epoch in self._epochs.items():
+            await self.announce(slot, epoch)
+
+    async def stop(self) -> None:
+        """Close the sessions, and leave no route behind."""
+        if self._started:
+            self._started = False
+            await self._bird.stop()
+            await self._routes.close()
+
+    def _text(self, configuration: Configuration, addresses: Addresses | None = None) -> str:
+        return bird_conf(configuration.pool, addresses or self._addresses, self._passwords, bfd=self._bfd)
