@@ -9,9 +9,9 @@ PACKAGES=(
     iproute2 ethtool procps                                # the lab
     iputils-ping traceroute curl iperf3 bind9-dnsutils     # what hosts behind a B4 run
     dnsmasq-base tcpdump ca-certificates
-    bird2 redis-server                                     # routes of slots; the store of bindings
+    bird2 redis-server redis-sentinel                      # routes of slots; the store of bindings
 )
-SERVICES=(bird redis-server)                               # which these packages start: nobody here uses them
+SERVICES=(bird redis-server redis-sentinel)                # which these packages start: nobody here uses them
 
 wanted=("${@:-${PACKAGES[@]}}")
 missing=()

@@ -2,6 +2,9 @@
 
 DsliteError
 ├── SlotError               a slot number that the pool does not have (slots.py)
+├── DamagedEntryError       bytes in the store that are no journal entry or checkpoint chunk (journal.py)
+├── PrefixError             a prefix that the store's keys cannot begin with (store_keys.py)
+├── StoreError              the store refuses, is unreachable, or holds what cannot be used (aftr/store/errors.py)
 └── ConfigurationError      an AftrPool, a B4Group or the YAML around them is wrong; carries every problem found
 """
 

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 ONLY = {
-    "contract/dslite_contract": {"dslite_contract", "numpy", "pydantic", "yaml"},
+    "contract/dslite_contract": {"dslite_contract", "google_crc32c", "numpy", "pydantic", "yaml"},
     "aftr-pod/aftr/announce": {"aftr.announce", "dslite_contract", "pyroute2"},
     "aftr-pod/aftr/lowlevel": {"aftr.lowlevel", "dslite_contract", "llvmlite", "numba", "numpy"},
 }

@@ -1,0 +1,93 @@
+"""Connections to all nodes of the store, one per node and purpose, so that none waits behind another's bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from aftr.store.durable import Confirmation
+from aftr.store.errors import ELSEWHERE, StoreError, StoreUnreachableError, code_of, refusal
+from aftr.store.line import Access, Command, Line
+from aftr.store.scripts import WRITERS
+from aftr.store.settings import Node, StoreSettings, parse_url
+from aftr.store.topology import Topology
+
+WRITING: tuple[Command, ...] = tuple(("SCRIPT", "LOAD", script.text) for script in WRITERS)
+
+
+class Client:
+    """`ask` for what may simply be asked again, `write` for what must be stored before it counts.
+
+    `trouble` is why the last write was not stored, "" when it was.
+    """
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self.settings = settings
+        address = parse_url(settings.url)
+        tls = settings.tls if address.tls else None
+        username, password = settings.username or address.username, settings.password or address.password
+        self._access = Access(username, password, tls, settings.timeout)
+        sentinel_access = Access("", settings.sentinel_password, tls, settings.timeout)
+        self.topology = Topology(address, self._access, sentinel_access)
+        self.confirmation = Confirmation(settings)
+        self.trouble = ""
+        self._lines: dict[tuple[Node, Hashable], Line] = {}
+
+    async def ask(self, key: str, purpose: Hashable, *commands: Command, within: float | None = None) -> list[Any]:
+        """Answers of the node that holds `key`; raises StoreUnreachableError or StoreRefusedError if one is an error."""
+        node = await self.topology.node_of(key)
+        answers = await self._exchange(self._line(node, purpose), commands, within)
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise refusal(str(node), answer)
+        return answers
+
+    async def write(self, node: Node, commands: Sequence[Command]) -> tuple[list[Any], str]:
+        """Answers, errors among them, and why they do not count as stored ("" if they do). Raises only StoreError."""
+        line = self._line(node, "write", WRITING)
+        answers = await self._exchange(line, (*commands, *self.confirmation.commands(node)))
+        doubt = self.confirmation.doubt(node, answers[len(commands) :])
+        if doubt:
+            self.topology.forget()
+        if any(isinstance(answer, ResponseError) and code_of(answer) == "NOSCRIPT" for answer in answers):
+            await line.close()  # the next connection loads them again
+        return answers[: len(commands)], doubt
+
+    async def write_one(self, key: str, command: Command) -> str:
+        """A script's word, stored; raises StoreRefusedError (not stored) or StoreUnreachableError (perhaps stored, but not safely)."""
+        node = await self.topology.node_of(key)
+        (answer,), doubt = await self.write(node, [command])
+        if isinstance(answer, ResponseError):
+            raise refusal(str(node), answer)
+        word = str(answer, "ascii")
+        if doubt and word == "OK":
+            raise StoreUnreachableError(doubt)
+        return word
+
+    async def _exchange(self, line: Line, commands: Sequence[Command], within: float | None = None) -> list[Any]:
+        try:
+            answers = await line.ask(*commands, within=within)
+        except StoreError:
+            self.topology.forget()
+            raise
+        if any(isinstance(answer, ResponseError) and code_of(answer) in ELSEWHERE for answer in answers):
+            self.topology.forget()
+        return answers
+
+    def _line(self, node: Node, purpose: Hashable, greeting: Sequence[Command] = ()) -> Line:
+        line = self._lines.get((node, purpose))
+        if line is None:
+            line = self._lines[node, purpose] = Line(node, self._access, greeting)
+        return line
+
+    async def drop(self, purpose: Hashable) -> None:
+        """Close the connections of one purpose."""
+        for key in [key for key in self._lines if key[1] == purpose]:
+            await self._lines.pop(key).close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        while self._lines:
+            await self._lines.popitem()[1].close()

@@ -1,0 +1,104 @@
+"""What can go wrong with the store.
+
+DsliteError
+└── StoreError                  says which node, what it answered, and what to do
+    ├── StoreUnreachableError   no answer, or not in time: whether something was stored is unknown
+    ├── StoreRefusedError       the store said no (memory, disk, rights, role): nothing was stored
+    ├── StoreUnsuitableError    this store, as it is set up, cannot keep what was asked of it
+    ├── JournalGapError         entries between two ids are missing: load the slot again
+    └── UnreadableRecordError   some of a slot is damaged; the rest was delivered before this was raised
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from redis.exceptions import RedisError
+
+from dslite_contract.errors import DsliteError
+from dslite_contract.journal import EntryId
+
+
+class StoreError(DsliteError):
+    """Root of the store's errors."""
+
+
+class StoreUnreachableError(StoreError):
+    """No answer, or not in time; ask again."""
+
+
+class StoreRefusedError(StoreError):
+    """The store answered, and did not do it."""
+
+
+class StoreUnsuitableError(StoreError):
+    """The store's settings do not fit ours."""
+
+
+class JournalGapError(StoreError):
+    """`found` came after `after`, and is not the next entry."""
+
+    def __init__(self, slot: int, after: EntryId, found: EntryId) -> None:
+        self.slot, self.after, self.found = slot, after, found
+        super().__init__(f"slot {slot}: entries between {after} and {found} are missing; the slot is loaded again")
+
+
+class Damage(NamedTuple):
+    """One place that could not be read; `offset` counts bytes of the key's value, of a journal's `entry`."""
+
+    key: str
+    offset: int
+    sentence: str
+    entry: EntryId | None = None
+
+    def __str__(self) -> str:
+        return f"{self.key}{f' entry {self.entry}' if self.entry else ''} at byte {self.offset}: {self.sentence}"
+
+
+class UnreadableRecordError(StoreError):
+    """`damages` has every place that could not be read; `key` and `offset` are those of the first."""
+
+    def __init__(self, slot: int, damages: Sequence[Damage]) -> None:
+        self.slot, self.damages = slot, tuple(damages)
+        self.key, self.offset = damages[0].key, damages[0].offset
+        super().__init__("; ".join(str(damage) for damage in damages))
+
+
+# ---------------------------------------------------------------- Redis' codes in words
+WHAT_TO_DO = {
+    "OOM": "its maxmemory is used up: raise maxmemory, or remove what else is stored there",
+    "MISCONF": "it cannot write its snapshot to disk: look at its log and its disk, or set stop-writes-on-bgsave-error no",
+    "READONLY": "it is a replica: give the primary's address, or let Sentinel or Cluster name it",
+    "NOREPLICAS": "fewer replicas are connected than its min-replicas-to-write: start them, or lower it",
+    "NOAUTH": "it wants a password: put username and password into the store's secret",
+    "WRONGPASS": "user or password are wrong: compare the store's secret with the ACL of Redis",
+    "NOPERM": "the user may not do this: allow it the pool's keys, EVALSHA and SCRIPT LOAD",
+    "LOADING": "it is still loading its data: wait",
+    "BUSY": "a script of someone else blocks it: wait, or SCRIPT KILL",
+    "MASTERDOWN": "it is a replica without its primary: wait for the failover",
+    "CLUSTERDOWN": "the cluster is not complete: look at CLUSTER INFO",
+    "NOSCRIPT": "its scripts were flushed: they are loaded again",
+    "MOVED": "the key is at another node now: the map is read again",
+    "ASK": "the key is moving to another node: the next attempt finds it",
+    "TRYAGAIN": "the key is moving to another node: the next attempt finds it",
+}
+ELSEWHERE = {"READONLY", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"}  # look again for the right node
+PASSING = {"NOSCRIPT", "MOVED", "ASK", "TRYAGAIN"}  # not stored, and the next attempt mends it
+_CODE = re.compile(r"\b(" + "|".join(WHAT_TO_DO) + r")\b")
+
+
+def code_of(error: RedisError) -> str:
+    """Redis' word for the error, such as OOM; "" if there is none that we know."""
+    code = getattr(error, "status_code", None)
+    found = _CODE.search(str(error))  # in the text: Redis 6 wraps the errors of a script
+    return code if code in WHAT_TO_DO else found[1] if found else ""
+
+
+def refusal(where: str, error: RedisError) -> StoreRefusedError:
+    """An error that Redis answered, with what to do about it."""
+    code = code_of(error)
+    said = f"{code} {error}" if code and code not in str(error) else str(error)
+    advice = f"; {WHAT_TO_DO[code]}" if code else ""
+    return StoreRefusedError(f"store {where} answered {said.rstrip('.')!r}{advice}")

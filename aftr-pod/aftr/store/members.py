@@ -1,0 +1,43 @@
+"""Heartbeats. A member is alive as long as its counter moves; nothing here judges, and no clock of Redis counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aftr.store.client import Client
+from dslite_contract.store_keys import members_key
+
+
+@dataclass(frozen=True)
+class MemberRecord:
+    """A member's last heartbeat: only that `counter` changes has a meaning. `info` is what it says of itself."""
+
+    counter: int
+    info: Mapping[str, str] = field(default_factory=dict)
+
+
+class Members:
+    """Heartbeats of this member, on a connection of their own, and those of all."""
+
+    def __init__(self, client: Client) -> None:
+        self._client, self._uid = client, client.settings.uid
+        self._key = members_key(client.settings.prefix)
+        self._counter = 0
+
+    async def heartbeat(self, info: Mapping[str, str]) -> None:
+        """Has been seen by the store when this returns; StoreError otherwise."""
+        self._counter += 1
+        record = json.dumps({"counter": self._counter, "info": dict(info)})
+        await self._client.ask(self._key, "members", ("HSET", self._key, self._uid, record))
+
+    async def all(self) -> dict[str, MemberRecord]:
+        """Who has ever sent a heartbeat and not left."""
+        (answer,) = await self._client.ask(self._key, "members", ("HGETALL", self._key))
+        pairs = zip(answer[::2], answer[1::2], strict=True)
+        return {str(uid, "utf-8"): MemberRecord(**json.loads(record)) for uid, record in pairs}
+
+    async def remove(self, uid: str) -> None:
+        """Strike a member off."""
+        await self._client.ask(self._key, "members", ("HDEL", self._key, uid))

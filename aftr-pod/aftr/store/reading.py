@@ -1,0 +1,112 @@
+"""Reading a slot as a whole: its checkpoint, then its journal.
+
+Nothing is handed out before all of it is here and the head says that it was one checkpoint all along: what an old chunk holds
+and a new one does not would stay in the reader's tables for good.  Damage does not
+stop it: the readable rest is delivered, then UnreadableRecordError is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aftr.store.client import Client
+from aftr.store.errors import Damage, JournalGapError, StoreUnreachableError, UnreadableRecordError
+from aftr.store.slots import SlotHead, Slots
+from dslite_contract.journal import NOTHING, DamagedEntryError, EntryId, Part, Records, unpack
+from dslite_contract.store_keys import checkpoint_keys, journal_key
+
+ATTEMPTS = 10  # a checkpoint that lasts no longer than its reading
+AT_ONCE = 64  # chunks or entries of one question: at most 16 MiB
+
+Row = tuple[EntryId, dict[bytes, bytes]]
+
+
+class Reading:
+    """`async for records in reading`; then `head` is what the slot's head said, and `last` the entry up to which it was read."""
+
+    def __init__(self, client: Client, slots: Slots, slot: int) -> None:
+        self._client, self._slots, self._slot = client, slots, slot
+        self._prefix = client.settings.prefix
+        self.head: SlotHead | None = None
+        self.last = NOTHING
+
+    async def __aiter__(self) -> AsyncIterator[Records]:
+        chunks, rows = await self._fetch()
+        damages: list[Damage] = []
+        for key, data in chunks:
+            try:
+                yield unpack(data, Part.CHUNK)
+            except DamagedEntryError as error:
+                damages.append(Damage(key, error.offset, error.sentence))
+        for entry, fields in rows:
+            try:
+                yield unpack(fields.get(b"entry", b""))
+            except DamagedEntryError as error:
+                damages.append(Damage(journal_key(self._prefix, self._slot), error.offset, error.sentence, entry))
+        if damages:
+            raise UnreadableRecordError(self._slot, damages)
+
+    async def _fetch(self) -> tuple[list[tuple[str, bytes]], list[Row]]:
+        gap: JournalGapError | None = None
+        for _ in range(ATTEMPTS):
+            before = await self._slots.head(self._slot, "read")
+            chunks = await self._chunks(before) if before else []
+            try:
+                rows = await self._journal(before.covers if before else NOTHING)
+            except JournalGapError as error:
+                rows, gap = [], error
+            after = await self._slots.head(self._slot, "read")
+            if _checkpoint(before) != _checkpoint(after):
+                gap = None
+                continue
+            if gap is None:
+                self.head = after
+                self.last = rows[-1][0] if rows else before.covers if before else NOTHING
+                return chunks, rows
+        raise gap or StoreUnreachableError(
+            f"slot {self._slot}: {ATTEMPTS} checkpoints came while it was being read; ask again"
+        )
+
+    async def _chunks(self, head: SlotHead) -> list[tuple[str, bytes]]:
+        """A chunk that is not there (any more) is empty bytes."""
+        keys = list(checkpoint_keys(self._prefix, self._slot, head.generation, head.chunks))
+        found: list[tuple[str, bytes]] = []
+        for first in range(0, len(keys), AT_ONCE):
+            some = keys[first : first + AT_ONCE]
+            answers = await self._client.ask(some[0], "read", *(("GET", key) for key in some))
+            found += [(key, answer or b"") for key, answer in zip(some, answers, strict=True)]
+        return found
+
+    async def _journal(self, after: EntryId) -> list[Row]:
+        key = journal_key(self._prefix, self._slot)
+        rows: list[Row] = []
+        while True:
+            command = ("XRANGE", key, str(after.following), "+", "COUNT", AT_ONCE)
+            some = rows_of((await self._client.ask(key, "read", command))[0])
+            for row in some:
+                check_next(self._slot, after, row)
+                rows.append(row)
+                after = row[0]
+            if len(some) < AT_ONCE:
+                return rows
+
+
+def rows_of(answer: list[Any]) -> list[Row]:
+    """Entries of a stream as Redis answers them."""
+    return [
+        (EntryId.parse(str(entry, "ascii")), dict(zip(fields[::2], fields[1::2], strict=True)))
+        for entry, fields in answer
+    ]
+
+
+def check_next(slot: int, after: EntryId, row: Row) -> None:
+    """Raises JournalGapError unless `row` is the very next entry after `after`; a first entry of an epoch names the one before it."""
+    found, fields = row
+    before = fields.get(b"after")
+    if found != after.following and (found.seq != 0 or before != str(after).encode()):
+        raise JournalGapError(slot, after, found)
+
+
+def _checkpoint(head: SlotHead | None) -> tuple[int, EntryId]:
+    return (head.generation, head.covers) if head else (0, NOTHING)

@@ -1,0 +1,62 @@
+"""The scripts that run inside Redis: each checks the owner and writes in one step, which nothing can come between.
+
+A head is a hash: `epoch` and `uid` (the owner), `last` (id of the last entry), and of the checkpoint `generation`, `chunks`, `covers`
+and, while one is being written, `writing` = `<generation>:<chunks so far>`.  An answer is one word.  A repeated call writes the
+head once more, so that the WAIT after it, which counts this connection's writes only, says something.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Script:
+    """Lua and its SHA-1, by which Redis knows it."""
+
+    text: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha", hashlib.sha1(self.text.encode()).hexdigest())
+
+
+_OWNER = """
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'uid', 'last', 'writing')
+local epoch, mine = tonumber(head[1] or 0), tonumber(ARGV[1])
+if epoch > mine or (epoch == mine and head[2] ~= ARGV[2]) then return 'FENCED' end
+"""
+
+# head, journal; epoch, uid, last, id, entry
+APPEND = Script(
+    _OWNER
+    + """
+if epoch < mine then return 'REWOUND' end
+local answer = 'OK'
+if head[3] == ARGV[3] then
+  redis.call('XADD', KEYS[2], ARGV[4], 'entry', ARGV[5])
+else
+  local there = head[3] == ARGV[4] and redis.call('XRANGE', KEYS[2], ARGV[4], ARGV[4])[1]
+  if not there or there[2][2] ~= ARGV[5] then return 'REWOUND' end
+  answer = 'DUPLICATE'
+end
+redis.call('HSET', KEYS[1], 'last', ARGV[4])
+return answer
+"""
+)
+
+# head, journal; owner expected (epoch, uid), last expected or '', new owner (epoch, uid), entry
+RAISE = Script("""
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'uid', 'last')
+local id = ARGV[4] .. '-0'
+if head[1] ~= ARGV[4] or head[2] ~= ARGV[5] or head[3] ~= id then
+  if (head[1] or '0') ~= ARGV[1] or (head[2] or '') ~= ARGV[2] then return 'FENCED' end
+  if ARGV[3] ~= '' and head[3] ~= ARGV[3] then return 'REWOUND' end
+  redis.call('XADD', KEYS[2], id, 'entry', ARGV[6], 'after', head[3] or '0-0')
+end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[4], 'uid', ARGV[5], 'last', id)
+return 'OK'
+""")
+
+WRITERS = (APPEND, RAISE)

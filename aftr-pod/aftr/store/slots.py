@@ -1,0 +1,177 @@
+"""Writing a slot: who owns it, and its journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+from redis.exceptions import ResponseError
+
+from aftr.store.client import Client
+from aftr.store.errors import PASSING, StoreError, StoreRefusedError, code_of, refusal
+from aftr.store.line import Command
+from aftr.store.scripts import APPEND, RAISE, Script
+from aftr.store.settings import Node
+from dslite_contract.journal import NOTHING, EntryId, pack_entry
+from dslite_contract.store_keys import head_key, journal_key
+
+NO_RECORDS = pack_entry(np.empty(0, np.uint8))
+
+
+class Reply(Enum):
+    """What became of a write."""
+
+    OK = "stored"
+    DUPLICATE = "stored before: this very entry is the last one"
+    FENCED = "another owner"
+    REWOUND = "the store does not hold what was written before: write a checkpoint"
+    REFUSED = "not stored: the store said no"
+    UNCONFIRMED = "not stored, or not safely: append the same bytes again"
+
+
+STORED = (Reply.OK, Reply.DUPLICATE)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who may write a slot: the pod `uid`, while the slot's epoch is `epoch`."""
+
+    epoch: int
+    uid: str
+
+
+@dataclass(frozen=True)
+class SlotHead:
+    """What the store knows of a slot. `generation` 0: no checkpoint yet; else it has all up to entry `covers`."""
+
+    owner: Owner
+    last: EntryId
+    generation: int = 0
+    chunks: int = 0
+    covers: EntryId = NOTHING
+    writing: tuple[int, int] = (0, 0)  # generation of a checkpoint in the making, and its chunks so far
+
+
+HEAD_FIELDS = ("epoch", "uid", "last", "generation", "chunks", "covers", "writing")
+
+
+class Append(NamedTuple):
+    """One entry: it gets the id after `last`."""
+
+    slot: int
+    owner: Owner
+    last: EntryId
+    entry: bytes
+
+
+def parse_head(fields: Sequence[bytes | None]) -> SlotHead | None:
+    """Answer to HMGET of HEAD_FIELDS; None for a slot that was never owned."""
+    epoch, uid, last, generation, chunks, covers, writing = (str(field or b"", "utf-8") for field in fields)
+    if not epoch:
+        return None
+    making, _, done = writing.partition(":")
+    return SlotHead(
+        Owner(int(epoch), uid),
+        EntryId.parse(last or str(NOTHING)),
+        int(generation or 0),
+        int(chunks or 0),
+        EntryId.parse(covers or str(NOTHING)),
+        (int(making or 0), int(done or 0)),
+    )
+
+
+class Slots:
+    """The part of the store that knows owners and entries."""
+
+    def __init__(self, client: Client) -> None:
+        self._client, self._prefix = client, client.settings.prefix
+
+    def script(self, script: Script, slot: int, *arguments: str | bytes | int, more: Sequence[str] = ()) -> Command:
+        """A call of `script` with the slot's head, its journal and `more` as keys."""
+        keys = head_key(self._prefix, slot), journal_key(self._prefix, slot), *more
+        return ("EVALSHA", script.sha, len(keys), *keys, *arguments)
+
+    # ------------------------------------------------------------ entries
+    async def append_all(self, batch: Sequence[Append]) -> list[Reply]:
+        """One write per node; replies in the order of `batch`."""
+        replies = [Reply.UNCONFIRMED] * len(batch)
+        try:
+            nodes = [await self._client.topology.node_of(head_key(self._prefix, one.slot)) for one in batch]
+        except StoreError as error:
+            self._client.trouble = str(error)
+            return replies
+        places: dict[Node, list[int]] = {}
+        for place, node in enumerate(nodes):
+            places.setdefault(node, []).append(place)
+        self._client.trouble = ""
+        answers = await asyncio.gather(
+            *(self._append(node, [batch[place] for place in there]) for node, there in places.items())
+        )
+        for there, of_node in zip(places.values(), answers, strict=True):
+            for place, reply in zip(there, of_node, strict=True):
+                replies[place] = reply
+        return replies
+
+    async def _append(self, node: Node, batch: Sequence[Append]) -> list[Reply]:
+        try:
+            answers, doubt = await self._client.write(node, [self._command(one) for one in batch])
+        except StoreError as error:
+            self._client.trouble = str(error)
+            return [Reply.REFUSED if isinstance(error, StoreRefusedError) else Reply.UNCONFIRMED] * len(batch)
+        replies = [self._reply(node, answer) for answer in answers]
+        if doubt and any(reply in STORED for reply in replies):
+            self._client.trouble = doubt
+            replies = [Reply.UNCONFIRMED if reply in STORED else reply for reply in replies]
+        return replies
+
+    def _command(self, one: Append) -> Command:
+        new = EntryId(one.owner.epoch, one.last.seq + 1)
+        return self.script(APPEND, one.slot, one.owner.epoch, one.owner.uid, str(one.last), str(new), one.entry)
+
+    def _reply(self, node: Node, answer: bytes | ResponseError) -> Reply:
+        if isinstance(answer, ResponseError):
+            self._client.trouble = str(refusal(str(node), answer))
+            return Reply.UNCONFIRMED if code_of(answer) in PASSING else Reply.REFUSED
+        return Reply[str(answer, "ascii")]
+
+    # ------------------------------------------------------------ owners
+    async def claim(self, slot: int, uid: str, expected: Owner | None, above: int = 0) -> Owner | None:
+        """Become the owner after `expected` (None: the first one), with an epoch above `above` too; None when another was faster."""
+        new = Owner(max(expected.epoch if expected else 0, above) + 1, uid)
+        return await self._raise(slot, expected, "", new)
+
+    async def seal(self, slot: int, owner: Owner, last: EntryId, target_uid: str) -> Owner | None:
+        """Hand the slot to `target_uid` if `last` is still the last entry; None when it is not, or the slot is not `owner`'s."""
+        return await self._raise(slot, owner, str(last), Owner(owner.epoch + 1, target_uid))
+
+    async def _raise(self, slot: int, expected: Owner | None, last: str, new: Owner) -> Owner | None:
+        before = (expected.epoch, expected.uid) if expected else (0, "")
+        command = self.script(RAISE, slot, *before, last, new.epoch, new.uid, NO_RECORDS)
+        answer = await self._client.write_one(head_key(self._prefix, slot), command)
+        return new if answer == "OK" else None
+
+    async def owners(self, slots: Iterable[int]) -> dict[int, SlotHead]:
+        """Heads of the slots that ever had an owner, one question per node."""
+        asked: dict[Node, list[int]] = {}
+        for slot in slots:
+            asked.setdefault(await self._client.topology.node_of(head_key(self._prefix, slot)), []).append(slot)
+        answers = await asyncio.gather(*(self._heads(there) for there in asked.values()))
+        found = zip(
+            (slot for there in asked.values() for slot in there), (one for of in answers for one in of), strict=True
+        )
+        return {slot: head for slot, head in sorted(found, key=lambda one: one[0]) if head}
+
+    async def _heads(self, slots: Sequence[int]) -> list[SlotHead | None]:
+        commands = [("HMGET", head_key(self._prefix, slot), *HEAD_FIELDS) for slot in slots]
+        return [
+            parse_head(answer) for answer in await self._client.ask(head_key(self._prefix, slots[0]), "ask", *commands)
+        ]
+
+    async def head(self, slot: int, purpose: str = "ask") -> SlotHead | None:
+        """One slot's."""
+        key = head_key(self._prefix, slot)
+        return parse_head((await self._client.ask(key, purpose, ("HMGET", key, *HEAD_FIELDS)))[0])

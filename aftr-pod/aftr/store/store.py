@@ -1,0 +1,83 @@
+"""The store as the control thread sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aftr.store.client import Client
+from aftr.store.members import MemberRecord, Members
+from aftr.store.reading import Reading
+from aftr.store.settings import StoreSettings
+from aftr.store.slots import Append, Owner, Reply, SlotHead, Slots
+from aftr.store.tailing import Entries, Tail
+from dslite_contract.journal import EntryId
+from dslite_contract.store_keys import checked_prefix
+
+
+class Store:
+    """All that is asked of the store. Every method raises StoreError with a sentence, except the appends, which put it into `trouble`."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        checked_prefix(settings.prefix)
+        self.settings = settings
+        self._client = Client(settings)
+        self._slots, self._tail, self._members = Slots(self._client), Tail(self._client), Members(self._client)
+
+    @classmethod
+    async def connect(cls, settings: StoreSettings) -> Store:
+        """A store that was reached and fits `settings`; StoreError otherwise."""
+        return cls(settings)
+
+    @property
+    def trouble(self) -> str:
+        """Why the last append was not stored, and what to do; "" when it was."""
+        return self._client.trouble
+
+    async def append(self, slot: int, owner: Owner, last: EntryId, entry: bytes) -> Reply:
+        """Store one entry with the id after `last`: OK and DUPLICATE mean stored, with the durability that was asked for."""
+        return (await self.append_all([Append(slot, owner, last, entry)]))[0]
+
+    async def append_all(self, batch: Sequence[Append]) -> list[Reply]:
+        """Entries of different slots, in one write per node."""
+        return await self._slots.append_all(batch)
+
+    async def claim(self, slot: int, uid: str, expected: Owner | None, above: int = 0) -> Owner | None:
+        """Raise the epoch if the owner is still `expected` (None: the slot has none); None when another was faster.
+
+        `above`: an epoch known from elsewhere, which the new one exceeds even if the store has forgotten it.
+        May be repeated after an error: a claim that was stored and not confirmed succeeds.
+        """
+        return await self._slots.claim(slot, uid, expected, above)
+
+    async def seal(self, slot: int, owner: Owner, last: EntryId, target_uid: str) -> Owner | None:
+        """Hand the slot over after its last entry; from then on `owner` is fenced. None if that was not possible. May be repeated."""
+        return await self._slots.seal(slot, owner, last, target_uid)
+
+    async def owners(self) -> dict[int, SlotHead]:
+        """All slots that ever had an owner."""
+        return await self._slots.owners(range(self.settings.slots))
+
+    def read(self, slot: int) -> Reading:
+        """`async for records in reading`, after which `reading.last` is where to `tail` from."""
+        return Reading(self._client, self._slots, slot)
+
+    async def tail(self, positions: Mapping[int, EntryId], block_ms: int) -> dict[int, Entries]:
+        """What follows each position, as soon as there is anything; {} after `block_ms`. Raises JournalGapError, UnreadableRecordError."""
+        return await self._tail.entries(positions, block_ms)
+
+    async def heartbeat(self, info: Mapping[str, str]) -> None:
+        """Raise our counter."""
+        await self._members.heartbeat(info)
+
+    async def members(self) -> dict[str, MemberRecord]:
+        """By UID."""
+        return await self._members.all()
+
+    async def leave(self) -> None:
+        """We are no member any more."""
+        await self._members.remove(self.settings.uid)
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._tail.close()
+        await self._client.close()

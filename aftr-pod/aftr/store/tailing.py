@@ -1,0 +1,104 @@
+"""Following the journals of several slots. Redis answers as soon as one of them has an entry.
+
+A cluster refuses a question about slots of several hash slots, so there each slot has a connection of its own; elsewhere all share one.
+A question that has not been answered when another one was stays open for the next call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from aftr.store.client import Client
+from aftr.store.errors import Damage, StoreError, UnreadableRecordError
+from aftr.store.line import Command
+from aftr.store.reading import Row, check_next, rows_of
+from dslite_contract.journal import DamagedEntryError, EntryId, Records, unpack
+from dslite_contract.store_keys import journal_key
+
+AT_ONCE = 64  # entries per slot and answer
+
+Positions = tuple[tuple[int, EntryId], ...]
+Entries = list[tuple[EntryId, Records]]
+
+
+class Tail:
+    """`entries` is what a single reader calls in a loop; two at a time would take each other's answers."""
+
+    def __init__(self, client: Client) -> None:
+        self._client, self._prefix = client, client.settings.prefix
+        self._open: dict[Positions, asyncio.Task[dict[int, list[Row]]]] = {}
+
+    async def entries(self, positions: Mapping[int, EntryId], block_ms: int) -> dict[int, Entries]:
+        """What comes after each position, waiting at most `block_ms` for anything at all.
+
+        Raises JournalGapError or UnreadableRecordError once nothing readable stands before the trouble: that slot must be
+        loaded again, the others go on from the same positions.
+        """
+        if self._client.topology.one_slot_at_a_time:
+            questions: set[Positions] = {((slot, position),) for slot, position in positions.items()}
+        else:
+            questions = {tuple(sorted(positions.items()))} if positions else set()
+        await self._give_up(self._open.keys() - questions)
+        for question in questions - self._open.keys():
+            self._open[question] = asyncio.create_task(self._ask(question, block_ms), name="tail")
+        answers = await self._first(questions)
+        return {slot: self._usable(slot, positions[slot], rows) for slot, rows in answers.items()}
+
+    async def _first(self, questions: set[Positions]) -> dict[int, list[Row]]:
+        """Answers of the first questions that have one, or none when all have run out."""
+        waiting = {self._open[question] for question in questions}
+        answers: dict[int, list[Row]] = {}
+        while waiting and not answers:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            self._open = {question: task for question, task in self._open.items() if task not in done}
+            for task in done:
+                answers |= task.result()
+        return answers
+
+    async def _ask(self, question: Positions, block_ms: int) -> dict[int, list[Row]]:
+        keys = {journal_key(self._prefix, slot): slot for slot, _ in question}
+        ids = (str(position) for _, position in question)
+        command: Command = ("XREAD", "COUNT", AT_ONCE, "BLOCK", max(block_ms, 1), "STREAMS", *keys, *ids)
+        seconds = block_ms / 1000 + self._client.settings.timeout
+        answer: list[Any] | None
+        (answer,) = await self._client.ask(next(iter(keys)), _purpose(question), command, within=seconds)
+        return {keys[str(key, "utf-8")]: rows_of(entries) for key, entries in answer or ()}
+
+    def _usable(self, slot: int, after: EntryId, rows: list[Row]) -> Entries:
+        usable: Entries = []
+        for row in rows:
+            try:
+                check_next(slot, after, row)
+                after = row[0]
+                usable.append((after, self._records(slot, row)))
+            except StoreError:
+                if usable:
+                    break  # it comes first in the next answer
+                raise
+        return usable
+
+    def _records(self, slot: int, row: Row) -> Records:
+        entry, fields = row
+        try:
+            return unpack(fields.get(b"entry", b""))
+        except DamagedEntryError as error:
+            damage = Damage(journal_key(self._prefix, slot), error.offset, error.sentence, entry)
+            raise UnreadableRecordError(slot, [damage]) from None
+
+    async def _give_up(self, questions: set[Positions]) -> None:
+        for question in questions:
+            task = self._open.pop(question)
+            task.cancel()
+            with suppress(asyncio.CancelledError, StoreError):
+                await task
+
+    async def close(self) -> None:
+        """End what is still being asked."""
+        await self._give_up(set(self._open))
+
+
+def _purpose(question: Positions) -> tuple[str, tuple[int, ...]]:
+    return "tail", tuple(slot for slot, _ in question)

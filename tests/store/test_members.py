@@ -1,0 +1,18 @@
+"""Heartbeats."""
+
+from __future__ import annotations
+
+from aftr.store.members import MemberRecord
+from redis_servers import Server
+from store_records import Open
+
+
+async def test_counters_move_and_members_leave(open_store: Open, shared_redis: Server) -> None:
+    one, other = await open_store(shared_redis.url, uid="a"), await open_store(shared_redis.url, uid="b")
+    assert await one.members() == {}
+    await one.heartbeat({"address": "192.0.2.1"})
+    await one.heartbeat({"address": "192.0.2.1"})
+    await other.heartbeat({})
+    assert await other.members() == {"a": MemberRecord(2, {"address": "192.0.2.1"}), "b": MemberRecord(1, {})}
+    await one.leave()
+    assert list(await other.members()) == ["b"]
