@@ -1,0 +1,175 @@
+"""What a slot's state machine is told, and what it may ask for: plain values.
+
+All times are milliseconds of this pod's CLOCK_BOOTTIME.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+
+class EntryId(NamedTuple):
+    """A place in a slot's journal, `<epoch>-<seq>`; of two, the greater holds more."""
+
+    epoch: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.seq}"
+
+
+NOTHING = EntryId(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the store says of a slot; `owner` is empty if it has no head.  `read_ms` is when the reading was sent."""
+
+    epoch: int = 0
+    owner: str = ""
+    last: EntryId = NOTHING
+    read_ms: int = 0
+
+    @property
+    def missing(self) -> bool:
+        """Whether the store knows nothing of the slot: a new pool, or a store that lost its data."""
+        return not self.owner
+
+    @property
+    def sealed(self) -> bool:
+        """Whether an old owner named this one, and it has not raised the epoch itself yet."""
+        return bool(self.owner) and self.last.epoch < self.epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What another member said of a slot; `asked_ms` is when the question that it answers was sent."""
+
+    asked_ms: int
+    held: EntryId = NOTHING
+    serves: bool = False
+    promises: bool = False  # cannot reach the store either, and will not raise the epoch before asking again
+
+
+class Result(Enum):
+    """How something ended that was asked for."""
+
+    COPIED = "the copy is complete"
+    BROKEN = "the copy has a gap"  # or another past; a store that holds less than the copy is neither
+    BEATEN = "another member claimed first"
+    UNRESOLVED = "the connection broke; on the new one, nothing of the old can be carried out any more"
+    TAIL_TAKEN = "the tail was taken from another member"
+    TAIL_FAILED = "the other member did not give its tail"
+    OPENED = "the slot is open"
+    FLUSHED = "all that was created before the freeze is stored"
+    SEALED = "the old epoch is sealed"
+    CHECKPOINTED = "the checkpoint is stored and head names it"
+    FENCED = "the store has another owner"
+    REWOUND = "the store holds less than was written"
+    REFUSED = "the store refuses to write"
+    ACCEPTED = "the store writes again"
+
+
+@dataclass(frozen=True, slots=True)
+class Won:
+    """A claim succeeded: `epoch` is ours, and the store's journal ended at `last` before it."""
+
+    epoch: int
+    last: EntryId
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that one step may look at.
+
+    `known` are all other members of the last list that could be read, dead ones and those of before the store was lost too;
+    `answers` the latest of each.  `head` is None until it was read on the present connection, which stands since `connected_ms`.
+    """
+
+    now: int
+    connected: bool = False
+    connected_ms: int = 0
+    known: frozenset[str] = frozenset()
+    head: Head | None = None
+    owner_dead: bool = False
+    assigned: str | None = None
+    warm: str | None = None
+    turn: bool = False  # this slot is the one that this pod may hand over now (assignment.next_handover)
+    target_ready: bool = False  # `assigned` is alive and its copy lags by one flush at most
+    lease_until: int = 0
+    held: EntryId = NOTHING
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    event: Result | Won | None = None
+
+
+# ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Do(Enum):
+    """Actions that need no value."""
+
+    START_COPY = "read the checkpoint, then tail the journal"
+    ASK_MEMBERS = "ask every known member for the last id it holds"
+    WRITE_CHECKPOINT = "store all that this pod holds, fenced by its epoch"
+    ANNOUNCE = "announce the slot's routes"
+    WITHDRAW = "withdraw them"
+    FREEZE = "create and free nothing; first packets stay parked"
+    THAW = "create and free again"
+    FLUSH = "store what was created"
+    STOP_SERVING = "translate nothing; keep what is held"
+    REFUSE_BLOCKS = "give out no new port blocks"
+    ALLOW_BLOCKS = "give out port blocks again"
+    CLOSE = "forget the slot, and cancel what is under way for it"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Raise the epoch to `epoch`, if the store still has the owner `owner` of epoch `expected` (0 and "": no head)."""
+
+    expected: int
+    owner: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakeTail:
+    """Get from `member` what it holds beyond `beyond`, and apply it."""
+
+    member: str
+    beyond: EntryId
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Serve with restarted timers and hold-downs, as the owner of `epoch`."""
+
+    epoch: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServeUntil:
+    """Move the deadline past which no packet leaves."""
+
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Write the last entry and name (epoch, target) the owner, in one call."""
+
+    target: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServeReadOnly:
+    """Translate stored mappings only, until then."""
+
+    until: int
+
+
+Action = Do | Claim | TakeTail | Open | ServeUntil | Seal | ServeReadOnly

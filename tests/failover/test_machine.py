@@ -1,0 +1,349 @@
+"""The slot's state machine, step by step: who does what when, and the sentence that says why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from aftr.failover.machine import HANDLERS, Failsafe, Phase, Rules, State, Step, answer, step
+from aftr.failover.observation import (
+    NOTHING,
+    Answer,
+    Claim,
+    Do,
+    EntryId,
+    Head,
+    Observation,
+    Open,
+    Result,
+    Seal,
+    ServeReadOnly,
+    ServeUntil,
+    TakeTail,
+    Won,
+)
+
+RULES = Rules()
+OWNED = Head(7, "a", EntryId(7, 9))
+SEEN = Observation(
+    now=10_000,
+    connected=True,
+    known=frozenset("bc"),
+    head=OWNED,
+    assigned="a",
+    warm="b",
+    lease_until=10_280,
+    held=EntryId(7, 9),
+)
+
+
+def of(me: str, phase: Phase, **fields: object) -> State:
+    """A state of slot 3, entered at 9,900."""
+    base = State(me, 3, phase, since=9_900, epoch=7, until=10_200 if phase in (Phase.SERVING, Phase.FREEZING) else 0)
+    return replace(base, **fields)  # type: ignore[arg-type]
+
+
+def run(state: State, **fields: object) -> Step:
+    """One step from SEEN with changes."""
+    return step(state, replace(SEEN, **fields), RULES)  # type: ignore[arg-type]
+
+
+SERVING = of("a", Phase.SERVING, opened=True)
+WARM = of("b", Phase.WARM, epoch=0)
+DEAD = {"assigned": "b", "warm": "c", "owner_dead": True, "known": frozenset("ac")}
+
+
+def test_every_phase_has_a_handler() -> None:
+    assert set(HANDLERS) == set(Phase)
+
+
+# ── copies ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("me", ["a", "b"])
+def test_owner_to_be_and_warm_copy_read_the_checkpoint(me: str) -> None:
+    state, actions, sentence = run(of(me, Phase.CLOSED), head=Head(), assigned="a", warm="b")
+    assert (state.phase, actions) == (Phase.COPYING, (Do.START_COPY,))
+    assert sentence == f"reads the checkpoint, {'to serve' if me == 'a' else 'as warm copy'}"
+
+
+def test_others_hold_nothing() -> None:
+    assert run(of("c", Phase.CLOSED)) == Step(of("c", Phase.CLOSED), (), "closed: another pod's")
+    assert run(of("c", Phase.WARM)).actions == (Do.WITHDRAW, Do.CLOSE)
+    assert run(of("c", Phase.COPYING)).state.phase is Phase.CLOSED
+
+
+def test_a_complete_copy_is_warm_and_a_gap_means_reload() -> None:
+    assert run(of("b", Phase.COPYING), event=Result.COPIED).sentence == "warm: holds 7-9"
+    assert run(of("b", Phase.COPYING), event=Result.BROKEN).actions == (Do.START_COPY,)
+    state, actions, sentence = run(WARM, event=Result.BROKEN)
+    assert (state.phase, actions) == (Phase.COPYING, (Do.START_COPY,))
+    assert sentence == "reads the checkpoint again: a gap after 7-9"
+
+
+# ── crash takeover ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_warm_copy_leaves_a_living_owner_alone() -> None:
+    assert run(WARM).state.phase is Phase.WARM
+    assert run(WARM, assigned="b").state.phase is Phase.WARM, "moves for balance are the owner's to begin"
+
+
+def test_crash_takeover() -> None:
+    state, actions, sentence = run(WARM, **DEAD)
+    assert (state.phase, actions) == (Phase.ASKING, (Do.ASK_MEMBERS,))
+    assert sentence == "asks 2 members what they hold: a, its owner with epoch 7, is dead"
+
+    state, actions, sentence = run(state, **DEAD, now=10_020, answers={"c": Answer(10_000)})
+    assert (state.phase, actions, sentence) == (Phase.ASKING, (), "asks: not all have answered")
+
+    state, actions, sentence = run(state, **DEAD, now=10_050, answers={"c": Answer(10_000)})
+    assert (state.phase, actions) == (Phase.CLAIMING, (Claim(7, "a", 8),))
+    assert sentence == "claims: a, its owner with epoch 7, is dead; no answer from a"
+
+    state, actions, _ = run(state, **DEAD, event=Won(8, EntryId(7, 11)))
+    assert (state.phase, state.epoch, actions) == (Phase.CATCHING_UP, 8, ())
+    assert run(state, **DEAD).sentence == "reads the tail: holds 7-9, needs 7-11"
+
+    state, actions, _ = run(state, **DEAD, held=EntryId(7, 11))
+    assert (state.phase, actions) == (Phase.OPENING, (Open(8, 10_280),))
+    state, actions, sentence = run(state, **DEAD, event=Result.OPENED, held=EntryId(8, 0))
+    assert (state.phase, actions) == (Phase.SERVING, (ServeUntil(10_280), Do.ANNOUNCE))
+    assert sentence == "serves with epoch 8"
+
+
+def test_a_takeover_waits_while_the_owner_says_that_it_serves() -> None:
+    asking = of("b", Phase.ASKING, asked=9_900, epoch=0)
+    answers = {"a": Answer(9_950, serves=True), "c": Answer(9_950)}
+    state, actions, sentence = run(asking, **DEAD, answers=answers)
+    assert (state.phase, actions, sentence) == (
+        Phase.ASKING,
+        (Do.ASK_MEMBERS,),
+        "asks again: a member says that it serves",
+    )
+    assert run(asking, **DEAD, answers=answers, now=10_350).state.phase is Phase.CLAIMING, "that was a dead-time ago"
+
+
+def test_an_owner_that_comes_back_keeps_its_slot() -> None:
+    assert run(of("b", Phase.ASKING), **{**DEAD, "owner_dead": False}).state.phase is Phase.WARM
+
+
+@pytest.mark.parametrize("event", [Result.BEATEN, Result.UNRESOLVED])
+def test_a_claim_that_failed_leaves_the_copy_warm(event: Result) -> None:
+    assert run(of("b", Phase.CLAIMING, epoch=0), **DEAD, event=event).state.phase is Phase.WARM
+
+
+def test_who_holds_more_than_the_store_gives_the_tail() -> None:
+    answers = {"a": Answer(9_950, EntryId(7, 12)), "c": Answer(9_950, EntryId(7, 9))}
+    state, _, _ = run(of("b", Phase.ASKING), **DEAD, answers=answers)
+    state, actions, sentence = run(state, **DEAD, event=Won(8, EntryId(7, 10)))
+    assert actions == (TakeTail("a", EntryId(7, 10)),)
+    assert sentence == "owner with epoch 8; takes the tail up to 7-12 from a"
+    again = run(state, **DEAD, held=EntryId(7, 12))
+    assert (again.state.phase, again.actions) == (Phase.REWRITING, (Do.WRITE_CHECKPOINT,))
+    assert run(again.state, **DEAD, event=Result.CHECKPOINTED).actions == (Open(8, 10_280),)
+    failed = run(state, **DEAD, event=Result.TAIL_FAILED)
+    assert failed.sentence == "goes on without what a alone held: no answer"
+
+
+def test_a_copy_that_holds_more_than_the_store_writes_it_first() -> None:
+    state, _, _ = run(of("b", Phase.CLAIMING, epoch=0), **DEAD, event=Won(8, EntryId(7, 5)))
+    assert run(state, **DEAD).actions == (Do.WRITE_CHECKPOINT,)
+
+
+def test_the_new_epoch_is_above_all_that_anyone_holds() -> None:
+    answers = {"a": Answer(9_950, EntryId(12, 1)), "c": Answer(9_950)}
+    assert run(of("b", Phase.ASKING), **DEAD, answers=answers).actions == (Claim(7, "a", 13),)
+
+
+# ── first open, store without a head ─────────────────────────────────────────────────────────────────────────────────────
+
+NO_HEAD = {"head": Head(), "held": NOTHING, "assigned": "a"}
+
+
+def test_first_open_of_a_pool_of_one_waits_one_dead_time() -> None:
+    alone = {**NO_HEAD, "known": frozenset[str](), "connected_ms": 9_700}
+    state, actions, _ = run(of("a", Phase.WARM, epoch=0), **alone)
+    assert (state.phase, actions) == (Phase.ASKING, (Do.ASK_MEMBERS,))
+    assert run(state, **alone, now=10_099).state.phase is Phase.ASKING
+    assert run(state, **alone, now=10_100).actions == (Claim(0, "", 1),)
+
+
+def test_first_open_of_a_pool_opens_once_all_have_answered() -> None:
+    new = {**NO_HEAD, "connected_ms": 9_990}
+    asking = of("a", Phase.ASKING, epoch=0)
+    assert run(asking, **new, answers={"b": Answer(9_990)}, now=10_200).state.phase is Phase.ASKING
+    assert run(asking, **new, answers={"b": Answer(9_990), "c": Answer(9_990)}).actions == (Claim(0, "", 1),)
+
+
+def test_an_owner_that_still_serves_gives_the_store_its_head_back() -> None:
+    state, actions, sentence = run(SERVING, head=Head(read_ms=10_000))
+    assert (state.phase, actions) == (Phase.REWRITING, (Do.WRITE_CHECKPOINT,))
+    assert sentence == "serves; writes a checkpoint, because the store holds less than 7-9"
+
+
+# ── lease ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_deadline_follows_the_lease() -> None:
+    state, actions, _ = run(SERVING)
+    assert (state.until, actions) == (10_280, (ServeUntil(10_280),))
+
+
+@pytest.mark.parametrize("phase", [Phase.SERVING, Phase.FAILSAFE, Phase.FREEZING])
+def test_a_lease_that_ended_is_not_renewed(phase: Phase) -> None:
+    state, actions, sentence = run(of("a", phase, until=10_000, target="b"), lease_until=10_280)
+    assert (state.phase, actions) == (Phase.LOST, (Do.STOP_SERVING, Do.WITHDRAW))
+    assert sentence == "stopped serving: the lease ended 0 ms ago"
+
+
+@pytest.mark.parametrize("head", [Head(8, "b", EntryId(8, 0)), Head(7, "b", EntryId(7, 9))])
+def test_a_newer_owner_in_the_store_ends_the_service(head: Head) -> None:
+    state, _, sentence = run(SERVING, head=head)
+    assert state.phase is Phase.LOST
+    assert sentence == f"stopped serving: the store names b with epoch {head.epoch}, ours is 7"
+    assert run(state, head=head).state.phase is Phase.CLOSED
+
+
+def test_fenced() -> None:
+    assert run(SERVING, event=Result.FENCED).sentence == "stopped serving: the store has another owner"
+
+
+def test_a_former_owner_claims_its_slot_anew() -> None:
+    lost = run(SERVING, event=Result.FENCED).state
+    assert run(lost, connected=False, head=None).state.phase is Phase.LOST
+    state, actions, sentence = run(lost)
+    assert (state.phase, actions) == (Phase.ASKING, (Do.ASK_MEMBERS,))
+    assert sentence == "asks 2 members what they hold: the store names this pod with epoch 7"
+
+
+# ── planned handover ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+MOVE = {"assigned": "b", "turn": True, "target_ready": True}
+SEALED = Head(8, "b", EntryId(7, 10))
+
+
+def test_handover_of_the_old_owner() -> None:
+    assert run(SERVING, **{**MOVE, "turn": False}).sentence == "serves; goes to b in its turn"
+    assert run(SERVING, **{**MOVE, "target_ready": False}).sentence == "serves; goes to b once that is warm"
+    state, actions, _ = run(SERVING, **MOVE)
+    assert (state.phase, actions) == (Phase.FREEZING, (ServeUntil(10_280), Do.FREEZE, Do.FLUSH))
+    assert run(state, **MOVE).actions == ()
+    state, actions, sentence = run(state, **MOVE, event=Result.FLUSHED)
+    assert (actions, sentence) == ((Seal("b", 8),), "seals epoch 7 for b")
+    assert run(state, **MOVE, event=Result.UNRESOLVED).actions == (Seal("b", 8),)
+    assert run(state, **MOVE, head=SEALED).state.phase is Phase.DRAINING, "the reply was lost, the store tells"
+    state, actions, _ = run(state, **MOVE, event=Result.SEALED)
+    assert (state.phase, actions) == (Phase.DRAINING, (ServeReadOnly(15_000),))
+    opened = Head(9, "b", EntryId(9, 0), read_ms=10_100)
+    state, actions, sentence = run(state, **MOVE, head=opened, now=10_100)
+    assert (actions, sentence) == ((ServeReadOnly(12_100),), "b has opened; withdraws in 2000 ms")
+    assert run(state, **MOVE, head=opened, now=12_099).actions == ()
+    assert run(state, **MOVE, head=opened, now=12_100).actions == (Do.WITHDRAW, Do.CLOSE)
+
+
+def test_handover_of_the_target() -> None:
+    state, actions, sentence = run(WARM, **MOVE, head=SEALED)
+    assert (state.phase, actions) == (Phase.CLAIMING, (Claim(8, "b", 9),))
+    assert sentence == "takes over as handed: the store names this pod with epoch 8"
+
+
+def test_a_target_that_does_not_answer_within_500_ms_of_the_seal() -> None:
+    third = of("c", Phase.WARM, epoch=0)
+    seen = {"assigned": "b", "warm": "c", "head": SEALED}
+    state = run(third, **seen).state
+    assert run(state, **seen, now=10_499).state.phase is Phase.WARM
+    assert run(state, **seen, now=10_500).sentence == (
+        "asks 2 members what they hold: b did not open it within 500 ms of the seal of epoch 8"
+    )
+
+
+@pytest.mark.parametrize(
+    "change", [{"assigned": "c"}, {"now": 10_400, "lease_until": 10_600}, {"connected": False, "head": None}]
+)
+def test_a_handover_is_given_up_before_the_seal_and_never_after(change: dict[str, object]) -> None:
+    state = of("a", Phase.FREEZING, target="b", until=10_600)
+    thawed = run(state, **{**MOVE, **change})
+    assert (thawed.state.phase, thawed.actions) == (Phase.SERVING, (Do.THAW,))
+    assert run(replace(state, sealing=True), **{**MOVE, **change}).sentence == (
+        "does not know yet whether the seal for b was carried out"
+    )
+
+
+# ── without the store ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CUT = {"connected": False, "head": None, "lease_until": 10_100}
+FAILSAFE = of("a", Phase.FAILSAFE, until=10_100, opened=True, asked=10_000)
+
+
+def test_an_owner_without_the_store_asks_and_gives_out_no_blocks() -> None:
+    state, actions, _ = run(SERVING, **CUT)
+    assert (state.phase, actions) == (Phase.FAILSAFE, (Do.REFUSE_BLOCKS, Do.ASK_MEMBERS))
+
+
+def test_it_serves_while_every_member_promises() -> None:
+    answers = {"b": Answer(9_950, promises=True), "c": Answer(9_990, promises=True)}
+    assert run(FAILSAFE, **CUT, answers=answers).actions == (ServeUntil(9_950 + 280),)
+    assert run(FAILSAFE, **CUT, answers=answers, now=10_050).actions == (ServeUntil(10_230), Do.ASK_MEMBERS)
+
+
+@pytest.mark.parametrize("other", [None, Answer(9_990), Answer(9_700, promises=True)])
+def test_one_missing_promise_and_it_stops_with_its_lease(other: Answer | None) -> None:
+    answers = {"b": Answer(9_990, promises=True)} | ({"c": other} if other else {})
+    state, actions, _ = run(FAILSAFE, **CUT, answers=answers)
+    assert (state.phase, actions) == (Phase.FAILSAFE, ())
+    assert run(state, **CUT, answers=answers, now=10_100).state.phase is Phase.LOST
+
+
+def test_a_pool_of_one_serves_on() -> None:
+    assert run(FAILSAFE, **CUT, known=frozenset()).actions == (ServeUntil(10_280),)
+
+
+def test_available_serves_unless_it_is_told_otherwise() -> None:
+    rules = Rules(failsafe=Failsafe.AVAILABLE)
+    seen = replace(SEEN, connected=False, head=None)
+    assert step(FAILSAFE, seen, rules).actions == (ServeUntil(10_280),)
+    assert step(FAILSAFE, replace(seen, answers={"b": Answer(9_990)}), rules).actions == ()
+
+
+def test_an_answer_of_a_newer_epoch_ends_it() -> None:
+    answers = {"b": Answer(9_990, EntryId(8, 0), promises=True)}
+    assert run(FAILSAFE, **CUT, answers=answers).sentence == "stopped serving: b holds epoch 8, ours is 7"
+
+
+def test_the_store_comes_back() -> None:
+    state, actions, _ = run(FAILSAFE)
+    assert (state.phase, actions) == (Phase.REWRITING, (ServeUntil(10_280), Do.WRITE_CHECKPOINT))
+    state, actions, _ = run(state, event=Result.CHECKPOINTED)
+    assert (state.phase, actions) == (Phase.SERVING, (Do.ALLOW_BLOCKS,))
+
+
+def test_rewound() -> None:
+    state, actions, _ = run(SERVING, event=Result.REWOUND)
+    assert (state.phase, actions) == (Phase.REWRITING, (Do.WRITE_CHECKPOINT,))
+    assert run(state, event=Result.FENCED).state.phase is Phase.LOST
+    assert run(state, **CUT).state.phase is Phase.FAILSAFE
+
+
+def test_a_store_that_refuses_to_write() -> None:
+    state, actions, sentence = run(SERVING, event=Result.REFUSED)
+    assert actions == (ServeUntil(10_280), Do.REFUSE_BLOCKS)
+    assert sentence == "serves; the store refuses to write"
+    assert run(state, event=Result.ACCEPTED).actions == (Do.ALLOW_BLOCKS,)
+
+
+# ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("phase", "promises"), [(Phase.WARM, True), (Phase.LOST, True), (Phase.CLAIMING, False)])
+def test_who_promises(phase: Phase, promises: bool) -> None:
+    cut = replace(SEEN, connected=False)
+    assert answer(of("b", phase), cut).promises is promises
+    assert not answer(of("b", phase), SEEN).promises, "it reaches the store"
+
+
+def test_an_owner_says_that_it_serves_until_its_deadline() -> None:
+    assert answer(SERVING, SEEN) == Answer(0, EntryId(7, 9), serves=True)
+    assert not answer(SERVING, replace(SEEN, now=10_200)).serves
+    assert not answer(WARM, SEEN).serves
