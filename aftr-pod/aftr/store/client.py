@@ -44,6 +44,10 @@ class Client:
                 raise refusal(str(node), answer)
         return answers
 
+    async def ask_node(self, node: Node, *commands: Command) -> list[Any]:
+        """Answers of a certain node, errors among them."""
+        return await self._exchange(self._line(node, "ask"), commands)
+
     async def write(self, node: Node, commands: Sequence[Command]) -> tuple[list[Any], str]:
         """Answers, errors among them, and why they do not count as stored ("" if they do). Raises only StoreError."""
         line = self._line(node, "write", WRITING)

@@ -46,6 +46,8 @@ class Line:
         async with self._lock:
             try:
                 async with asyncio.timeout(within or self._timeout):
+                    if self._connection.is_connected and await self._connection.can_read():
+                        await self._hang_up()  # the other end has closed it meanwhile
                     if not self._connection.is_connected:
                         await self._connection.connect()  # type: ignore[no-untyped-call]
                         for answer in await self._exchange(self._greeting) if self._greeting else ():

@@ -8,7 +8,10 @@ head once more, so that the WAIT after it, which counts this connection's writes
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from aftr.store.line import Command
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,10 @@ class Script:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha", hashlib.sha1(self.text.encode()).hexdigest())
+
+    def call(self, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
+        """The command that runs it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
 
 
 _OWNER = """
@@ -59,4 +66,45 @@ redis.call('HSET', KEYS[1], 'epoch', ARGV[4], 'uid', ARGV[5], 'last', id)
 return 'OK'
 """)
 
-WRITERS = (APPEND, RAISE)
+# head, orphans of an earlier attempt...; epoch, uid, generation: also puts the owner back into a head that was rewound
+BEGIN = Script(
+    _OWNER
+    + """
+for number = 2, #KEYS do redis.call('UNLINK', KEYS[number]) end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'uid', ARGV[2], 'writing', ARGV[3] .. ':0')
+return 'OK'
+"""
+)
+
+_WRITING = (
+    _OWNER
+    + """
+if epoch < mine or head[4] ~= ARGV[3] then return 'REWOUND' end
+"""
+)
+
+# head, chunk; epoch, uid, `writing` before, `writing` after, bytes
+CHUNK = Script(
+    _WRITING
+    + """
+redis.call('SET', KEYS[2], ARGV[5])
+redis.call('HSET', KEYS[1], 'writing', ARGV[4])
+return 'OK'
+"""
+)
+
+# head, journal, chunks of the checkpoint before...;
+# epoch, uid, `writing`, generation, chunks, covers, last if it was rewound, oldest id to keep
+SWITCH = Script(
+    _WRITING
+    + """
+redis.call('HSET', KEYS[1], 'generation', ARGV[4], 'chunks', ARGV[5], 'covers', ARGV[6])
+redis.call('HDEL', KEYS[1], 'writing')
+if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'last', ARGV[7]) end
+redis.call('XTRIM', KEYS[2], 'MINID', '=', ARGV[8])
+for number = 3, #KEYS do redis.call('UNLINK', KEYS[number]) end
+return 'OK'
+"""
+)
+
+WRITERS = (APPEND, RAISE, BEGIN, CHUNK, SWITCH)

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 from aftr.store.client import Client
 from aftr.store.errors import PASSING, StoreError, StoreRefusedError, code_of, refusal
 from aftr.store.line import Command
-from aftr.store.scripts import APPEND, RAISE, Script
+from aftr.store.scripts import APPEND, RAISE
 from aftr.store.settings import Node
 from dslite_contract.journal import NOTHING, EntryId, pack_entry
 from dslite_contract.store_keys import head_key, journal_key
@@ -90,11 +90,6 @@ class Slots:
     def __init__(self, client: Client) -> None:
         self._client, self._prefix = client, client.settings.prefix
 
-    def script(self, script: Script, slot: int, *arguments: str | bytes | int, more: Sequence[str] = ()) -> Command:
-        """A call of `script` with the slot's head, its journal and `more` as keys."""
-        keys = head_key(self._prefix, slot), journal_key(self._prefix, slot), *more
-        return ("EVALSHA", script.sha, len(keys), *keys, *arguments)
-
     # ------------------------------------------------------------ entries
     async def append_all(self, batch: Sequence[Append]) -> list[Reply]:
         """One write per node; replies in the order of `batch`."""
@@ -109,19 +104,29 @@ class Slots:
             places.setdefault(node, []).append(place)
         self._client.trouble = ""
         answers = await asyncio.gather(
-            *(self._append(node, [batch[place] for place in there]) for node, there in places.items())
+            *(self._run(node, [self._command(batch[place]) for place in there]) for node, there in places.items())
         )
         for there, of_node in zip(places.values(), answers, strict=True):
             for place, reply in zip(there, of_node, strict=True):
                 replies[place] = reply
         return replies
 
-    async def _append(self, node: Node, batch: Sequence[Append]) -> list[Reply]:
+    async def run(self, slot: int, command: Command) -> Reply:
+        """One script by itself."""
+        self._client.trouble = ""
         try:
-            answers, doubt = await self._client.write(node, [self._command(one) for one in batch])
+            node = await self._client.topology.node_of(head_key(self._prefix, slot))
         except StoreError as error:
             self._client.trouble = str(error)
-            return [Reply.REFUSED if isinstance(error, StoreRefusedError) else Reply.UNCONFIRMED] * len(batch)
+            return Reply.UNCONFIRMED
+        return (await self._run(node, [command]))[0]
+
+    async def _run(self, node: Node, commands: Sequence[Command]) -> list[Reply]:
+        try:
+            answers, doubt = await self._client.write(node, commands)
+        except StoreError as error:
+            self._client.trouble = str(error)
+            return [Reply.REFUSED if isinstance(error, StoreRefusedError) else Reply.UNCONFIRMED] * len(commands)
         replies = [self._reply(node, answer) for answer in answers]
         if doubt and any(reply in STORED for reply in replies):
             self._client.trouble = doubt
@@ -130,7 +135,8 @@ class Slots:
 
     def _command(self, one: Append) -> Command:
         new = EntryId(one.owner.epoch, one.last.seq + 1)
-        return self.script(APPEND, one.slot, one.owner.epoch, one.owner.uid, str(one.last), str(new), one.entry)
+        keys = head_key(self._prefix, one.slot), journal_key(self._prefix, one.slot)
+        return APPEND.call(keys, one.owner.epoch, one.owner.uid, str(one.last), str(new), one.entry)
 
     def _reply(self, node: Node, answer: bytes | ResponseError) -> Reply:
         if isinstance(answer, ResponseError):
@@ -150,7 +156,8 @@ class Slots:
 
     async def _raise(self, slot: int, expected: Owner | None, last: str, new: Owner) -> Owner | None:
         before = (expected.epoch, expected.uid) if expected else (0, "")
-        command = self.script(RAISE, slot, *before, last, new.epoch, new.uid, NO_RECORDS)
+        keys = head_key(self._prefix, slot), journal_key(self._prefix, slot)
+        command = RAISE.call(keys, *before, last, new.epoch, new.uid, NO_RECORDS)
         answer = await self._client.write_one(head_key(self._prefix, slot), command)
         return new if answer == "OK" else None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from aftr.store.checkpoint import Checkpoints
 from aftr.store.client import Client
 from aftr.store.members import MemberRecord, Members
+from aftr.store.readiness import check, own
 from aftr.store.reading import Reading
 from aftr.store.settings import StoreSettings
 from aftr.store.slots import Append, Owner, Reply, SlotHead, Slots
@@ -22,11 +24,20 @@ class Store:
         self.settings = settings
         self._client = Client(settings)
         self._slots, self._tail, self._members = Slots(self._client), Tail(self._client), Members(self._client)
+        self._checkpoints = Checkpoints(self._client, self._slots)
+        self.warnings: tuple[str, ...] = ()
 
     @classmethod
     async def connect(cls, settings: StoreSettings) -> Store:
-        """A store that was reached and fits `settings`; StoreError otherwise."""
-        return cls(settings)
+        """A store that was reached and fits `settings`; StoreError otherwise. `warnings` has what a person should still look at."""
+        store = cls(settings)
+        try:
+            store.warnings = await check(store._client)
+            await own(store._client)
+        except BaseException:
+            await store.close()
+            raise
+        return store
 
     @property
     def trouble(self) -> str:
@@ -64,6 +75,13 @@ class Store:
     async def tail(self, positions: Mapping[int, EntryId], block_ms: int) -> dict[int, Entries]:
         """What follows each position, as soon as there is anything; {} after `block_ms`. Raises JournalGapError, UnreadableRecordError."""
         return await self._tail.entries(positions, block_ms)
+
+    async def write_checkpoint(self, slot: int, owner: Owner, covers: EntryId, chunks: Iterable[bytes]) -> Reply:
+        """The slot's live state with everything up to entry `covers`; also the answer to REWOUND. If not OK: once more, from the start.
+
+        `chunks` is consumed as they are written, entries may be appended meanwhile, and what they say may be in the chunks already.
+        """
+        return await self._checkpoints.write(slot, owner, covers, chunks)
 
     async def heartbeat(self, info: Mapping[str, str]) -> None:
         """Raise our counter."""

@@ -41,6 +41,12 @@ class Topology:
             f"no node of the cluster serves hash slot {number} of key {key}: look at CLUSTER INFO"
         )
 
+    async def nodes(self) -> list[Node]:
+        """All primaries."""
+        if not self._ranges:
+            self._ranges = await self._learn()
+        return list(dict.fromkeys(node for _, _, node in self._ranges))
+
     def forget(self) -> None:
         """Something was not where it should be: look again next time."""
         self._ranges = []

@@ -1,0 +1,59 @@
+"""Writing a checkpoint: numbered chunks, then one call that makes them the slot's checkpoint.
+
+Each call checks the owner, and that all chunks so far are there: the head counts them, so a store that failed over in between and lost some
+says REWOUND.  The count also names the chunks of whoever died while writing, which the next one removes.
+The journal keeps what came after the checkpoint before this one, and what the log has not exported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aftr.store.client import Client
+from aftr.store.errors import StoreError
+from aftr.store.scripts import BEGIN, CHUNK, SWITCH
+from aftr.store.slots import Owner, Reply, SlotHead, Slots
+from dslite_contract.journal import NOTHING, EntryId
+from dslite_contract.store_keys import checkpoint_key, checkpoint_keys, exported_key, head_key, journal_key
+
+NO_HEAD = SlotHead(Owner(0, ""), NOTHING)
+
+
+class Checkpoints:
+    """Writes them; one at a time per slot."""
+
+    def __init__(self, client: Client, slots: Slots) -> None:
+        self._client, self._slots, self._prefix = client, slots, client.settings.prefix
+
+    async def write(self, slot: int, owner: Owner, covers: EntryId, chunks: Iterable[bytes]) -> Reply:
+        """OK, or the first reply that is not."""
+        try:
+            before = await self._slots.head(slot) or NO_HEAD
+            exported = await self._exported(slot)
+        except StoreError as error:
+            self._client.trouble = str(error)
+            return Reply.UNCONFIRMED
+        head, fence = head_key(self._prefix, slot), (owner.epoch, owner.uid)
+        generation, count = before.generation + 1, 0
+        orphans = checkpoint_keys(self._prefix, slot, *before.writing)
+        reply = await self._slots.run(slot, BEGIN.call((head, *orphans), *fence, generation))
+        for chunk in chunks:
+            if reply is not Reply.OK:
+                return reply
+            key = checkpoint_key(self._prefix, slot, generation, count)
+            states = f"{generation}:{count}", f"{generation}:{count + 1}"
+            reply = await self._slots.run(slot, CHUNK.call((head, key), *fence, *states, chunk))
+            count += 1
+        if reply is not Reply.OK:
+            return reply
+        outdated = checkpoint_keys(self._prefix, slot, before.generation, before.chunks)
+        keys = head, journal_key(self._prefix, slot), *outdated
+        rewound_to = str(covers) if covers > before.last else ""
+        oldest = min(before.covers, exported or before.covers).following
+        values = f"{generation}:{count}", generation, count, str(covers), rewound_to, str(oldest)
+        return await self._slots.run(slot, SWITCH.call(keys, *fence, *values))
+
+    async def _exported(self, slot: int) -> EntryId | None:
+        key = exported_key(self._prefix, slot)
+        (answer,) = await self._client.ask(key, "ask", ("GET", key))
+        return EntryId.parse(str(answer, "ascii")) if answer else None
