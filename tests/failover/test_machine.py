@@ -8,11 +8,9 @@ import pytest
 
 from aftr.failover.machine import HANDLERS, Failsafe, Phase, Rules, State, Step, answer, step
 from aftr.failover.observation import (
-    NOTHING,
     Answer,
     Claim,
     Do,
-    EntryId,
     Head,
     Observation,
     Open,
@@ -23,6 +21,7 @@ from aftr.failover.observation import (
     TakeTail,
     Won,
 )
+from dslite_contract.journal import NOTHING, EntryId
 
 RULES = Rules()
 OWNED = Head(7, "a", EntryId(7, 9))
@@ -221,7 +220,7 @@ def test_a_former_owner_claims_its_slot_anew() -> None:
 # ── planned handover ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 MOVE = {"assigned": "b", "turn": True, "target_ready": True}
-SEALED = Head(8, "b", EntryId(7, 10))
+SEALED = Head(8, "b", EntryId(8, 0), sealed=True)
 
 
 def test_handover_of_the_old_owner() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from aftr.failover.lease import lease_ms
-from aftr.failover.observation import Answer, EntryId, Head
+from aftr.failover.observation import Answer, Head
+from dslite_contract.journal import EntryId
 
 
 def lease_runs(now: int, until: int) -> bool:

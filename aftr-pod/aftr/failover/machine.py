@@ -21,12 +21,10 @@ from aftr.failover import guards
 from aftr.failover.lease import lease_ms
 from aftr.failover.members import DEAD_AFTER_MS
 from aftr.failover.observation import (
-    NOTHING,
     Action,
     Answer,
     Claim,
     Do,
-    EntryId,
     Head,
     Observation,
     Open,
@@ -37,6 +35,7 @@ from aftr.failover.observation import (
     TakeTail,
     Won,
 )
+from dslite_contract.journal import NOTHING, EntryId
 
 
 class Phase(Enum):
@@ -322,14 +321,14 @@ def catching_up(state: State, seen: Observation, rules: Rules) -> Step:
     """Has the epoch; opens when it holds all there is, and the store holds it too."""
     if why := superseded(state, seen):
         return close(state, seen, f"closed before it opened: {why}")
-    if seen.event is Result.BROKEN:
-        return stay(state, "reads the checkpoint again: a gap in the tail", Do.START_COPY)
     if state.source and (seen.event is Result.TAIL_FAILED or seen.now - state.since >= rules.tail):
         return stay(replace(state, source=""), f"goes on without what {state.source} alone held: no answer")
     if store_knows_less(state, seen) and not state.rewrite:
         return stay(replace(state, need=NOTHING, rewrite=True), f"the store fell back: goes on from {seen.held}")
     need = state.most if state.source else state.need
     if not guards.holds_the_tail(seen.held, need):
+        if seen.event is Result.BROKEN and not state.rewrite:
+            return stay(state, "reads the checkpoint again: a gap in the tail", Do.START_COPY)
         return stay(state, f"reads the tail: holds {seen.held}, needs {need}")
     if not guards.store_holds_it(state.rewrite):
         sentence = f"writes a checkpoint up to {seen.held} first: the store may hold less"

@@ -8,40 +8,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
 
-
-class EntryId(NamedTuple):
-    """A place in a slot's journal, `<epoch>-<seq>`; of two, the greater holds more."""
-
-    epoch: int
-    seq: int
-
-    def __str__(self) -> str:
-        return f"{self.epoch}-{self.seq}"
-
-
-NOTHING = EntryId(0, 0)
+from dslite_contract.journal import NOTHING, EntryId
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the store says of a slot; `owner` is empty if it has no head.  `read_ms` is when the reading was sent."""
+    """What the store says of a slot; `owner` is empty if it has no head.
+
+    `sealed`: an old owner named this one, which has not raised the epoch itself yet.  `read_ms` is when the reading was sent.
+    """
 
     epoch: int = 0
     owner: str = ""
     last: EntryId = NOTHING
+    sealed: bool = False
     read_ms: int = 0
 
     @property
     def missing(self) -> bool:
         """Whether the store knows nothing of the slot: a new pool, or a store that lost its data."""
         return not self.owner
-
-    @property
-    def sealed(self) -> bool:
-        """Whether an old owner named this one, and it has not raised the epoch itself yet."""
-        return bool(self.owner) and self.last.epoch < self.epoch
 
 
 @dataclass(frozen=True, slots=True)
