@@ -38,6 +38,12 @@ def bring_up(lab: str, file: Path, options: Options, say: Say) -> Plan:
     return plan
 
 
+def plan_of(record: Record) -> Plan:
+    """The plan of a lab that is up, from its record. Raises `LabError` when there is none."""
+    options = Options(**record.load()["options"])
+    return make_plan(record.name, load_config(record.config_file), options)
+
+
 def _refuse_existing(plan: Plan, record: Record) -> None:
     if record.exists():
         raise LabExistsError(f"the lab {plan.lab!r} exists: run `aftr-lab --lab {plan.lab} down` first")
@@ -53,6 +59,8 @@ def _build(plan: Plan, record: Record, say: Say) -> None:
     _build_router(plan)
     _build_internet(plan)
     _build_access(plan)
+    if plan.durability:
+        _build_store(plan)
     for aftr in plan.aftrs:
         _build_aftr(plan, aftr)
     for b4 in plan.b4s:
@@ -93,8 +101,17 @@ def _build_access(plan: Plan) -> None:
         add_route(router, str(prefix), device="subscribers")
 
 
+def _build_store(plan: Plan) -> None:
+    """The store's own bridge: the management network, on which AFTRs find the Redis and each other."""
+    address = _with(planned.STORE_ADDRESS, planned.MANAGEMENT_LINK.prefixlen)
+    add_bridge(End(plan.namespace("store"), "mgmt", (address,)), planned.MANAGEMENT_MTU)
+
+
 def _build_aftr(plan: Plan, aftr: Aftr) -> None:
-    """Two arms, a queue for each worker; the kernel has addresses and default routes there, the rest is the AFTR's."""
+    """Two arms, a queue for each worker; the kernel has addresses and default routes there, the rest is the AFTR's.
+
+    A router that is told nothing by BGP has static routes to it.
+    """
     name, router, queues = plan.namespace(aftr.name), plan.namespace("router"), plan.options.workers
     access = End(name, "access", (_with(aftr.access_address, planned.ACCESS_LINK.prefixlen),))
     internet = End(name, "internet", (_with(aftr.internet_address, planned.INTERNET_LINK.prefixlen),))
@@ -102,6 +119,12 @@ def _build_aftr(plan: Plan, aftr: Aftr) -> None:
     add_link(internet, End(router, f"{aftr.name}-inet", bridge="internet"), planned.INTERNET_MTU, queues)
     add_route(name, "::/0", gateway=str(planned.ROUTER_IPV6))
     add_route(name, "0.0.0.0/0", gateway=str(planned.ROUTER_IPV4))
+    if plan.durability:
+        management = _with(aftr.management_address, planned.MANAGEMENT_LINK.prefixlen)
+        port = End(plan.namespace("store"), aftr.name, bridge="mgmt")
+        add_link(End(name, "mgmt", (management,)), port, planned.MANAGEMENT_MTU)
+    if plan.bgp:
+        return
     add_route(router, str(plan.pool.spec.softwire.prefix), gateway=str(aftr.access_address))
     for prefix in plan.internet_prefixes():
         add_route(router, str(prefix), gateway=str(aftr.internet_address))

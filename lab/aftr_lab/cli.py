@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,9 +11,10 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
-from aftr_lab.build import bring_up
+from aftr_lab.build import bring_up, plan_of
 from aftr_lab.errors import LabError
 from aftr_lab.plan import Options
+from aftr_lab.programs import kill_node, start_node
 from aftr_lab.record import Record
 from aftr_lab.status import read_status, render
 from aftr_lab.teardown import tear_down
@@ -21,6 +23,7 @@ from dslite_contract.errors import DsliteError
 EXIT_REFUSED = 1
 REPORT_WIDTH = 120  # when no terminal says how wide it is
 LAB_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+SIGNALS = [number.name.removeprefix("SIG") for number in signal.Signals]
 MODES = ["auto", "native", "generic", "packet"]
 
 
@@ -85,7 +88,7 @@ def up(record: Record, file: Path, b4s: int, access_mtu: int, workers: int, mode
 )
 @click.pass_obj
 def status(record: Record, output: str) -> None:
-    """Show the lab: namespaces, bridges, gateways, slots, B4s, programs."""
+    """Show the lab: namespaces, bridges, gateways, slots, B4s, BGP sessions, store, programs."""
     state = read_status(record)
     if output == "json":
         click.echo(json.dumps(state, indent=2))
@@ -98,12 +101,37 @@ def status(record: Record, output: str) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
 def exec_(record: Record, node: str, command: tuple[str, ...]) -> NoReturn:
-    """Run COMMAND in a NODE, such as host-1, b4-1, aftr-1, router, access or internet."""
+    """Run COMMAND in a NODE, such as host-1, b4-1, aftr-1, router, store, access or internet."""
     namespaces = record.load()["namespaces"]
     if node not in namespaces:
         raise LabError(f"there is no node {node!r} in lab {record.name!r}: it has {', '.join(namespaces)}")
     words = command[1:] if command[0] == "--" else command
     os.execvp("ip", ["ip", "netns", "exec", namespaces[node], *words])
+
+
+@main.command()
+@click.argument("node")
+@click.pass_obj
+def start(record: Record, node: str) -> None:
+    """Start the program of NODE again, such as aftr-1, router or store, and wait until it is ready."""
+    start_node(plan_of(record), record, node)
+
+
+@main.command()
+@click.argument("node")
+@click.option(
+    "--signal",
+    "name",
+    type=click.Choice(SIGNALS, case_sensitive=False),
+    default="KILL",
+    show_default=True,
+    help="Signal.",
+)
+@click.pass_obj
+def kill(record: Record, node: str, name: str) -> None:
+    """Send the program of NODE a signal: KILL and STOP to all its processes at once, TERM, INT and HUP to the first."""
+    record.load()
+    kill_node(record, node, signal.Signals[f"SIG{name}"])
 
 
 @main.command()

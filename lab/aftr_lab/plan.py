@@ -1,32 +1,45 @@
 """From a configuration to everything that a lab will consist of: nodes, addresses and routes. Pure; nothing is made here.
 
 host-n ─ 192.168.1.0/24 ─ b4-n ─┐                                                    ┌─ internet (198.18.0.80)
-                                ├─ access (a bridge, IPv6 only) ─ router ─ access link ─ aftr-1 ─┐
+                                ├─ access (a bridge, IPv6 only) ─ router ─ access link ─ aftr-a ─┐─ management ─ store (Redis)
 host-m ─ 192.168.1.0/24 ─ b4-m ─┘                                    └──── internet link ────────┘
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from aftr_lab.errors import LabError
 from dslite_contract.load import Configuration
-from dslite_contract.schema import AftrPool, B4Group, effective_subscriber_mask
+from dslite_contract.schema import (
+    AftrPool,
+    B4Group,
+    Bgp,
+    Durability,
+    Peer,
+    effective_durability,
+    effective_subscriber_mask,
+)
 from dslite_contract.slots import carrying_slots, slot_address, slot_bypass_addresses, slot_fqdn, slot_prefixes
 
 ACCESS_LINK = IPv6Network("2001:db8:ffff::/64")
 INTERNET_LINK = IPv4Network("198.18.0.0/24")  # RFC 2544: addresses for tests
+MANAGEMENT_LINK = IPv4Network("10.64.0.0/24")
 LAN = IPv4Network("192.168.1.0/24")  # the same behind every B4
 ROUTER, SERVER, FIRST_AFTR, LAN_HOST = 1, 80, 11, 10
+MOST_AFTRS = SERVER - FIRST_AFTR
 SUBSCRIBERS_GATEWAY = IPv6Address("fe80::1")  # the router's address on the access network
 ROUTER_IPV6 = ACCESS_LINK[0x1]
 ROUTER_IPV4 = INTERNET_LINK[ROUTER]
 SERVER_ADDRESS = INTERNET_LINK[SERVER]
+STORE_ADDRESS = MANAGEMENT_LINK[1]
+STORE_PORT = 6379
 B4_LAN_ADDRESS = LAN[1]
 HOST_ADDRESS = LAN[LAN_HOST]
 STATUS_PORT = 9464
-INTERNET_MTU = 1500
+INTERNET_MTU = MANAGEMENT_MTU = 1500
+STORE_URL = f"redis://{STORE_ADDRESS}:{STORE_PORT}/0"
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,27 @@ class Aftr:
     @property
     def internet_address(self) -> IPv4Address:
         return INTERNET_LINK[FIRST_AFTR + self.number - 1]
+
+    @property
+    def management_address(self) -> IPv4Address:
+        return MANAGEMENT_LINK[FIRST_AFTR + self.number - 1]
+
+
+@dataclass(frozen=True)
+class Session:
+    """The router's BGP session with an AFTR, for one peer of the pool."""
+
+    aftr: Aftr
+    peer: Peer
+
+    @property
+    def name(self) -> str:
+        return f"{self.aftr.name}-{self.peer.name}"
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address:
+        """The AFTR's end; the router's is the peer's address."""
+        return self.aftr.access_address if self.peer.address.version == 6 else self.aftr.internet_address
 
 
 @dataclass(frozen=True)
@@ -97,11 +131,23 @@ class Plan:
     def pool(self) -> AftrPool:
         return self.configuration.pool
 
+    @property
+    def bgp(self) -> Bgp | None:
+        """How the router learns where slots are; None: its routes to the one AFTR are static."""
+        return self.pool.spec.routing.bgp if self.pool.spec.routing else None
+
+    @property
+    def durability(self) -> Durability | None:
+        """What the lab's Redis must survive; None: there is no Redis and no management network."""
+        return effective_durability(self.pool.spec.store) if self.pool.spec.store else None
+
     def namespace(self, node: str) -> str:
         return f"dsl-{self.lab}-{node}"
 
     def nodes(self) -> Iterator[str]:
         yield from ("router", "internet", "access")
+        if self.durability:
+            yield "store"
         yield from (aftr.name for aftr in self.aftrs)
         for b4 in self.b4s:
             yield from (b4.name, b4.host)
@@ -119,19 +165,49 @@ class Plan:
         ]
 
 
+def bgp_sessions(bgp: Bgp, aftrs: Sequence[Aftr]) -> list[Session]:
+    """The router's sessions: one with every AFTR for each peer."""
+    return [Session(aftr, peer) for aftr in aftrs for peer in bgp.peers]
+
+
 def make_plan(lab: str, configuration: Configuration, options: Options) -> Plan:
     """The lab for a configuration. Raises `LabError` when the lab cannot be built from it."""
     _check_interfaces(configuration.pool)
+    _check_store(configuration.pool)
+    _check_routing(configuration.pool)
     if not configuration.groups:
         raise LabError("the file has no B4Group: a lab needs one to know where its B4s live")
     b4s = tuple(_plan_b4(configuration, number) for number in range(1, options.b4s + 1))
-    return Plan(lab, configuration, options, (Aftr(1),), b4s)
+    aftrs = tuple(Aftr(number) for number in range(1, configuration.pool.spec.replicas + 1))
+    return Plan(lab, configuration, options, aftrs, b4s)
 
 
 def _check_interfaces(pool: AftrPool) -> None:
     sides = sorted(interface.side for interface in pool.spec.interfaces)
     if sides not in ([], ["access", "internet"]):
         raise LabError(f"interfaces with sides {', '.join(sides)}: the lab has one access and one internet interface")
+
+
+def _check_store(pool: AftrPool) -> None:
+    if pool.spec.store and pool.spec.store.embedded is None:
+        raise LabError("spec.store has a secretRef: the lab has no Secrets, it runs the Redis of `embedded: {}`")
+
+
+def _check_routing(pool: AftrPool) -> None:
+    """The lab's router is every peer; without BGP its routes are static, and lead to one AFTR."""
+    bgp, replicas = pool.spec.routing.bgp if pool.spec.routing else None, pool.spec.replicas
+    if replicas > MOST_AFTRS:
+        raise LabError(f"spec.replicas is {replicas}: the lab has addresses for {MOST_AFTRS} AFTRs")
+    if bgp is None:
+        if replicas > 1:
+            raise LabError(f"spec.replicas is {replicas} without spec.routing.bgp: static routes lead to one AFTR only")
+        return
+    for peer in bgp.peers:
+        if peer.address not in (ROUTER_IPV6, ROUTER_IPV4):
+            here = f"the lab's router has {ROUTER_IPV6} and {ROUTER_IPV4}"
+            raise LabError(f"BGP peer {peer.name} has the address {peer.address}: {here}")
+        if peer.password_secret:
+            raise LabError(f"BGP peer {peer.name} has a passwordSecret: the lab has no Secrets, leave it out")
 
 
 def _plan_b4(configuration: Configuration, number: int) -> B4:
@@ -167,6 +243,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "accessMtu": plan.options.access_mtu,
         "workers": plan.options.workers,
         "mode": plan.options.mode,
+        "options": asdict(plan.options),
         "namespaces": {node: plan.namespace(node) for node in plan.nodes()},
         "bridges": _describe_bridges(plan),
         "gateways": {
@@ -176,11 +253,37 @@ def describe(plan: Plan) -> dict[str, Any]:
             "internet": str(ROUTER_IPV4),
             "lan": str(B4_LAN_ADDRESS),
         },
+        "store": _describe_store(plan),
+        "bgp": _describe_bgp(plan),
         "server": {"address": str(SERVER_ADDRESS), "url": f"http://{SERVER_ADDRESS}/"},
         "slots": [_describe_slot(plan.pool, slot) for slot in range(plan.pool.spec.slots)],
         "aftrs": [_describe_aftr(plan, aftr) for aftr in plan.aftrs],
         "b4s": [_describe_b4(plan, b4) for b4 in plan.b4s],
     }
+
+
+def _describe_store(plan: Plan) -> dict[str, Any] | None:
+    if plan.durability is None:
+        return None
+    address = {"address": str(STORE_ADDRESS), "port": STORE_PORT, "url": STORE_URL}
+    return {"namespace": plan.namespace("store"), **address, "durability": plan.durability}
+
+
+def _describe_bgp(plan: Plan) -> dict[str, Any] | None:
+    if plan.bgp is None:
+        return None
+    sessions = [
+        {
+            "name": session.name,
+            "aftr": session.aftr.name,
+            "peer": session.peer.name,
+            "families": list(session.peer.families),
+            "router": str(session.peer.address),
+            "address": str(session.address),
+        }
+        for session in bgp_sessions(plan.bgp, plan.aftrs)
+    ]
+    return {"localAsn": plan.bgp.local_asn, "sessions": sessions}
 
 
 def _describe_bridges(plan: Plan) -> dict[str, Any]:
@@ -200,7 +303,14 @@ def _describe_bridges(plan: Plan) -> dict[str, Any]:
         "gateway": str(ROUTER_IPV4),
         "prefixes": [str(INTERNET_LINK)],
     }
-    return {
+    management = {
+        "namespace": plan.namespace("store"),
+        "device": "mgmt",
+        "gateway": str(STORE_ADDRESS),
+        "prefixes": [str(MANAGEMENT_LINK)],
+        "mtu": MANAGEMENT_MTU,
+    }
+    return ({"management": management} if plan.durability else {}) | {
         "access": access,
         "aftrAccess": aftr_access | {"mtu": plan.options.access_mtu},
         "internet": internet | {"mtu": INTERNET_MTU},
@@ -223,6 +333,7 @@ def _describe_aftr(plan: Plan, aftr: Aftr) -> dict[str, Any]:
         "namespace": plan.namespace(aftr.name),
         "access": {"device": "access", "address": str(aftr.access_address)},
         "internet": {"device": "internet", "address": str(aftr.internet_address)},
+        **({"mgmt": {"device": "mgmt", "address": str(aftr.management_address)}} if plan.durability else {}),
         "status": f"http://[::1]:{STATUS_PORT}",
     }
 

@@ -59,6 +59,32 @@ def is_running(identity: Identity) -> bool:
     return identify(identity.pid) == identity
 
 
+def await_end(processes: Iterable[Identity], seconds: float = KILLED_S) -> list[Identity]:
+    """Those of these processes that have not ended after so many seconds."""
+    with _opened(processes) as running:
+        _await_exit(running, seconds)
+        return list(running.values())
+
+
+def session_of(leader: Identity) -> list[Identity]:
+    """A program that `start` started, first, and the processes that it made in its session: a supervised AFTR is two."""
+    found = [identify(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    members = [identity for identity in found if identity and identity != leader and _session(identity) == leader.pid]
+    return [leader, *members] if is_running(leader) else []
+
+
+def _session(identity: Identity) -> int | None:
+    with suppress(ProcessLookupError):
+        return os.getsid(identity.pid)
+    return None
+
+
+def signal_all(processes: Sequence[Identity], number: signal.Signals) -> None:
+    """Signal these processes, in this order, and no stranger that has got one of their pids."""
+    with _opened(processes) as running:
+        _signal(running, number)
+
+
 def start(namespace: str, command: Sequence[str], process_file: Path, log_file: Path) -> subprocess.Popen[bytes]:
     """Start `command` in a network namespace, in a session of its own, with its output going to `log_file`."""
     inside = ["ip", "netns", "exec", namespace, *command]

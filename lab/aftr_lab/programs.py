@@ -1,46 +1,115 @@
-"""The programs of a lab: which runs where, and when each is ready."""
+"""The programs of a lab: which runs where, and when each is ready; one of them killed, and started again."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from aftr_lab.plan import B4, ROUTER_IPV4, ROUTER_IPV6, SERVER_ADDRESS, STATUS_PORT, Aftr, Plan
-from aftr_lab.processes import start
-from aftr_lab.ready import Program, answers_echo, answers_http, has_written, wait_until
+from aftr_lab.errors import LabError
+from aftr_lab.plan import (
+    B4,
+    ROUTER_IPV4,
+    ROUTER_IPV6,
+    SERVER_ADDRESS,
+    STATUS_PORT,
+    STORE_ADDRESS,
+    STORE_PORT,
+    STORE_URL,
+    Aftr,
+    Plan,
+    bgp_sessions,
+)
+from aftr_lab.processes import await_end, is_running, recorded, session_of, signal_all, start
+from aftr_lab.ready import Program, answers_echo, answers_http, has_written, succeeds, wait_until
 from aftr_lab.record import Record
+from aftr_lab.routing import ESTABLISHED, router_command, router_conf, router_sessions
 
 AFTR_READY_S = 120.0  # a cold compile may take 60 s on an idle machine
 PROGRAM_READY_S = 20.0
+TO_THE_PROGRAM = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # which it hands on to its processes itself
 
 Say = Callable[[str], None]
 
 
 def start_programs(plan: Plan, record: Record, say: Say) -> None:
-    """Start every program at once, then wait for each. Raises `NotReadyError` with what the program said."""
-    server = _start(plan, record, "internet", _server_command())
-    aftrs = [(aftr, _start(plan, record, aftr.name, _aftr_command(plan, record, aftr))) for aftr in _wanted_aftrs(plan)]
-    b4s = [(b4, _start(plan, record, b4.name, _b4_command(b4))) for b4 in plan.b4s]
-    url = f"http://{SERVER_ADDRESS}/"
-    wait_until(answers_http(plan.namespace("router"), url), f"{url} answers", PROGRAM_READY_S, server)
-    for b4, program in b4s:
-        wait_until(has_written(program.log, '"ready"'), f"{b4.name} is up", PROGRAM_READY_S, program)
-    for aftr, program in aftrs:
-        say(f"waiting for {aftr.name}")
-        _await_aftr(plan, aftr, program)
-        _await_ways(plan, aftr, program)
+    """Start every program, then wait for each. Raises `NotReadyError` with what the program said."""
+    nodes = [node for node in _nodes(plan) if plan.options.with_aftr or node not in _aftrs(plan)]
+    programs = [_start(plan, record, node) for node in nodes]
+    for program in programs:
+        say(f"waiting for {program.node}")
+        _await(plan, record, program)
 
 
-def _start(plan: Plan, record: Record, node: str, command: list[str]) -> Program:
+def start_node(plan: Plan, record: Record, node: str) -> None:
+    """Start the program of a node that has none just now, and wait until it is ready. Raises `LabError`."""
+    if node not in _nodes(plan):
+        raise LabError(f"node {node} has no program: {', '.join(_nodes(plan))} have one")
+    before = recorded(record.process_file(node))
+    if before and is_running(before):
+        raise LabError(f"{node} runs already, as process {before.pid}")
+    _await(plan, record, _start(plan, record, node))
+
+
+def kill_node(record: Record, node: str, number: signal.Signals) -> None:
+    """Signal the program of a node with all its processes; after SIGKILL it is gone when this returns. Raises `LabError`.
+
+    A program is told to end, or to read its files again, by its first process alone: it hands that on itself.
+    """
+    leader = recorded(record.process_file(node))
+    processes = session_of(leader) if leader else []
+    if not processes:
+        raise LabError(f"no program runs in node {node}")
+    signal_all(processes[:1] if number in TO_THE_PROGRAM else processes, number)
+    if number == signal.SIGKILL and (left := await_end(processes)):
+        raise LabError(f"processes {', '.join(str(one.pid) for one in left)} of {node} do not end")
+
+
+def _nodes(plan: Plan) -> list[str]:
+    """Nodes with a program, in the order in which one needs the other."""
+    first = (["router"] if plan.bgp else []) + (["store"] if plan.durability else []) + ["internet"]
+    return [*first, *(b4.name for b4 in plan.b4s), *_aftrs(plan)]
+
+
+def _aftrs(plan: Plan) -> dict[str, Aftr]:
+    return {aftr.name: aftr for aftr in plan.aftrs}
+
+
+def _start(plan: Plan, record: Record, node: str) -> Program:
     log = record.log_file(node)
-    return Program(node, start(plan.namespace(node), command, record.process_file(node), log), log)
+    before = log.stat().st_size if log.exists() else 0
+    command = _command(plan, record, node)
+    return Program(node, start(plan.namespace(node), command, record.process_file(node), log), log, before)
 
 
-def _wanted_aftrs(plan: Plan) -> tuple[Aftr, ...]:
-    return plan.aftrs if plan.options.with_aftr else ()
+def _command(plan: Plan, record: Record, node: str) -> list[str]:
+    if node == "router":
+        assert plan.bgp is not None
+        record.router_file.write_text(router_conf(plan.bgp, bgp_sessions(plan.bgp, plan.aftrs)))
+        return router_command(record.router_file, record.router_socket)
+    if node == "store":
+        return _store_command(plan, record)
+    if node == "internet":
+        return [sys.executable, "-m", "aftr_lab.server", "--address", str(SERVER_ADDRESS)]
+    if node in _aftrs(plan):
+        return _aftr_command(plan, record, _aftrs(plan)[node])
+    return _b4_command(next(b4 for b4 in plan.b4s if b4.name == node))
 
 
-def _server_command() -> list[str]:
-    return [sys.executable, "-m", "aftr_lab.server", "--address", str(SERVER_ADDRESS)]
+def _store_command(plan: Plan, record: Record) -> list[str]:
+    """A Redis that refuses writes rather than forget one; on disk only where the pool asks for that."""
+    record.store_directory.mkdir(exist_ok=True)
+    options = {
+        "--bind": str(STORE_ADDRESS),
+        "--port": str(STORE_PORT),
+        "--protected-mode": "no",
+        "--dir": str(record.store_directory),
+        "--save": "",
+        "--appendonly": "yes" if plan.durability == "disk" else "no",
+        "--appendfsync": "always",
+        "--maxmemory-policy": "noeviction",
+        "--daemonize": "no",
+    }
+    return ["redis-server", *(word for option in options.items() for word in option)]
 
 
 def _aftr_command(plan: Plan, record: Record, aftr: Aftr) -> list[str]:
@@ -53,6 +122,11 @@ def _aftr_command(plan: Plan, record: Record, aftr: Aftr) -> list[str]:
         "--status": f"[::]:{STATUS_PORT}",
         "--socket": str(record.socket_file(aftr.name)),
     }
+    if plan.durability:
+        options |= {"--member": aftr.name, "--store": STORE_URL}
+    if plan.durability or plan.bgp:
+        record.runtime_directory(aftr.name).mkdir(exist_ok=True)
+        options["--runtime"] = str(record.runtime_directory(aftr.name))
     program = Path(sys.executable).with_name("aftr")
     return [str(program), "run", *(word for option in options.items() for word in option)]
 
@@ -61,15 +135,54 @@ def _b4_command(b4: B4) -> list[str]:
     return [sys.executable, "-m", "aftr.b4", "--aftr", str(b4.tunnel_address), "--wan", "wan", "-o", "json"]
 
 
-def _await_aftr(plan: Plan, aftr: Aftr, program: Program) -> None:
+# ---------------------------------------------------------------- ready
+def _await(plan: Plan, record: Record, program: Program) -> None:
+    node = program.node
+    if node == "router":
+        _await_router(plan, record, program)
+    elif node == "store":
+        _await_store(plan, program)
+    elif node == "internet":
+        url = f"http://{SERVER_ADDRESS}/"
+        wait_until(answers_http(plan.namespace("router"), url), f"{url} answers", PROGRAM_READY_S, program)
+    elif node in _aftrs(plan):
+        _await_aftr(plan, record, _aftrs(plan)[node], program)
+    else:
+        wait_until(has_written(program, '"ready"'), f"{node} is up", PROGRAM_READY_S, program)
+
+
+def _await_router(plan: Plan, record: Record, program: Program) -> None:
+    def knows_all() -> bool:
+        return len(router_sessions(plan.namespace("router"), record.router_socket)) == len(plan.aftrs) * len(peers)
+
+    peers = plan.bgp.peers if plan.bgp else ()
+    wait_until(knows_all, "the router's BIRD answers", PROGRAM_READY_S, program)
+
+
+def _await_store(plan: Plan, program: Program) -> None:
+    """Every AFTR reaches the Redis."""
+    ping = ["timeout", "1", "redis-cli", "-u", STORE_URL, "ping"]
+    for aftr in plan.aftrs:
+        answers = succeeds(plan.namespace(aftr.name), *ping)
+        wait_until(answers, f"{STORE_URL} answers {aftr.name}", PROGRAM_READY_S, program)
+
+
+def _await_aftr(plan: Plan, record: Record, aftr: Aftr, program: Program) -> None:
+    """It is ready, it and its neighbours know each other, and every B4 reaches its slot: no first packet of a test is lost."""
+    namespace = plan.namespace(aftr.name)
     url = f"http://[::1]:{STATUS_PORT}/readyz"
-    wait_until(answers_http(plan.namespace(aftr.name), url), f"{aftr.name} answers {url}", AFTR_READY_S, program)
+    wait_until(answers_http(namespace, url), f"{aftr.name} answers {url}", AFTR_READY_S, program)
 
+    sessions = [session.name for session in bgp_sessions(plan.bgp, [aftr])] if plan.bgp else []
 
-def _await_ways(plan: Plan, aftr: Aftr, program: Program) -> None:
-    """The AFTR knows its neighbours, and each B4 reaches its slot's tunnel address: the first packet of a test is not lost."""
+    def established() -> bool:
+        states = router_sessions(plan.namespace("router"), record.router_socket)
+        return all(states.get(name) == ESTABLISHED for name in sessions)
+
+    if sessions:
+        wait_until(established, f"the router has sessions with {aftr.name}", PROGRAM_READY_S, program)
     for neighbour in (ROUTER_IPV6, ROUTER_IPV4, SERVER_ADDRESS):
-        known = answers_echo(plan.namespace(aftr.name), str(neighbour))
+        known = answers_echo(namespace, str(neighbour))
         wait_until(known, f"{aftr.name} reaches {neighbour}", PROGRAM_READY_S, program)
     for b4 in plan.b4s:
         reached = answers_echo(plan.namespace(b4.name), str(b4.tunnel_address))

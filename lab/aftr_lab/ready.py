@@ -20,6 +20,7 @@ class Program:
     node: str
     process: subprocess.Popen[bytes]
     log: Path
+    written_before: int = 0  # bytes of the log, by an earlier program of this node
 
     def last_words(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
@@ -63,6 +64,6 @@ def answers_echo(namespace: str, address: str) -> Callable[[], bool]:
     return succeeds(namespace, "ping", "-n", "-q", "-c", "1", "-W", "0.5", address)
 
 
-def has_written(log: Path, words: str) -> Callable[[], bool]:
-    """A probe: do these words stand in the log?"""
-    return lambda: words in log.read_text(errors="replace")
+def has_written(program: Program, words: str) -> Callable[[], bool]:
+    """A probe: do these words stand in the program's log?"""
+    return lambda: words.encode() in program.log.read_bytes()[program.written_before :]

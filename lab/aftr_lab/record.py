@@ -7,6 +7,9 @@ Everything of a lab is under `/run/dslite-lab/NAME/`:
     processes/NODE    `/proc/PID/stat` of each program, written by that very process before it becomes the program
     log/NODE          what it printed
     NODE.sock         the AFTR's control socket
+    NODE.run/         the AFTR's runtime files: its BIRD's configuration and socket
+    router.conf       the router's BIRD, if the pool has BGP peers, and its socket router.ctl
+    store/            the Redis's files, if the pool has a store
 """
 
 import json
@@ -48,6 +51,21 @@ class Record:
 
     def socket_file(self, node: str) -> Path:
         return self.directory / f"{node}.sock"
+
+    def runtime_directory(self, node: str) -> Path:
+        return self.directory / f"{node}.run"
+
+    @property
+    def router_file(self) -> Path:
+        return self.directory / "router.conf"
+
+    @property
+    def router_socket(self) -> Path:
+        return self.directory / "router.ctl"
+
+    @property
+    def store_directory(self) -> Path:
+        return self.directory / "store"
 
     def exists(self) -> bool:
         return self.directory.exists()

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from aftr_lab.processes import is_running, recorded
 from aftr_lab.record import Record
+from aftr_lab.routing import ESTABLISHED, router_sessions
 
 
 def read_status(record: Record) -> dict[str, Any]:
@@ -19,7 +20,18 @@ def read_status(record: Record) -> dict[str, Any]:
     state["processes"] = [_describe_process(record, file.name) for file in sorted(folder.iterdir())]
     for aftr in state["aftrs"]:
         aftr["socket"] = str(record.socket_file(aftr["name"]))
+        aftr["runtime"] = str(record.runtime_directory(aftr["name"]))
+    if state["bgp"]:
+        _add_session_states(state, record)
     return state
+
+
+def _add_session_states(state: dict[str, Any], record: Record) -> None:
+    """What the router says of its sessions just now."""
+    states = router_sessions(state["namespaces"]["router"], record.router_socket)
+    state["bgp"]["socket"] = str(record.router_socket)
+    for session in state["bgp"]["sessions"]:
+        session["state"] = states.get(session["name"], "Down")
 
 
 def _describe_process(record: Record, node: str) -> dict[str, Any]:
@@ -44,8 +56,19 @@ def render(state: dict[str, Any]) -> Group:
         programs.add_row(process["node"], str(process["pid"] or ""), word, process["log"])
     aftrs = "; ".join(f"{a['name']} {a['access']['address']} {a['internet']['address']}" for a in state["aftrs"])
     head = f"Lab {state['lab']}, pool {state['pool']}: {aftrs}"
+    if state["store"]:
+        head += f"; store {state['store']['url']} ({state['store']['durability']})"
     tail = f"Run a program in a node: aftr-lab exec host-1 -- curl {state['server']['url']}"
-    return Group(Text(head, "bold"), b4s, programs, Text(tail, "dim"))
+    sessions = [_render_sessions(state["bgp"])] if state["bgp"] else []
+    return Group(Text(head, "bold"), b4s, *sessions, programs, Text(tail, "dim"))
+
+
+def _render_sessions(bgp: dict[str, Any]) -> Table:
+    table = _table("BGP sessions of the router", "session", "AFTR", "announces", "state")
+    for session in bgp["sessions"]:
+        word = Text(session["state"], "green" if session["state"] == ESTABLISHED else "red")
+        table.add_row(session["name"], session["address"], ", ".join(session["families"]), word)
+    return table
 
 
 def _table(title: str, *columns: str) -> Table:

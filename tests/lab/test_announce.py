@@ -24,7 +24,7 @@ from pyroute2 import netns
 
 from aftr.announce.routes import LARGEST_METRIC, SLOT_TABLE
 from aftr_lab.network import End, add_bridge, add_link, add_namespace, run
-from aftr_lab.plan import ROUTER_IPV4, ROUTER_IPV6, Aftr
+from aftr_lab.plan import ROUTER_IPV4, ROUTER_IPV6, Aftr, bgp_sessions
 from aftr_lab.processes import identify
 from aftr_lab.routing import router_conf
 from dslite_contract.load import load_config
@@ -114,7 +114,7 @@ def router(folder: Path) -> Iterator[str]:
     bgp = load_config(SAMPLE).pool.spec.routing
     assert bgp is not None
     assert bgp.bgp is not None
-    (folder / "router.conf").write_text(router_conf(bgp.bgp, AFTRS))
+    (folder / "router.conf").write_text(router_conf(bgp.bgp, bgp_sessions(bgp.bgp, AFTRS)))
     with contextlib.ExitStack() as stack:
         for name in names:
             add_namespace(name, {})

@@ -9,10 +9,13 @@ import pytest
 import yaml
 
 from aftr_lab.errors import LabError
-from aftr_lab.plan import Aftr, Options, Plan, describe, make_plan
+from aftr_lab.plan import Aftr, Options, Plan, bgp_sessions, describe, make_plan
+from aftr_lab.routing import router_conf
 from dslite_contract.errors import ConfigurationError
 from dslite_contract.load import load_config
 from running_lab import SAMPLE
+
+FAILOVER = SAMPLE.with_name("failover.yaml")
 
 
 def documents() -> list[dict[str, Any]]:
@@ -68,8 +71,84 @@ def test_aftr_addresses_are_written_alike() -> None:
     assert str(Aftr(1).internet_address) == "198.18.0.11"
 
 
+def test_several_aftrs_have_addresses_alike_on_three_links() -> None:
+    plan = make_plan("test", load_config(FAILOVER), Options())
+    assert [aftr.name for aftr in plan.aftrs] == ["aftr-1", "aftr-2", "aftr-3"]
+    third = plan.aftrs[2]
+    assert [str(third.access_address), str(third.internet_address), str(third.management_address)] == [
+        "2001:db8:ffff::13",
+        "198.18.0.13",
+        "10.64.0.13",
+    ]
+    assert "store" in plan.nodes()
+    assert "store" not in plan_of(documents()).nodes()
+
+
+def test_the_router_has_a_session_with_every_aftr_for_each_peer() -> None:
+    plan = make_plan("test", load_config(FAILOVER), Options())
+    assert plan.bgp is not None
+    sessions = bgp_sessions(plan.bgp, plan.aftrs)
+    assert [(session.name, str(session.address)) for session in sessions[:3]] == [
+        ("aftr-1-tor6", "2001:db8:ffff::11"),
+        ("aftr-1-tor4", "198.18.0.11"),
+        ("aftr-2-tor6", "2001:db8:ffff::12"),
+    ]
+    text = router_conf(plan.bgp, sessions)
+    assert text.count("protocol bgp ") == 6
+    assert "local 2001:db8:ffff::1 as 64500;\n    neighbor 2001:db8:ffff::12 as 64512;" in text
+    assert "ipv4 { import all; export none; gateway direct; };" in text
+
+
+def test_the_description_names_store_management_and_sessions() -> None:
+    state = describe(make_plan("test", load_config(FAILOVER), Options()))
+    assert state["store"] == {
+        "namespace": "dsl-test-store",
+        "address": "10.64.0.1",
+        "port": 6379,
+        "url": "redis://10.64.0.1:6379/0",
+        "durability": "memory",
+    }
+    assert state["aftrs"][1]["mgmt"] == {"device": "mgmt", "address": "10.64.0.12"}
+    assert state["bridges"]["management"]["device"] == "mgmt"
+    assert (state["bgp"]["localAsn"], len(state["bgp"]["sessions"])) == (64512, 6)
+    plain = describe(plan_of(documents()))
+    assert (plain["store"], plain["bgp"], "management" in plain["bridges"]) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (["routing"], None, "spec.replicas is 3 without spec.routing.bgp"),
+        (["store"], {"secretRef": "redis"}, "spec.store has a secretRef"),
+        (
+            ["routing", "bgp", "peers", 0, "address"],
+            "2001:db8:ffff::2",
+            "BGP peer tor6 has the address 2001:db8:ffff::2",
+        ),
+        (["routing", "bgp", "peers", 1, "passwordSecret"], "tor", "BGP peer tor4 has a passwordSecret"),
+    ],
+)
+def test_what_the_lab_cannot_build_is_refused(place: list[Any], value: Any, said: str) -> None:
+    objects = list(yaml.safe_load_all(FAILOVER.read_text()))
+    holder = objects[0]["spec"]
+    for step in place[:-1]:
+        holder = holder[step]
+    holder[place[-1]] = value
+    if value is None:
+        del holder[place[-1]]
+    with pytest.raises(LabError, match=said):
+        plan_of(objects)
+
+
+def test_more_aftrs_than_addresses_are_refused() -> None:
+    objects = list(yaml.safe_load_all(FAILOVER.read_text()))
+    objects[0]["spec"] |= {"replicas": 70, "slots": 128}
+    with pytest.raises(LabError, match=r"spec\.replicas is 70: the lab has addresses for 69 AFTRs"):
+        plan_of(objects)
+
+
 @pytest.mark.parametrize(("field", "value"), [("replicas", 2), ("routing", {"layer2": {}})])
-def test_what_comes_with_state_is_refused_by_name(field: str, value: Any) -> None:
+def test_what_comes_later_or_needs_a_store_is_refused_by_name(field: str, value: Any) -> None:
     objects = documents()
     objects[0]["spec"][field] = value
     with pytest.raises(ConfigurationError, match=rf"spec\.{field}"):

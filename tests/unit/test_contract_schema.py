@@ -25,10 +25,17 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "groups"), [("pool.yaml", ["homes", "shops"]), ("lab.yaml", ["north", "south"])])
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [("pool.yaml", ["homes", "shops"]), ("lab.yaml", ["north", "south"]), ("failover.yaml", ["north", "south"])],
+)
 def test_samples_load(name: str, groups: list[str]) -> None:
     loaded = load_config(SAMPLES / name)
     assert [group.metadata.name for group in loaded.groups] == groups
+
+
+def test_every_sample_is_loaded_here() -> None:
+    assert {path.name for path in SAMPLES.iterdir()} == {"pool.yaml", "lab.yaml", "failover.yaml"}
 
 
 def test_lab_sample_is_the_demos_pool() -> None:
