@@ -68,6 +68,11 @@ DROPS: dict[str, str] = {
     "drop-worker-ring-full": "the owner's hand-over ring is full",
     "drop-tx-full": "the device did not take the frame",
     "drop-slot-closed": "the slot is not open on this pod",
+    # store
+    "drop-commit-backlog": "first packet of a mapping while too many wait to be stored",
+    "drop-commit-timeout": "first packet of a mapping that was not stored within a second",
+    "drop-slot-frozen": "first packet of a mapping while its slot moves to another pod",
+    "drop-slot-not-owned": "this pod's lease was over before the frame could leave",
 }
 DROP_NAMES = tuple(DROPS)
 
@@ -97,6 +102,8 @@ EVENTS: dict[str, str] = {
     "path-mtu-ignored": "Packet Too Big messages not about a packet of ours",
     "syns-held": "unsolicited SYNs held for six seconds",
     "handed-over": "frames passed to the worker that owns their slot",
+    "parked": "first packets of mappings that waited until they were stored",
+    "mappings-restored": "mappings taken over from another pod",
 }
 EVENT_NAMES = tuple(EVENTS)
 

@@ -26,7 +26,7 @@ from numba.core.compiler_lock import require_global_compiler_lock
 from numba.core.cpu import CPUContext
 from numba.core.registry import CPUDispatcher
 
-from dslite_contract import counters
+from dslite_contract import counters, journal
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +43,8 @@ KERNEL_SOURCES = (
 def source_stamp() -> str:
     """SHA-256 over every source that compiled code can depend on: the kernels' folders, and the numbers of the counters."""
     package = pathlib.Path(__file__).parent.parent
-    sources = [path for place in KERNEL_SOURCES for path in package.glob(place)] + [pathlib.Path(counters.__file__)]
+    sources = [path for place in KERNEL_SOURCES for path in package.glob(place)]
+    sources += [pathlib.Path(str(module.__file__)) for module in (counters, journal)]
     digest = hashlib.sha256()
     for path in sorted(sources):
         digest.update(path.name.encode() + path.read_bytes())

@@ -10,6 +10,7 @@ from aftr.lowlevel.bits import M32, Memory, ctz64, load32, load64, lshr64, store
 from aftr.lowlevel.kernel import kernel
 from aftr.state.counters import count_event
 from aftr.state.hashing import hash_pair
+from aftr.state.journal import BLOCK_RELEASED, BLOCK_TAKEN, write_record
 from aftr.state.layout import (
     EXTERNAL,
     LINE,
@@ -27,7 +28,7 @@ from aftr.state.layout import (
     subscriber_at,
 )
 from aftr.state.random import random64
-from aftr.state.reasons import NO_PORT_BLOCK, PORT_BLOCKS_ALLOCATED, PORT_BLOCKS_RELEASED, PORT_LIMIT
+from aftr.state.reasons import COMMIT_BACKLOG, NO_PORT_BLOCK, PORT_BLOCKS_ALLOCATED, PORT_BLOCKS_RELEASED, PORT_LIMIT
 from aftr.state.table import record_number, record_offset
 
 EXTERNAL_SIZE = EXTERNAL.itemsize
@@ -136,8 +137,18 @@ def give_block(memory: Memory, worker: int, slot: int, subscriber: int, external
     owner.block_ref = (block - record.blocks) // record.block_stride + 1
     owner.blocks += 1
     owner.external_ref = external + 1
+    journal_block(memory, worker, slot, block, BLOCK_TAKEN | owner.bits << 24, owner.hi, owner.lo)
     count_event(memory, worker, PORT_BLOCKS_ALLOCATED, 1)
     return block
+
+
+@kernel
+def journal_block(memory: Memory, worker: int, slot: int, block: int, word: int, hi: int, lo: int) -> None:
+    """Record that a block was taken or released."""
+    record, entry = slot_at(memory, slot), block_at(memory, block)
+    address = external_at(memory, record.externals + entry.external * EXTERNAL_SIZE).address
+    first = record.first_port + (entry.number << record.block_shift)
+    write_record(memory, worker, slot, word, address, 0, first, 0, hi, lo)
 
 
 @kernel
@@ -171,6 +182,8 @@ def take_endpoint(memory: Memory, worker: int, slot: int, subscriber: int, proto
         if port >= 0:
             return block_at(memory, block).external << 16 | port
         reference = block_at(memory, block).next_ref
+    if record.refuse_blocks != 0:
+        return -1 - COMMIT_BACKLOG
     if owner.blocks >= group_at(memory, owner.group_entry).max_blocks:
         return -1 - PORT_LIMIT
     found = find_free_block(memory, worker, slot, subscriber)
@@ -217,6 +230,16 @@ def rest_block(memory: Memory, worker: int, slot: int, block: int, now: int) -> 
         owner.external_ref = 0
     entry.subscriber_ref = 0
     entry.next_ref = 0
+    begin_rest(memory, slot, block, now)
+    journal_block(memory, worker, slot, block, BLOCK_RELEASED, 0, 0)
+    count_event(memory, worker, PORT_BLOCKS_RELEASED, 1)
+
+
+@kernel
+def begin_rest(memory: Memory, slot: int, block: int, now: int) -> None:
+    """Append a block that nobody holds to the list of those that rest."""
+    record, entry = slot_at(memory, slot), block_at(memory, block)
+    reference = (block - record.blocks) // record.block_stride + 1
     entry.state = RESTING
     entry.rested = now & M32
     entry.rest_ref = 0
@@ -225,7 +248,6 @@ def rest_block(memory: Memory, worker: int, slot: int, block: int, now: int) -> 
     else:
         record.rest_head = reference
     record.rest_tail = reference
-    count_event(memory, worker, PORT_BLOCKS_RELEASED, 1)
 
 
 @kernel
@@ -238,10 +260,18 @@ def wake_blocks(memory: Memory, slot: int, now: int) -> None:
         entry = block_at(memory, block)
         if ((now - entry.rested) & M32) < hold_down:
             return
-        record.rest_head = entry.rest_ref
-        if record.rest_head == 0:
-            record.rest_tail = 0
-        entry.state = 0
-        entry.rest_ref = 0
-        set_bit(memory, record.block_bitmaps + entry.external * record.bitmap_words * 8, entry.number)
-        external_at(memory, record.externals + entry.external * EXTERNAL_SIZE).free_blocks += 1
+        wake_first(memory, slot)
+
+
+@kernel
+def wake_first(memory: Memory, slot: int) -> None:
+    """Free the block that rests longest."""
+    record = slot_at(memory, slot)
+    entry = block_at(memory, record.blocks + (record.rest_head - 1) * record.block_stride)
+    record.rest_head = entry.rest_ref
+    if record.rest_head == 0:
+        record.rest_tail = 0
+    entry.state = 0
+    entry.rest_ref = 0
+    set_bit(memory, record.block_bitmaps + entry.external * record.bitmap_words * 8, entry.number)
+    external_at(memory, record.externals + entry.external * EXTERNAL_SIZE).free_blocks += 1

@@ -14,19 +14,33 @@ from aftr.nat.subscriber import subscriber_of
 from aftr.nat.tcp import is_established
 from aftr.state.counters import count_event
 from aftr.state.hashing import hash_pair
+from aftr.state.journal import (
+    ESTABLISHED_FLAG,
+    MAPPING_RECORD,
+    MAPPING_REMOVED,
+    PUBLIC_FLAG,
+    UNTRANSLATED_FLAG,
+    journal_room,
+    write_record,
+)
 from aftr.state.layout import (
     ADDRESS_DEPENDENT,
     BYPASSED,
     ENDPOINT_INDEPENDENT,
+    IN_SEEN,
     LIVE,
     MAPPING,
+    OUT_SEEN,
+    PENDING,
     PROTOCOL_TCP,
     PROTOCOL_UDP,
+    PUBLIC_SOURCE,
     SESSION,
     SLOT_MAPPINGS,
     SLOT_SESSIONS,
     SLOT_SOFTWIRES,
     UNTRANSLATED_KEY,
+    WAS_ESTABLISHED,
     external_at,
     group_at,
     mapping_at,
@@ -61,6 +75,7 @@ from aftr.state.table import (
     take_record,
 )
 
+_BOTH = OUT_SEEN | IN_SEEN
 MAPPING_SIZE, SESSION_SIZE = MAPPING.itemsize, SESSION.itemsize
 
 
@@ -358,6 +373,37 @@ def claim_bypass(memory: Memory, worker: int, slot: int, softwire: int, key: int
 
 
 @kernel
+def journal_mapping(memory: Memory, worker: int, slot: int, mapping: int, established: bool) -> None:
+    """Record a mapping as it is now."""
+    record = mapping_at(memory, mapping)
+    softwire = softwire_at(memory, softwire_of(memory, slot, mapping))
+    flags = (ESTABLISHED_FLAG if established else 0) | (UNTRANSLATED_FLAG if record.flags & BYPASSED else 0)
+    flags |= PUBLIC_FLAG if record.flags & PUBLIC_SOURCE else 0
+    word = MAPPING_RECORD | record.protocol << 8 | flags << 16
+    write_record(
+        memory, worker, slot, word, record.external_address, record.internal_address, record.external_port,
+        record.internal_port, softwire.hi, softwire.lo,
+    )  # fmt: skip
+
+
+@kernel
+def store_mapping(memory: Memory, worker: int, slot: int, mapping: int) -> None:
+    """Record a new mapping; where the slot commits before it sends, its packets wait for that."""
+    journal_mapping(memory, worker, slot, mapping, False)
+    slot_record, record = slot_at(memory, slot), mapping_at(memory, mapping)
+    if slot_record.parking != 0:
+        record.flags |= PENDING
+        record.commit = slot_record.journal_head
+
+
+@kernel
+def journal_session(memory: Memory, worker: int, slot: int, mapping: int, before: int, after: int) -> None:
+    """Record that a TCP session became established, or no longer is: a mapping taken over lives as long as its sessions would."""
+    if is_established(before) != is_established(after):
+        journal_mapping(memory, worker, slot, mapping, is_established(after))
+
+
+@kernel
 def remove_mapping(memory: Memory, worker: int, slot: int, mapping: int) -> None:
     """End a mapping with all its sessions; its port block rests when this was the last."""
     record, now = mapping_at(memory, mapping), worker_at(memory, worker).now
@@ -369,6 +415,8 @@ def remove_mapping(memory: Memory, worker: int, slot: int, mapping: int) -> None
     table = slot + SLOT_MAPPINGS
     index_remove(memory, table, mapping_hash(memory, key, port), mapping)
     store32(memory, reverse_word(memory, slot, record.external, record.protocol, record.external_port), 0)
+    word = MAPPING_REMOVED | record.protocol << 8
+    write_record(memory, worker, slot, word, record.external_address, 0, record.external_port, 0, 0, 0)
     softwire = softwire_of(memory, slot, mapping)
     softwire_at(memory, softwire).mappings -= 1
     owner = subscriber_at(memory, subscriber_of(memory, slot, softwire))
@@ -399,8 +447,8 @@ def sweep_mapping(memory: Memory, worker: int, slot: int, mapping: int, now: int
         timeout = session_timeout(memory, record.protocol, record.session_flags)
         if (now - record.session_seen) & M32 >= timeout:
             remove_first_session(memory, worker, slot, mapping)
-    timeout = session_timeout(memory, record.protocol, 0)
-    if record.sessions == 0 and (now - record.seen) & M32 >= timeout:
+    timeout = session_timeout(memory, record.protocol, _BOTH if record.flags & WAS_ESTABLISHED else 0)
+    if record.sessions == 0 and (now - record.seen) & M32 >= timeout and journal_room(memory, slot) >= 2:
         remove_mapping(memory, worker, slot, mapping)
 
 

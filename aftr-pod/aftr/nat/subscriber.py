@@ -11,6 +11,7 @@ from aftr.lowlevel.kernel import inline_kernel, kernel
 from aftr.nat.limits import SOFTWIRE_ICMP_BURST, TOKEN
 from aftr.state.counters import count_event
 from aftr.state.hashing import hash_pair
+from aftr.state.journal import SOFTWIRE_FROM, SOFTWIRE_TO, write_record
 from aftr.state.layout import (
     GROUP,
     LIVE,
@@ -187,15 +188,11 @@ def migrate_softwire(memory: Memory, worker: int, slot: int, subscriber: int, hi
     too_soon = owner.changed > 0 and now - owner.changed <= pod.address_change_limit
     if pod.state_migrate == 0 or too_soon:
         return 0
-    table = slot + SLOT_SOFTWIRES
     softwire = least_recent_softwire(memory, slot, subscriber, now)
     record = softwire_at(memory, softwire)
-    index_remove(memory, table, address_hash(memory, record.hi, record.lo), softwire)
-    record.hi = hi
-    record.lo = lo
-    record.path_mtu = 0
-    record.generation = pod.generation
-    index_insert(memory, table, address_hash(memory, hi, lo), softwire)
+    write_record(memory, worker, slot, SOFTWIRE_FROM, 0, 0, 0, 0, record.hi, record.lo)
+    write_record(memory, worker, slot, SOFTWIRE_TO, 0, 0, 0, 0, hi, lo)
+    rename_softwire(memory, slot, softwire, hi, lo)
     owner.changed = max(now, 1)
     count_event(memory, worker, SOFTWIRES_MIGRATED, 1)
     return softwire
@@ -267,10 +264,30 @@ def sweep_softwire(memory: Memory, worker: int, slot: int, softwire: int, now: i
     owner = subscriber_at(memory, subscriber)
     if owner.contexts > 0:
         return
+    remove_softwire(memory, worker, slot, softwire)
+
+
+@kernel
+def remove_softwire(memory: Memory, worker: int, slot: int, softwire: int) -> None:
+    """Forget a softwire without mappings, and its subscriber when nothing else is left of it."""
+    record, subscriber = softwire_at(memory, softwire), subscriber_of(memory, slot, softwire)
     index_remove(memory, slot + SLOT_SOFTWIRES, address_hash(memory, record.hi, record.lo), softwire)
     record.state = 0
     give_record(memory, slot + SLOT_SOFTWIRES, softwire)
     count_event(memory, worker, SOFTWIRES_REMOVED, 1)
+    owner = subscriber_at(memory, subscriber)
     owner.softwires -= 1
-    if owner.softwires == 0:
+    if owner.softwires == 0 and owner.blocks == 0:
         remove_subscriber(memory, slot, subscriber)
+
+
+@kernel
+def rename_softwire(memory: Memory, slot: int, softwire: int, hi: int, lo: int) -> None:
+    """Give a softwire another address; everything else refers to its record (row O06)."""
+    record, table = softwire_at(memory, softwire), slot + SLOT_SOFTWIRES
+    index_remove(memory, table, address_hash(memory, record.hi, record.lo), softwire)
+    record.hi = hi
+    record.lo = lo
+    record.path_mtu = 0
+    record.generation = pod_at(memory, 0).generation
+    index_insert(memory, table, address_hash(memory, hi, lo), softwire)

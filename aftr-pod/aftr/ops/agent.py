@@ -19,7 +19,6 @@ from aftr.io.device import Device, Interface, open_devices
 from aftr.io.links import need_link
 from aftr.io.neighbours import Neighbours, NextHop
 from aftr.io.queue_table import QueueTable, Umem, table_size
-from aftr.lowlevel.memory import HUGE_PAGE, round_up
 from aftr.ops.invariants import check_pod
 from aftr.ops.loop import DEVICE_SIZE, device_at
 from aftr.ops.workers import Workers
@@ -109,7 +108,7 @@ class Agent:
         for number in range(self.configuration.pool.spec.slots):
             if wanted is None or number in wanted:
                 self.pod.open(number, number % self.options.workers, boottime_ms())
-                self.pod.arena.populate(self.pod.slot(number), round_up(self.pod.slot_plan.size, HUGE_PAGE))
+                self.pod.populate(number)
 
     def _open_devices(self) -> list[Device]:
         pod = self.pod

@@ -64,6 +64,8 @@ def check_frames(pod: Pod, in_devices: int) -> list[str]:
         found += sum(output_at(memory, record.outputs + n * LINE).count for n in range(MAX_INTERFACES))
         rings = (ring_at(memory, ring_between(memory, worker, record.number, n)) for n in range(len(pod.workers)))
         found += sum(ring.head - ring.tail for ring in rings)
+    parked = (slot_at(memory, pod.slot(number)) for number in pod.open_slots)
+    found += sum(slot.park_head - slot.park_tail for slot in parked)
     problems = [f"{twice} frames were freed twice"] if twice else []
     if found != pod.sizes.frames:
         problems.append(f"{pod.sizes.frames - found} of {pod.sizes.frames} frames leaked")
@@ -123,7 +125,7 @@ def check_sessions(pod: Pod, slot: int) -> Iterator[str]:
         if not reference.any():
             break
         chained += reference != 0
-        reference = np.where(reference != 0, further["next_ref"][reference - 1], 0)
+        reference = np.where(reference != 0, further["next_ref"].astype(np.int64)[reference - 1], 0)
     first = mappings["session_state"] == LIVE
     wrong = (chained != owned) | (chained != mappings["sessions"] - first.astype(np.int64))
     yield from named("mapping", numbers[wrong], "its sessions are not those that it counts or chains")

@@ -16,8 +16,19 @@ from aftr.path.handover import ring_between
 from aftr.path.send import ETHERTYPE_VLAN, interface_offset, refuse_frame
 from aftr.state.counters import RX, count, count_drops
 from aftr.state.frames import give_frame
-from aftr.state.layout import LINE, WORKER, interface_at, output_at, pod_at, record_layout, ring_at, worker_at
-from aftr.state.reasons import ETHERTYPE
+from aftr.state.layout import (
+    LINE,
+    POD,
+    POD_OFFSET,
+    WORKER,
+    interface_at,
+    output_at,
+    pod_at,
+    record_layout,
+    ring_at,
+    worker_at,
+)
+from aftr.state.reasons import ETHERTYPE, SLOT_NOT_OWNED, TX_FULL
 
 CLOCK_BOOTTIME = 7
 BURST = 256
@@ -25,6 +36,8 @@ IDLE_TURNS = 64  # turns without work before a worker sleeps
 SLEEP_MS = 20
 SWEEP_EVERY_MS = 5
 _STOP = WORKER.fields["stop"][1]  # type: ignore[index]
+_DEADLINE = POD_OFFSET + POD.fields["deadline"][1]  # type: ignore[index]
+_ARMED = POD_OFFSET + POD.fields["journal_armed"][1]  # type: ignore[index]
 _SLEEPING = WORKER.fields["sleeping"][1]  # type: ignore[index]
 
 # Which interfaces a device carries: one untagged, or several VLANs.
@@ -85,9 +98,17 @@ def serve(memory: Memory, worker: int, now: int) -> int:
         n = receive(memory, queue, me.receive_list, BURST)
         if n > 0:
             taken += n + dispatch(memory, worker, me.devices + queue_at(memory, queue).device * DEVICE_SIZE, n)
-    send_all(memory, worker)
-    if pod_at(memory, 0).workers > 1:
+    if owns(memory, worker):
+        send_all(memory, worker)
+    else:
+        discard_all(memory, worker)
+    pod = pod_at(memory, 0)
+    if pod.workers > 1:
         wake_others(memory, worker)
+    if me.journaled != 0 and load64_acquire(memory, _ARMED) == 1:
+        me.journaled = 0
+        store64_release(memory, _ARMED, 0)
+        notify(memory, worker, pod.journal_event)
     me.packets += taken
     return taken
 
@@ -143,6 +164,25 @@ def send_all(memory: Memory, worker: int) -> None:
 
 
 @kernel
+def owns(memory: Memory, worker: int) -> bool:
+    """Whether the pod's lease, asked just before the frames leave, still lasts (no deadline: it needs none)."""
+    deadline = load64_acquire(memory, _DEADLINE)
+    return deadline == 0 or now_ns(memory, worker) < deadline
+
+
+@kernel
+def discard_all(memory: Memory, worker: int) -> None:
+    """The frames of this turn must not leave: somebody else may own their slots by now."""
+    me = worker_at(memory, worker)
+    for interface in range(pod_at(memory, 0).interfaces):
+        record = output_at(memory, me.outputs + interface * LINE)
+        for number in range(record.count):
+            start, meta = load64(memory, record.frames + 16 * number), load64(memory, record.meta + 8 * number)
+            refuse_frame(memory, worker, start, meta, SLOT_NOT_OWNED)
+        record.count = 0
+
+
+@kernel
 def send_output(memory: Memory, worker: int, output: int, queue: int) -> None:
     """One interface's list; what the device refuses is counted as dropped after all."""
     record, me = output_at(memory, output), worker_at(memory, worker)
@@ -158,7 +198,7 @@ def send_output(memory: Memory, worker: int, output: int, queue: int) -> None:
             place = 0
             while load64(memory, me.scratch + 8 * place) != start:
                 place += 1
-        refuse_frame(memory, worker, start, load64(memory, record.meta + 8 * place))
+        refuse_frame(memory, worker, start, load64(memory, record.meta + 8 * place), TX_FULL)
     record.count = 0
     kick(memory, queue)
 
@@ -174,8 +214,15 @@ def wake_others(memory: Memory, worker: int) -> None:
         ring, other = ring_between(memory, worker, me.number, number), pod.worker_table + number * pod.worker_stride
         waiting = ring_at(memory, ring).head != load64_acquire(memory, ring + 64)
         if waiting and load64_acquire(memory, other + _SLEEPING) == 1:
-            store64(memory, me.scratch, 1)
-            write(worker_at(memory, other).event_fd, me.base + me.scratch, 8)
+            notify(memory, worker, worker_at(memory, other).event_fd)
+
+
+@kernel
+def notify(memory: Memory, worker: int, event: int) -> None:
+    """Wake whoever waits for this eventfd."""
+    me = worker_at(memory, worker)
+    store64(memory, me.scratch, 1)
+    write(event, me.base + me.scratch, 8)
 
 
 @kernel

@@ -11,6 +11,8 @@ import importlib
 import os
 import signal
 import time
+from collections.abc import Callable
+from types import FrameType
 
 import structlog
 
@@ -28,7 +30,7 @@ def supervise(later: str) -> int | None:
     """
     crashes: list[float] = []
     while (child := fork()) != 0:
-        passed_on = {number: signal.signal(number, lambda what, _, to=child: os.kill(to, what)) for number in TOLD}
+        passed_on = {number: signal.signal(number, passing_to(child)) for number in TOLD}
         importlib.import_module(later)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         for number, before in passed_on.items():
@@ -42,6 +44,11 @@ def supervise(later: str) -> int | None:
             return 1
         log.error("killed, starting again", signal=killed_by, pid=child)
     return None
+
+
+def passing_to(child: int) -> Callable[[int, FrameType | None], None]:
+    """A signal handler that passes the signal on."""
+    return lambda number, _: os.kill(child, number)
 
 
 def fork() -> int:

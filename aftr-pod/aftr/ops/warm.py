@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_address
 
+from aftr.ops.copies import apply, close, open_restored, snapshot
 from aftr.ops.engine import Engine
 from aftr.ops.invariants import check_pod
 from dslite_contract.load import load_config
@@ -44,7 +45,17 @@ def warm(say: Callable[[str], None]) -> float:
         engine.bindings()
         check_pod(engine.pod)
 
-    for name, call in (("packet path", lambda: engine.process([("access", bytes(64))], 0)), ("tables", tables)):
+    def copies() -> None:
+        records = snapshot(engine.pod, 0)
+        close(engine.pod, 0)
+        for piece in records:
+            apply(engine.pod, 0, piece, 0)
+        open_restored(engine.pod, 0, 0, 0)
+
+    def packet() -> None:
+        engine.process([("access", bytes(64))], 0)
+
+    for name, call in (("packet path", packet), ("tables", tables), ("copies", copies)):
         started = time.monotonic()
         say(f"kernels: {name} …")
         call()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aftr.lowlevel.bits import M32, Memory, load64, store64
 from aftr.lowlevel.kernel import kernel
+from aftr.path.commit import release_committed
 from aftr.path.handover import EVENT_SHIFT, HAIRPIN_BIT, ORIGINATED_BIT, VLAN_SHIFT, pop, push, ring_between
 from aftr.path.pipeline_in import run_in
 from aftr.path.pipeline_out import run_out
@@ -141,6 +142,7 @@ def turn(memory: Memory, worker: int, interface: int, list_: int, n: int, sweeps
 
     Returns how many handed-over frames it took.  One entry for run, replay and tests: it is compiled once.
     """
+    release_committed(memory, worker)
     if sweeps:
         sweep(memory, worker)
     if n > 0:

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from aftr.lowlevel.bits import M32, Memory, be16, be32, load8, put_be16, put_be32
 from aftr.lowlevel.kernel import kernel
-from aftr.nat.mapping import find_reverse, find_session, fold, is_first_session, session_port, softwire_of
+from aftr.nat.mapping import (
+    find_reverse,
+    find_session,
+    fold,
+    is_first_session,
+    journal_session,
+    session_port,
+    softwire_of,
+)
 from aftr.nat.subscriber import find_softwire
 from aftr.nat.tcp import ACK, RST, SYN, flags_after
 from aftr.path.checksum import adjust_transport, put_header_checksum
@@ -40,6 +48,7 @@ from aftr.path.ipv4 import (
     rewrite_header,
     transport_at,
 )
+from aftr.path.park import awaited
 from aftr.path.send import NEXT_IPV4, drop, send_softwire
 from aftr.path.syns import unsolicited_syn
 from aftr.state.counters import count_event
@@ -54,11 +63,13 @@ from aftr.state.layout import (
     PROTOCOL_ICMP,
     PROTOCOL_TCP,
     PROTOCOL_UDP,
+    RESTORED,
     context_at,
     mapping_at,
     packet_at,
     pod_at,
     session_at,
+    slot_at,
     softwire_at,
     worker_at,
 )
@@ -170,19 +181,25 @@ def admits(memory: Memory, worker: int, packet: int, mapping: int) -> bool:
     if is_first_session(memory, mapping, address, port):
         known = True
         if refreshes:
-            entry.session_flags = flags_after(entry.session_flags, control, False)
+            before, after = entry.session_flags, flags_after(entry.session_flags, control, False)
+            entry.session_flags = after
             entry.session_seen = now & M32
+            journal_session(memory, worker, slot, mapping, before, after)
     elif entry.more_ref > 0:
         session = find_session(memory, slot, mapping, address, port)
         if session > 0:
             known = True
             if refreshes:
                 extra = session_at(memory, session)
-                extra.flags = flags_after(extra.flags, control, False)
+                before, after = extra.flags, flags_after(extra.flags, control, False)
+                extra.flags = after
                 extra.seen = now & M32
+                journal_session(memory, worker, slot, mapping, before, after)
     if known or pod.filtering == ENDPOINT_INDEPENDENT:
         if refreshes and (known or protocol == PROTOCOL_UDP):
             entry.seen = now & M32
+        return True
+    if entry.flags & RESTORED and now - slot_at(memory, slot).restored < pod.restored_grace:
         return True
     if pod.filtering == ADDRESS_DEPENDENT:
         first = entry.session_state == LIVE and entry.remote_address == address
@@ -230,6 +247,7 @@ def translate_in(memory: Memory, worker: int, packet: int) -> None:
         else:
             drop(memory, worker, packet, FILTERED)
         return
+    awaited(memory, slot, mapping)  # an answer: its mapping is stored, and need not be asked about again
     softwire = softwire_of(memory, slot, mapping)
     if too_big_for_softwire(memory, worker, packet, softwire):
         return

@@ -16,13 +16,15 @@ from aftr.nat.mapping import (
     find_session,
     fold,
     is_first_session,
+    journal_session,
     mapping_key,
     needs_session,
     open_session,
     port_key,
     session_port,
+    store_mapping,
 )
-from aftr.nat.tcp import ACK, RST, SYN, flags_after
+from aftr.nat.tcp import ACK, FIN, RST, SYN, flags_after
 from aftr.path.checksum import adjust_transport
 from aftr.path.fragments import (
     end_waiting,
@@ -67,6 +69,7 @@ from aftr.path.locate import (
     range_external,
     range_slot,
 )
+from aftr.path.park import awaited, awaited_by_fragment, may_create, park
 from aftr.path.send import drop, interface_offset, release, send_internet
 from aftr.path.syns import cancel_syn
 from aftr.state.counters import CONSUMED, count, count_event
@@ -75,14 +78,17 @@ from aftr.state.layout import (
     ALLOWED_PRIVATE,
     BYPASSED,
     HELD_LANE,
+    IN_SEEN,
     LANE_SIZE,
     NO_TRANSLATION,
     PRE_AUTHORIZED,
     PROTOCOL_ICMP,
     PROTOCOL_TCP,
     PUBLIC_SOURCE,
+    RESTORED,
     SLOT_SOFTWIRES,
     UNTRANSLATED_KEY,
+    WAS_ESTABLISHED,
     bypass_at,
     context_at,
     external_at,
@@ -237,7 +243,7 @@ def outbound(memory: Memory, worker: int, packet: int) -> None:
             if reason >= 0:
                 drop(memory, worker, packet, reason)
             else:
-                leave(memory, worker, packet)
+                leave(memory, worker, packet, 0)
             return
         if kind not in (ECHO_REQUEST, ECHO_REPLY):
             drop(memory, worker, packet, ICMP_TYPE)
@@ -307,6 +313,8 @@ def mapping_for(memory: Memory, worker: int, packet: int, how: int) -> int:
         reason = refresh_out(memory, worker, packet, mapping)
         return mapping if reason < 0 else -1 - reason
     reason = may_open(memory, ip)
+    if reason < 0:
+        reason = may_create(memory, slot)
     if reason >= 0:
         return -1 - reason
     if how == TRANSLATE:
@@ -318,6 +326,8 @@ def mapping_for(memory: Memory, worker: int, packet: int, how: int) -> int:
     if mapping > 0 and needs_session(memory, protocol):
         far = session_port(memory, protocol, remote_port(memory, ip))
         open_session(memory, worker, slot, mapping, be32(memory, ip + 16), far, first_flags(memory, ip))
+    if mapping > 0 and slot_at(memory, slot).journaling != 0:
+        store_mapping(memory, worker, slot, mapping)
     return mapping
 
 
@@ -338,20 +348,28 @@ def refresh_out(memory: Memory, worker: int, packet: int, mapping: int) -> int:
         control = control_bits(memory, ip) if protocol == PROTOCOL_TCP else 0
         address, port = be32(memory, ip + 16), session_port(memory, protocol, remote_port(memory, ip))
         if is_first_session(memory, mapping, address, port):
-            entry.session_flags = flags_after(entry.session_flags, control, True)
+            before, after = entry.session_flags, flags_after(entry.session_flags, control, True)
+            entry.session_flags = after
             entry.session_seen = now & M32
+            journal_session(memory, worker, slot, mapping, before, after)
         else:
             session = find_session(memory, slot, mapping, address, port)
             if session > 0:
                 extra = session_at(memory, session)
-                extra.flags = flags_after(extra.flags, control, True)
+                before, after = extra.flags, flags_after(extra.flags, control, True)
+                extra.flags = after
                 extra.seen = now & M32
+                journal_session(memory, worker, slot, mapping, before, after)
             elif control & RST:
                 return -1
             else:
-                reason = add_session(memory, worker, slot, mapping, address, port, first_flags(memory, ip))
+                flags = first_flags(memory, ip)
+                if entry.flags & WAS_ESTABLISHED and control & (SYN | FIN) == 0:
+                    flags |= IN_SEEN  # taken over in mid-stream: both ways were seen, by another pod
+                reason = add_session(memory, worker, slot, mapping, address, port, flags)
                 if reason >= 0:
                     return reason
+                entry.flags &= ~(RESTORED | WAS_ESTABLISHED)  # the inside spoke
     entry.seen = now & M32
     return -1
 
@@ -411,14 +429,20 @@ def translate_out(memory: Memory, worker: int, packet: int, how: int) -> None:
     record.flow = (
         hash_pair(load64(memory, mapping), entry.external_port, pod.secret0, pod.secret1, pod.secret2) & 0xFFFFF
     )
-    leave(memory, worker, packet)
+    leave(memory, worker, packet, awaited(memory, slot, mapping))
     if context > 0:
         release_waiting_out(memory, worker, packet, context)
 
 
 @kernel
-def leave(memory: Memory, worker: int, packet: int) -> None:
-    """Out of the internet side, or back in when the destination is an address of this pod (hairpin, row N06)."""
+def leave(memory: Memory, worker: int, packet: int, commit: int) -> None:
+    """Out of the internet side, or back in when the destination is an address of this pod (hairpin, row N06).
+
+    Not before record `commit` of the slot's journal is stored.
+    """
+    if commit > 0:
+        park(memory, worker, packet, commit)
+        return
     record = packet_at(memory, packet)
     destination = be32(memory, record.ip + 16)
     if octet_class(memory, destination) != OCTET_PLAIN:
@@ -453,7 +477,7 @@ def send_later_out(memory: Memory, worker: int, packet: int, context: int) -> No
         return
     rewrite_header(memory, record.ip, 12, state.source, state.identification)
     count_event(memory, worker, IPV4_FRAGMENTS_TRANSLATED, 1)
-    leave(memory, worker, packet)
+    leave(memory, worker, packet, awaited_by_fragment(memory, record.slot))
 
 
 @kernel

@@ -153,12 +153,12 @@ def count_own(memory: Memory, worker: int, packet: int) -> None:
 
 
 @kernel
-def refuse_frame(memory: Memory, worker: int, start: int, meta: int) -> None:
-    """Take back a queued frame that the device did not accept."""
+def refuse_frame(memory: Memory, worker: int, start: int, meta: int, reason: int) -> None:
+    """Take back a queued frame that cannot leave."""
     why, origin, side = meta & 0xFF, (meta >> 8) & 0xFF, (meta >> 16) & 0xFF
     count_sent(memory, worker, why, origin, side, -1)
     if why == FORWARD:
-        count_drops(memory, worker, origin, TX_FULL, 1)
+        count_drops(memory, worker, origin, reason, 1)
     give_frame(memory, worker_at(memory, worker).frames, start)
 
 

@@ -56,6 +56,8 @@ def sweep_table(memory: Memory, worker: int, slot: int, table: int, kind: int, s
 def sweep_slot(memory: Memory, worker: int, slot: int, now: int) -> None:
     """Bring a slot's state up to `now` (milliseconds)."""
     record = slot_at(memory, slot)
+    if record.frozen != 0:
+        return
     expire_contexts(memory, worker, slot, now)
     expire_syns(memory, worker, slot, now)
     wake_blocks(memory, slot, now)

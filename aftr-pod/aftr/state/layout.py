@@ -41,6 +41,7 @@ POD = record_layout(
     *_i8("state_migrate address_change_limit udp_timeout tcp_established tcp_transitory icmp_timeout"),
     *_i8("secret0 secret1 secret2 secret3 umem umem_size chunk_shift"),
     *_i8("access_interface slot_workers worker_stride"),
+    *_i8("deadline journal_event journal_armed restored_grace"),
 )
 GROUP = record_layout(
     128,  # one per B4Group prefix, longest prefix first
@@ -63,7 +64,7 @@ WORKER = record_layout(
     *_i8("number now stop frames lanes counters outputs rings random access_list internet_list list_capacity"),
     *_i8("queues queue_count event_fd sleeping pending pending_count pending_capacity loops packets"),
     *_i8("sweep_time devices transmit_queues receive_list scratch base busy_ns"),
-    *_i8("asked_hi asked_lo asked_interface asked_count"),
+    *_i8("asked_hi asked_lo asked_interface asked_count parked journaled"),
 )
 OUTPUT = record_layout(64, *_i8("count frames meta capacity"))  # per worker and interface: frames to send
 RING = record_layout(192, ("head", "i8"), *[(f"pad{n}", "i8") for n in range(7)], ("tail", "i8"),
@@ -81,6 +82,8 @@ SLOT = record_layout(
     *_i8("rest_head rest_tail"),
     *_i8("context_buffers context_stride context_head context_tail context_bytes"),
     *_i8("icmp_tokens icmp_time fragment_counter syn_ring syn_head syn_count sweep_time"),
+    *_i8("journal journal_mask journal_head journal_tail committed journaling parking frozen refuse_blocks"),
+    *_i8("park_ring park_head park_tail restored moving"),
 )
 SLOT_MAPPINGS, SLOT_SESSIONS, SLOT_SOFTWIRES, SLOT_SUBSCRIBERS, SLOT_CONTEXTS = 512, 640, 768, 896, 1024
 SLOT_POOLS = 1152  # per pool: first external, count (2 × i8), at most 16 pools
@@ -101,6 +104,7 @@ MAPPING = record_layout(
     ("external_address", "u4"), ("external_port", "u2"), ("external", "u2"), ("address_delta", "u2"), ("transport_delta", "u2"),
     ("seen", "u4"), ("remote_address", "u4"), ("remote_port", "u2"), ("session_flags", "u1"), ("session_state", "u1"),
     ("session_seen", "u4"), ("more_ref", "u4"), ("sessions", "u4"), ("created", "i8"), ("interface", "u1"), ("flags", "u1"),
+    ("commit", "u4"),
 )  # fmt: skip
 SESSION = record_layout(
     32, ("mapping", "u4"), ("remote_address", "u4"), ("remote_port", "u2"), ("flags", "u1"), ("state", "u1"),
@@ -130,6 +134,8 @@ OUT_SEEN, IN_SEEN, FIN_OUT, FIN_IN, RESET = 1, 2, 4, 8, 16
 ENDPOINT_INDEPENDENT, ADDRESS_DEPENDENT, ADDRESS_AND_PORT_DEPENDENT = 0, 1, 2
 # Mapping flags: not translated; the inner source is public, so that each packet asks how it is treated
 BYPASSED, PUBLIC_SOURCE = 1, 2
+# …; not stored yet: packets wait until record number `commit` is; restored: its sessions are unknown, and it was established TCP
+PENDING, RESTORED, WAS_ESTABLISHED = 4, 8, 16
 UNTRANSLATED_KEY = (
     1 << 31
 )  # in a mapping's softwire number: the untranslated mapping of an inner endpoint that may have both
@@ -142,6 +148,12 @@ PACKET = record_layout(
     ("stage", "u1"), ("side", "u1"), ("inbound", "u1"), ("hairpin", "u1"), ("originated", "u1"), ("outer_tos", "u1"),
     ("next_header", "u1"), ("interface", "u1"), ("frame", "i8"), ("quote", "u4"), ("event", "u4"),
 )  # fmt: skip
+PARKED = record_layout(
+    64, ("commit", "i8"), ("frame", "i8"), ("ip", "i8"), ("length", "u4"), ("interface", "u4"), ("flow", "u4"), ("cause", "u4"),
+    ("since", "u4"), ("side", "u1"),
+)  # fmt: skip
+JOURNAL_RECORD = 32  # bytes (dslite_contract.journal)
+JOURNAL_RECORDS, PARK_CAPACITY = 1 << 16, 1 << 10  # per slot
 LANES, LANE_SIZE = 64, PACKET.itemsize  # a power of two many
 REPLY_LANE, HELD_LANE, SLOW_LANE = 64, 65, 66  # beside the pipelines: made here, put aside before, taken one by one
 
@@ -168,5 +180,6 @@ external_at = record_accessor("external_at", EXTERNAL)
 block_at = record_accessor("block_at", BLOCK)
 context_at = record_accessor("context_at", CONTEXT)
 packet_at = record_accessor("packet_at", PACKET)
+parked_at = record_accessor("parked_at", PARKED)
 
 POD_OFFSET = 0

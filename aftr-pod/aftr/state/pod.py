@@ -58,7 +58,9 @@ def seeded_words(seed: int | None, count: int) -> list[int]:
 
 
 class Pod:
-    """The arena with everything in it.  Offsets of workers and slots are in `workers` and `slots`."""
+    """The arena with everything in it.  `workers` are the offsets of the workers; `control` is one that no thread runs: whose clock,
+    counters and random numbers the control thread uses where it changes the tables of a closed slot.
+    """
 
     def __init__(
         self, configuration: Configuration, interfaces: list[InterfaceSetting], sizes: Sizes, *, seed: int | None = None
@@ -68,8 +70,8 @@ class Pod:
         self.policy = plan_policy(planner)
         rings = planner.place((RING.itemsize + RING_ITEMS * RING_ITEM) * sizes.workers**2)
         stride = round_up(worker_size(sizes), 4096)
-        first = planner.place(stride * sizes.workers, 4096)
-        self.workers = [first + number * stride for number in range(sizes.workers)]
+        first = planner.place(stride * (sizes.workers + 1), 4096)
+        *self.workers, self.control = [first + number * stride for number in range(sizes.workers + 1)]
         self._worker_stride = stride
         self.extra = planner.place(sizes.extra, 4096)
         self.umem = planner.place(sizes.frames * sizes.chunk, HUGE_PAGE)
@@ -77,10 +79,11 @@ class Pod:
         stride = round_up(self.slot_plan.size, HUGE_PAGE)
         self._slot_area = planner.place(stride * configuration.pool.spec.slots, HUGE_PAGE)
         self._slot_stride = stride
+        self._prepared: set[int] = set()
         self.arena = Arena(planner.size, huge_pages=sizes.huge_pages)
         self.memory: Memory = self.arena.memory
-        words = seeded_words(seed, 4 + sizes.workers + configuration.pool.spec.slots)
-        self._slot_random = words[4 + sizes.workers :]
+        words = seeded_words(seed, 5 + sizes.workers + configuration.pool.spec.slots)
+        self._slot_random = words[5 + sizes.workers :]
         write_tables(self.memory, self.policy)
         write_secrets(self.memory, words[:4])
         write_policy(self.memory, self.policy, configuration, interfaces)
@@ -100,6 +103,8 @@ class Pod:
             worker.base = self.memory.ctypes.data
             shift = self.sizes.chunk.bit_length() - 1
             open_frames(self.memory, worker.frames, self.umem, shift, self.sizes.frames, number * share, share)
+        open_worker(self.memory, self.control, self.sizes.workers, self.sizes)
+        worker_at(self.memory, self.control).random = random[self.sizes.workers]
         items = rings + RING.itemsize * self.sizes.workers**2
         for number in range(self.sizes.workers**2):
             ring = ring_at(self.memory, rings + number * RING.itemsize)
@@ -116,14 +121,38 @@ class Pod:
         at = self.policy.slot_workers + 8 * number
         return self.workers[int(self.memory[at : at + 8].view(np.int64)[0])]
 
+    def area(self, number: int) -> int:
+        """Byte offset of slot `number`, open or not."""
+        return self._slot_area + number * self._slot_stride
+
+    def prepare(self, number: int, now: int) -> int:
+        """Empty tables for a slot that is closed, where it has none yet: its byte offset."""
+        base = self.area(number)
+        if number not in self._prepared:
+            tunnel = int(slot_address(self.configuration.pool, number))
+            open_slot(self.memory, base, number, tunnel, self.slot_plan, now, self._slot_random[number])
+            self.set_interfaces(base)
+            self._prepared.add(number)
+        return base
+
     def open(self, number: int, worker: int, now: int) -> None:
-        """Open a slot, empty, on a worker."""
-        base = self._slot_area + number * self._slot_stride
-        tunnel = int(slot_address(self.configuration.pool, number))
-        open_slot(self.memory, base, number, tunnel, self.slot_plan, now, self._slot_random[number])
-        self.set_interfaces(base)
+        """Let packets into a slot, on a worker, with the tables that it has (empty ones when it was not prepared)."""
+        base = self.prepare(number, now)
         self._word(self.policy.slot_workers + 8 * number, worker)
         self._word(self.policy.slot_table + 8 * number, base)
+
+    def shut(self, number: int) -> None:
+        """Let no packet into a slot any more; its tables stay as they are.  No worker may run meanwhile."""
+        self._word(self.policy.slot_table + 8 * number, 0)
+
+    def forget(self, number: int) -> None:
+        """Empty a closed slot, and give its memory back."""
+        self._prepared.discard(number)
+        self.arena.clear(self.area(number), self._slot_stride)
+
+    def populate(self, number: int) -> None:
+        """Have all memory of a slot now, not page by page when packets come."""
+        self.arena.populate(self.area(number), self._slot_stride)
 
     def set_interfaces(self, base: int) -> None:
         """Each external address of a slot leaves by the interface of its NAT pool."""

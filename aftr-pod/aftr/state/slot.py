@@ -12,8 +12,12 @@ from aftr.state.frames import HEADROOM
 from aftr.state.layout import (
     CONTEXT,
     EXTERNAL,
+    JOURNAL_RECORD,
+    JOURNAL_RECORDS,
     LINE,
     MAPPING,
+    PARK_CAPACITY,
+    PARKED,
     SESSION,
     SLOT,
     SLOT_CONTEXTS,
@@ -115,6 +119,8 @@ class SlotPlan:
     context_buffers: int = 0
     context_stride: int = 0
     syn_ring: int = 0
+    journal: int = 0
+    park_ring: int = 0
     size: int = 0
 
 
@@ -149,6 +155,8 @@ def plan_slot(configuration: Configuration) -> SlotPlan:
     plan.context_stride = HEADROOM + round_up(reassembly.max_packet_bytes + LINE, LINE)
     plan.context_buffers = planner.place(plan.context_stride * reassembly.max_contexts, 4096)
     plan.syn_ring = planner.place(SYN_RING_BYTES, 4096)
+    plan.journal = planner.place(JOURNAL_RECORD * JOURNAL_RECORDS, 4096)
+    plan.park_ring = planner.place(PARKED.itemsize * PARK_CAPACITY, 4096)
     plan.size = planner.size
     return plan
 
@@ -174,6 +182,8 @@ def open_slot(memory: Memory, base: int, number: int, tunnel: int, plan: SlotPla
     slot.context_buffers = base + plan.context_buffers
     slot.context_stride = plan.context_stride
     slot.syn_ring = base + plan.syn_ring
+    slot.journal, slot.journal_mask = base + plan.journal, JOURNAL_RECORDS - 1
+    slot.park_ring = base + plan.park_ring
     slot.icmp_tokens = TOKENS_ICMP
     slot.icmp_time = now & 0xFFFFFFFF
     slot.fragment_counter = random & 0xFFFFFFFF

@@ -1,0 +1,131 @@
+"""A slot's tables as records, and records as tables: what the control thread does with a slot that is closed, or about to be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from aftr.nat.tcp import is_established
+from aftr.ops.snapshot import live_mappings
+from aftr.ops.tables import Rows, rows
+from aftr.path.commit import abandon
+from aftr.path.restore import apply_records, restart
+from aftr.state.journal import (
+    BLOCK_RELEASED,
+    BLOCK_TAKEN,
+    ESTABLISHED_FLAG,
+    MAPPING_RECORD,
+    PUBLIC_FLAG,
+    UNTRANSLATED_FLAG,
+)
+from aftr.state.layout import (
+    BLOCK,
+    BYPASSED,
+    EXTERNAL,
+    JOURNAL_RECORD,
+    LIVE,
+    PUBLIC_SOURCE,
+    SLOT_SUBSCRIBERS,
+    SUBSCRIBER,
+    WAS_ESTABLISHED,
+    slot_at,
+    worker_at,
+)
+from aftr.state.pod import LIST_CAPACITY, Pod
+from dslite_contract.journal import RECORD
+
+PIECE = LIST_CAPACITY * 16 // JOURNAL_RECORD  # records that fit the control worker's list
+Records = np.ndarray[Any, Any]
+
+
+def apply(pod: Pod, number: int, records: Records, now: int) -> int:
+    """Bring the tables of a closed slot up to date, as of `now` (ms); how many records could not be applied."""
+    slot, control = pod.prepare(number, now), worker_at(pod.memory, pod.control)
+    control.now = max(now, control.now)
+    failed = 0
+    for begin in range(0, len(records), PIECE):
+        piece = np.ascontiguousarray(records[begin : begin + PIECE]).view(np.uint8)
+        pod.memory[control.receive_list : control.receive_list + piece.size] = piece
+        failed += apply_records(pod.memory, pod.control, slot, control.receive_list, piece.size // JOURNAL_RECORD)
+    return failed
+
+
+def open_restored(pod: Pod, number: int, worker: int, now: int) -> None:
+    """Open a slot with the tables that its copy has: timers begin anew, resting blocks rest in full."""
+    slot, control = pod.prepare(number, now), worker_at(pod.memory, pod.control)
+    control.now = max(now, control.now)
+    restart(pod.memory, pod.control, slot, now)
+    pod.open(number, worker, now)
+
+
+def close(pod: Pod, number: int) -> None:
+    """Close a slot and forget what it holds; packets that wait in it are dropped.  No worker may run meanwhile."""
+    slot = pod.slot(number)
+    abandon(pod.memory, pod.worker_of(number), slot)
+    pod.shut(number)
+    pod.forget(number)
+
+
+# ---------------------------------------------------------------- checkpoint
+def snapshot(pod: Pod, number: int) -> list[Records]:
+    """The live state of a slot as records, in pieces: blocks first, then mappings.
+
+    Read while a worker goes on: what changes meanwhile is in the journal after the entry that the checkpoint covers.
+    """
+    slot = pod.area(number)
+    pieces = [block_records(pod, slot)]
+    pieces += [mapping_records(mappings, softwires) for mappings, softwires in live_mappings(pod, slot)]
+    return [piece for piece in pieces if len(piece)]
+
+
+def mapping_records(mappings: Rows, softwires: Rows) -> Records:
+    """Mappings and their softwires as records."""
+    records = np.zeros(len(mappings), RECORD)
+    established = is_established_array(mappings["session_flags"]) & (mappings["session_state"] == LIVE)
+    established |= mappings["flags"] & WAS_ESTABLISHED != 0
+    records["kind"], records["protocol"] = MAPPING_RECORD, mappings["protocol"]
+    records["flags"] = (
+        established * ESTABLISHED_FLAG
+        + (mappings["flags"] & BYPASSED != 0) * UNTRANSLATED_FLAG
+        + (mappings["flags"] & PUBLIC_SOURCE != 0) * PUBLIC_FLAG
+    )
+    for name in ("external_address", "internal_address", "external_port", "internal_port"):
+        records[name] = mappings[name]
+    records["hi"], records["lo"] = softwires["hi"].view(np.uint64), softwires["lo"].view(np.uint64)
+    return records
+
+
+def is_established_array(flags: Rows) -> Rows:
+    """`nat.tcp.is_established` of many sessions."""
+    table = np.array([is_established(value) for value in range(256)])
+    return table[flags]
+
+
+def block_records(pod: Pod, slot: int) -> Records:
+    """Port blocks in use, and those that rest, in the order in which they began to."""
+    record, memory = slot_at(pod.memory, slot), pod.memory
+    number = record.external_count * record.blocks_per_address
+    blocks: Rows = np.ndarray((number,), BLOCK, memory, record.blocks, (record.block_stride,)).copy()
+    people = rows(pod, slot, SLOT_SUBSCRIBERS, SUBSCRIBER).copy()
+    taken = np.flatnonzero(
+        (blocks["state"] == LIVE) & (blocks["subscriber_ref"] > 0) & (blocks["subscriber_ref"] <= len(people))
+    )
+    owners = people[blocks["subscriber_ref"][taken] - 1]
+    resting: list[int] = []
+    reference = record.rest_head
+    while 0 < reference <= number and len(resting) < number:
+        resting.append(reference - 1)
+        reference = int(blocks["rest_ref"][reference - 1])
+    order = np.concatenate([taken, np.array(resting, np.int64)])
+    records = np.zeros(len(order), RECORD)
+    addresses: Rows = np.ndarray((record.external_count,), EXTERNAL, memory, record.externals)
+    records["kind"][: len(taken)], records["kind"][len(taken) :] = BLOCK_TAKEN, BLOCK_RELEASED
+    records["bits"][: len(taken)] = owners["bits"]
+    records["hi"][: len(taken)], records["lo"][: len(taken)] = (
+        owners["hi"].view(np.uint64),
+        owners["lo"].view(np.uint64),
+    )
+    records["external_address"] = addresses["address"][blocks["external"][order]]
+    records["external_port"] = record.first_port + (blocks["number"][order] << record.block_shift)
+    return records

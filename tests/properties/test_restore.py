@@ -1,0 +1,194 @@
+"""A copy built from a slot's journal, or from a checkpoint and the journal after it, is the slot (issue State)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aftr.ops.copies import apply, close, open_restored, snapshot
+from aftr.ops.tables import slots
+from aftr.state.journal import drain
+from aftr.state.layout import JOURNAL_RECORDS, SLOT_MAPPINGS, slot_at, table_at
+from dslite_contract.journal import RECORD, Records
+from packets import ACK, SYN, echo, ipv4, tcp, udp
+from properties.mutants import Numbers
+from rig import HOST, SERVER, Rig, b4, config_text
+
+SPEC: dict[str, Any] = {
+    "slots": 1,
+    "nat": {
+        "pools": [{"name": "default", "prefixes": ["192.0.2.0/30"]}],
+        "portBlock": {"size": 64, "holdDownSeconds": 60},
+    },
+}
+NOTHING = np.zeros(0, RECORD)
+
+
+class Owner:
+    """A slot with a journal, and random traffic on it."""
+
+    def __init__(self, seed: int, spec: dict[str, Any] = SPEC) -> None:
+        self.rig, self.numbers = Rig(config_text(spec)), Numbers(seed)
+        self.pod = self.rig.engine.pod
+        slot_at(self.pod.memory, self.pod.slot(0)).journaling = 1
+
+    def journal(self) -> Records:
+        return drain(self.pod.memory, self.pod.slot(0), JOURNAL_RECORDS)
+
+    def act(self) -> None:
+        """One packet, or some time."""
+        choice, home, port = self.numbers.below(10), b4(self.numbers.below(5), 1), 5000 + self.numbers.below(90)
+        if choice < 5:
+            self.rig.up(ipv4(udp(port, 53), src=HOST, dst=SERVER), b4=home)
+        elif choice < 7:
+            self.rig.up(ipv4(tcp(port, 80, SYN), src=HOST, dst=SERVER), b4=home)
+        elif choice == 7:
+            self.rig.up(ipv4(echo(port), src=HOST, dst=SERVER), b4=home)
+        elif choice == 8:
+            self.answer()
+        else:
+            self.rig.wait(1 + self.numbers.below(200))
+
+    def answer(self) -> None:
+        """A SYN and ACK to some TCP mapping."""
+        tcps = [entry for entry in self.rig.engine.bindings() if entry["protocol"] == "tcp"]
+        if tcps:
+            entry = tcps[self.numbers.below(len(tcps))]
+            packet = tcp(80, entry["externalPort"], SYN | ACK)
+            self.rig.down(ipv4(packet, src=SERVER, dst=entry["externalAddress"]))
+
+
+def taken_over(records: list[Records], now_ms: int, spec: dict[str, Any] = SPEC) -> Rig:
+    """Another AFTR that has opened the slot from these records."""
+    other = Rig(config_text(spec), start=now_ms / 1000)
+    other.step([])
+    close(other.engine.pod, 0)
+    failed = sum(apply(other.engine.pod, 0, piece, 0) for piece in records)
+    assert failed == 0
+    open_restored(other.engine.pod, 0, 0, 0)
+    return other
+
+
+def essence(rig: Rig) -> list[tuple[Any, ...]]:
+    """Bindings without what is not stored: ages and sessions."""
+    names = ("softwire", "protocol", "internalAddress", "internalPort", "externalAddress", "externalPort")
+    return sorted(tuple(entry[name] for name in names) for entry in rig.engine.bindings())
+
+
+@pytest.mark.nojit
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1 << 30), actions=st.integers(1, 120), parts=st.integers(1, 7))
+def test_a_copy_from_the_journal_is_the_slot(seed: int, actions: int, parts: int) -> None:
+    owner = Owner(seed)
+    for _ in range(actions):
+        owner.act()
+    whole = owner.journal()
+    copy = taken_over(list(np.array_split(whole, parts)), owner.rig.now // 1_000_000)
+    assert essence(copy) == essence(owner.rig)
+    assert copy.engine.check() == []
+    copy.close()
+    owner.rig.close()
+
+
+@pytest.mark.nojit
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1 << 30), before=st.integers(0, 80), during=st.integers(0, 30), after=st.integers(0, 60))
+def test_a_copy_from_a_checkpoint_is_the_slot(seed: int, before: int, during: int, after: int) -> None:
+    """The checkpoint is read in pieces while traffic goes on: what it misses is in the journal from where it began."""
+    owner = Owner(seed)
+    for _ in range(before):
+        owner.act()
+    owner.journal()  # covered by the checkpoint
+    blocks_first, *mappings = [*snapshot(owner.pod, 0), NOTHING]
+    for _ in range(during):
+        owner.act()
+    late = snapshot(owner.pod, 0)[1:]  # mappings read later than blocks
+    for _ in range(after):
+        owner.act()
+    copy = taken_over([blocks_first, *(late or mappings), owner.journal()], owner.rig.now // 1_000_000)
+    assert essence(copy) == essence(owner.rig)
+    assert copy.engine.check() == []
+    copy.close()
+    owner.rig.close()
+
+
+@pytest.mark.nojit
+def test_packets_find_their_hosts_after_a_takeover() -> None:
+    owner = Owner(1)
+    rig = owner.rig
+    datagram, connection = rig.open(udp(5000, 53)), rig.open(tcp(5001, 80, SYN))
+    rig.down(ipv4(tcp(80, connection.port, SYN | ACK), src=SERVER, dst=connection.address))
+    rig.up(ipv4(tcp(5001, 80, ACK), src=HOST, dst=SERVER))
+    copy = taken_over([owner.journal()], rig.now // 1_000_000)
+    outputs = copy.down(ipv4(udp(53, datagram.port), src=SERVER, dst=datagram.address))
+    assert outputs == [copy.to_softwire(ipv4(udp(53, 5000), src=SERVER, dst=HOST, ttl=63), outputs)]
+    outputs = copy.down(ipv4(tcp(80, connection.port, ACK, b"more"), src=SERVER, dst=connection.address))
+    assert outputs == [copy.to_softwire(ipv4(tcp(80, 5001, ACK, b"more"), src=SERVER, dst=HOST, ttl=63), outputs)]
+    assert copy.open(tcp(5001, 80, ACK)) == connection
+    assert copy.open(udp(5000, 53)) == datagram
+    copy.wait(290)
+    assert len(copy.engine.bindings()) == 2
+    copy.wait(7000)
+    assert [entry["protocol"] for entry in copy.engine.bindings()] == ["tcp"], "an established connection lives on"
+    copy.close()
+    rig.close()
+
+
+@pytest.mark.nojit
+def test_a_block_rests_in_full_after_a_takeover() -> None:
+    owner = Owner(2)
+    owner.rig.open(udp(5000, 53))
+    owner.rig.wait(350)  # its mapping has ended; its block rests
+    copy = taken_over([owner.journal()], owner.rig.now // 1_000_000)
+    (slot,) = slots(copy.engine.pod)
+    assert slot["blocksFree"] == slot["blocks"] - 1
+    copy.wait(59)
+    copy.wait(2)
+    (slot,) = slots(copy.engine.pod)
+    assert slot["blocksFree"] == slot["blocks"]
+    copy.close()
+    owner.rig.close()
+
+
+@pytest.mark.nojit
+def test_a_copy_holds_no_more_than_the_slot() -> None:
+    """Softwires and subscribers without mappings leave a copy although no packet or timer is seen there."""
+    owner = Owner(3)
+    for _ in range(400):
+        owner.act()
+    owner.rig.wait(8000)
+    copy = taken_over([owner.journal()], owner.rig.now // 1_000_000)
+    pod = copy.engine.pod
+    assert table_at(pod.memory, pod.slot(0) + SLOT_MAPPINGS).live == 0
+    assert essence(copy) == []
+    assert copy.engine.check() == []
+    copy.close()
+    owner.rig.close()
+
+
+@pytest.mark.nojit
+def test_records_that_cannot_be_applied_are_counted_and_harm_nothing() -> None:
+    records = np.zeros(6, RECORD)
+    records["kind"] = [1, 1, 3, 4, 2, 1]
+    records["external_address"] = [0xC0000201, 0x08080808, 0xC0000201, 0xC0000201, 0x08080808, 0xC0000201]
+    records["external_port"] = [2000, 2000, 10, 10, 2000, 5]
+    records["protocol"] = 17
+    records["hi"] = [
+        0xFD << 56,
+        0,
+        0xFD << 56,
+        0,
+        0,
+        0x20010DB810000100,
+    ]  # no B4Group; no prefix of ours; below the first port
+    rig = Rig(config_text(SPEC))
+    close(rig.engine.pod, 0)
+    assert apply(rig.engine.pod, 0, records, 0) == 6
+    open_restored(rig.engine.pod, 0, 0, 0)
+    assert rig.engine.bindings() == []
+    rig.open(udp(5000, 53))
+    rig.close()
