@@ -11,7 +11,6 @@ DsliteError
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -86,14 +85,12 @@ WHAT_TO_DO = {
 }
 ELSEWHERE = {"READONLY", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"}  # look again for the right node
 PASSING = {"NOSCRIPT", "MOVED", "ASK", "TRYAGAIN"}  # not stored, and the next attempt mends it
-_CODE = re.compile(r"\b(" + "|".join(WHAT_TO_DO) + r")\b")
 
 
 def code_of(error: RedisError) -> str:
     """Redis' word for the error, such as OOM; "" if there is none that we know."""
-    code = getattr(error, "status_code", None)
-    found = _CODE.search(str(error))  # in the text: Redis 6 wraps the errors of a script
-    return code if code in WHAT_TO_DO else found[1] if found else ""
+    code = error.status_code or str(error).split(" ", 1)[0]
+    return code if code in WHAT_TO_DO else ""
 
 
 def refusal(where: str, error: RedisError) -> StoreRefusedError:

@@ -61,10 +61,9 @@ class Line:
                 ) from None
             except (RedisError, OSError) as error:
                 await self._hang_up()
-                if isinstance(error, (AuthenticationError, ResponseError)) or (
-                    isinstance(error, RedisError) and code_of(error)
-                ):
-                    raise refusal(str(self.node), error) from None
+                said = error.__context__ if isinstance(error.__context__, AuthenticationError) else error
+                if isinstance(said, RedisError) and (isinstance(said, ResponseError) or code_of(said)):
+                    raise refusal(str(self.node), said) from None
                 raise StoreUnreachableError(f"store {self.node} cannot be reached: {error}") from None
             except BaseException:
                 await self._hang_up()

@@ -16,7 +16,7 @@ from aftr.store.errors import StoreUnsuitableError, refusal
 from aftr.store.settings import Durability, Node, StoreSettings
 from dslite_contract.store_keys import pool_key
 
-OLDEST = (6, 2)  # XTRIM MINID
+OLDEST = (7, 0)  # scripts that a replica refuses
 WAITAOF_SINCE = (7, 2)
 ASKED = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "min-replicas-to-write")
 

@@ -29,11 +29,17 @@ class Script:
         return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
 
 
-_OWNER = """
+# By this line, of Redis 7.0, a script that may write is refused as a whole: by a replica, without memory, with too few replicas.
+_WRITES = "#!lua\n"
+
+_OWNER = (
+    _WRITES
+    + """
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'uid', 'last', 'writing')
 local epoch, mine = tonumber(head[1] or 0), tonumber(ARGV[1])
 if epoch > mine or (epoch == mine and head[2] ~= ARGV[2]) then return 'FENCED' end
 """
+)
 
 # head, journal; epoch, uid, last, id, entry
 APPEND = Script(
@@ -54,7 +60,9 @@ return answer
 )
 
 # head, journal; owner expected (epoch, uid), last expected or '', new owner (epoch, uid), entry
-RAISE = Script("""
+RAISE = Script(
+    _WRITES
+    + """
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'uid', 'last')
 local id = ARGV[4] .. '-0'
 if head[1] ~= ARGV[4] or head[2] ~= ARGV[5] or head[3] ~= id then
@@ -64,7 +72,8 @@ if head[1] ~= ARGV[4] or head[2] ~= ARGV[5] or head[3] ~= id then
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[4], 'uid', ARGV[5], 'last', id)
 return 'OK'
-""")
+"""
+)
 
 # head, orphans of an earlier attempt...; epoch, uid, generation: also puts the owner back into a head that was rewound
 BEGIN = Script(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from aftr.store.errors import StoreUnsuitableError
 
@@ -86,35 +87,40 @@ class Address:
 
 
 DEFAULT_PORT = {Kind.SENTINEL: 26379}
+_PATHS = {
+    Kind.STANDALONE: re.compile("0?"),  # the database
+    Kind.SENTINEL: re.compile(r"[\w.-]+"),
+    Kind.CLUSTER: re.compile(""),
+    Kind.UNIX: re.compile(".+"),
+}
 EXAMPLES = "redis://host:6379, redis+sentinel://host:26379/name, redis+cluster://host:6379, or unix:///path"
 
 
 def parse_url(url: str) -> Address:
     """Raises StoreUnsuitableError; the sentence has no password."""
-    parts = urlsplit(url)
-    shown = url.rsplit("@", 1)[-1]
-    secure = parts.scheme in ("rediss", "rediss+sentinel", "rediss+cluster")
+    scheme, _, rest = url.partition("://")
+    login, _, place = rest.rpartition("@")
+    hosts, slash, path = place.partition("/")
+    username, _, password = login.partition(":")
+    wrong = StoreUnsuitableError(f"store address '{scheme}://{place}' is not understood: {EXAMPLES}")
     try:
-        kind = Kind(parts.scheme.replace("rediss", "redis", 1))
-        login, _, hosts = parts.netloc.rpartition("@")
-        username, _, password = login.partition(":")
-        name = parts.path.strip("/") if kind is Kind.SENTINEL else ""
-        nodes = (
-            (Node(parts.path, 0),) if kind is Kind.UNIX else tuple(_nodes(parts, hosts, DEFAULT_PORT.get(kind, 6379)))
-        )
+        kind = Kind(scheme.replace("rediss", "redis", 1))
+        nodes = (Node(slash + path, 0),) if kind is Kind.UNIX else tuple(_nodes(hosts, DEFAULT_PORT.get(kind, 6379)))
     except ValueError:
-        raise StoreUnsuitableError(f"store address {shown!r} is not understood: {EXAMPLES}") from None
-    superfluous = parts.query or parts.fragment or (kind in (Kind.STANDALONE, Kind.CLUSTER) and parts.path.strip("/0"))
-    if not nodes[0].host or superfluous or (kind is Kind.SENTINEL) != bool(name):
-        raise StoreUnsuitableError(f"store address {shown!r} is not understood: {EXAMPLES}")
+        raise wrong from None
+    if not _PATHS[kind].fullmatch(path) or (kind is Kind.UNIX and hosts):
+        raise wrong
     if kind is Kind.STANDALONE and len(nodes) > 1:
         raise StoreUnsuitableError(
-            f"store address {shown!r} has {len(nodes)} hosts: only Sentinel and Cluster have several"
+            f"store address '{scheme}://{place}' has {len(nodes)} hosts: only Sentinel and Cluster have several"
         )
-    return Address(kind, nodes, secure, name, unquote(username), unquote(password))
+    name = path if kind is Kind.SENTINEL else ""
+    return Address(kind, nodes, scheme.startswith("rediss"), name, unquote(username), unquote(password))
 
 
-def _nodes(parts: SplitResult, hosts: str, default_port: int) -> Iterator[Node]:
+def _nodes(hosts: str, default_port: int) -> Iterator[Node]:
     for host in hosts.split(","):
-        one = urlsplit(f"{parts.scheme}://{host}")
-        yield Node(one.hostname or "", one.port or default_port)
+        one = urlsplit(f"//{host}")
+        if not one.hostname or one.query or one.fragment:
+            raise ValueError
+        yield Node(one.hostname, one.port or default_port)
