@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
 PATIENCE_S = 20.0
-QUIET = ("--save", "", "--appendonly", "no", "--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0")
+QUIET = ("--save", "", "--appendonly", "no", "--enable-debug-command", "yes", "--repl-diskless-sync", "no")
 
 
 def free_port() -> int:
@@ -66,11 +68,20 @@ class Server:
                 self._said.notify_all()
         process.stdout.close()
 
-    def wait_for(self, pattern: str) -> None:
-        """Until a line of the log since `start` has `pattern`."""
+    def wait_for(self, pattern: str, times: int = 1) -> None:
+        """Until so many lines of the log since `start` have `pattern`."""
         with self._said:
-            found = self._said.wait_for(lambda: any(re.search(pattern, line) for line in self._log), PATIENCE_S)
+            found = self._said.wait_for(
+                lambda: sum(bool(re.search(pattern, line)) for line in self._log) >= times, PATIENCE_S
+            )
             assert found, f"no {pattern!r} in the log:\n{''.join(self._log)}"
+
+    def until(self, command: str, true_of: Callable[[str], bool]) -> None:
+        """Until the answer to a command, asked again and again, is as wanted: what no log tells."""
+        end = time.monotonic() + PATIENCE_S
+        while not true_of(answer := self.cli(*command.split())):
+            assert time.monotonic() < end, f"{command} still says\n{answer}"
+            time.sleep(0.02)
 
     def kill(self) -> None:
         """At once, as a crash."""
@@ -81,10 +92,10 @@ class Server:
 
     def pause(self) -> None:
         """It stays connected and answers nothing."""
-        self._signal(subprocess.signal.SIGSTOP)  # type: ignore[attr-defined]
+        self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        self._signal(subprocess.signal.SIGCONT)  # type: ignore[attr-defined]
+        self._signal(signal.SIGCONT)
 
     def _signal(self, number: int) -> None:
         assert self._process
@@ -127,3 +138,61 @@ def server(*options: str, tcp: bool = False) -> Iterator[Server]:
     """One running server."""
     with servers(options, tcp=tcp) as (one,):
         yield one
+
+
+# ---------------------------------------------------------------- several that belong together
+@contextmanager
+def replicated(replicas: int) -> Iterator[tuple[Server, list[Server]]]:
+    """A primary and its replicas, in step."""
+    with servers((), tcp=True) as (primary,):
+        following = ("--replicaof", "127.0.0.1", str(primary.port))
+        with servers(*(following for _ in range(replicas)), tcp=True) as found:
+            for replica in found:
+                replica.wait_for("MASTER <-> REPLICA sync: Finished with success")
+            primary.wait_for("Synchronization with replica .* succeeded", times=replicas)
+            yield primary, found
+
+
+@contextmanager
+def watched(replicas: int) -> Iterator[tuple[Server, list[Server], list[Server]]]:
+    """The same with three Sentinels that call it `pool` and act within half a second."""
+    with replicated(replicas) as (primary, following), directories() as root, ExitStack() as stack:
+        sentinels = []
+        for number in range(3):
+            directory = root / str(number)
+            directory.mkdir()
+            (directory / "sentinel.conf").write_text(
+                f"sentinel monitor pool 127.0.0.1 {primary.port} 2\n"
+                "sentinel down-after-milliseconds pool 300\nsentinel failover-timeout pool 3000\n"
+            )
+            sentinel = Server(directory, port=free_port(), sentinel=True)
+            stack.callback(sentinel.kill)
+            sentinels.append(sentinel.start())
+        for sentinel in sentinels:
+            sentinel.wait_for(r"\+sentinel ", times=2)
+            sentinel.wait_for(r"\+slave ", times=replicas)
+        yield primary, following, sentinels
+
+
+@contextmanager
+def cluster(primaries: int) -> Iterator[list[Server]]:
+    """A Redis Cluster: `primaries` nodes, then one replica of each, in the same order."""
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--cluster-replica-validity-factor", "0")
+    with servers(*(options for _ in range(2 * primaries)), tcp=True) as nodes:
+        share = -(-16384 // primaries)
+        for number, node in enumerate(nodes[:primaries]):
+            node.cli("CLUSTER", "ADDSLOTSRANGE", str(number * share), str(min((number + 1) * share, 16384) - 1))
+            node.cli("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+        for node in nodes[1:]:
+            nodes[0].cli("CLUSTER", "MEET", "127.0.0.1", str(node.port))
+        for number, node in enumerate(nodes[primaries:]):
+            node.until(
+                "CLUSTER NODES", lambda text: text.count("connected") >= 2 * primaries and "handshake" not in text
+            )
+            node.cli("CLUSTER", "REPLICATE", nodes[number].cli("CLUSTER", "MYID"))
+        for node in nodes[primaries:]:
+            node.wait_for("MASTER <-> REPLICA sync: Finished with success")
+        for node in nodes:
+            node.until("CLUSTER INFO", lambda text: "cluster_state:ok" in text)
+            node.until("CLUSTER NODES", lambda text: text.count("slave") == primaries)
+        yield nodes

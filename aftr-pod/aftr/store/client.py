@@ -14,6 +14,7 @@ from aftr.store.scripts import WRITERS
 from aftr.store.settings import Node, StoreSettings, parse_url
 from aftr.store.topology import Topology
 
+WAIT_SLACK_S = 0.25  # an idle Redis looks ten times a second whether a WAIT has run out
 WRITING: tuple[Command, ...] = tuple(("SCRIPT", "LOAD", script.text) for script in WRITERS)
 
 
@@ -51,8 +52,14 @@ class Client:
     async def write(self, node: Node, commands: Sequence[Command]) -> tuple[list[Any], str]:
         """Answers, errors among them, and why they do not count as stored ("" if they do). Raises only StoreError."""
         line = self._line(node, "write", WRITING)
-        answers = await self._exchange(line, (*commands, *self.confirmation.commands(node)))
+        confirmation = self.confirmation.commands(node)
+        patience = self.settings.timeout + WAIT_SLACK_S
+        answers = await self._exchange(line, (*commands, *confirmation), patience)
         doubt = self.confirmation.doubt(node, answers[len(commands) :])
+        more, opened = self.confirmation.commands(node), line.opened
+        if doubt and more != confirmation:  # replicas have joined: wait for them too, if on the same connection
+            late = await self._exchange(line, more, patience)
+            doubt = self.confirmation.doubt(node, late) if line.opened == opened else doubt
         if doubt:
             self.topology.forget()
         if any(isinstance(answer, ResponseError) and code_of(answer) == "NOSCRIPT" for answer in answers):

@@ -21,7 +21,7 @@ class Confirmation:
     def __init__(self, settings: StoreSettings) -> None:
         self._durability, self._wanted = settings.durability, settings.wait_replicas
         self._least = 1 if settings.durability is Durability.REPLICATED else 0
-        self._milliseconds = max(1, int(settings.timeout * 800))  # WAIT answers before we give up on the connection
+        self._milliseconds = max(1, int(settings.timeout * 1000))
         self._replicas: dict[Node, int] = {}
         self.wait_for_disk = False  # WAITAOF: the store is new enough
 

@@ -37,6 +37,7 @@ class Line:
         self.node, self._timeout, self._greeting = node, access.timeout, tuple(greeting)
         self._connection = _connection(node, access)
         self._lock = asyncio.Lock()
+        self.opened = 0  # times that it has connected
 
     async def ask(self, *commands: Command, within: float | None = None) -> list[Any]:
         """All commands in one write, and their answers in order; an error that Redis answered stands in its place.
@@ -50,6 +51,7 @@ class Line:
                         await self._hang_up()  # the other end has closed it meanwhile
                     if not self._connection.is_connected:
                         await self._connection.connect()  # type: ignore[no-untyped-call]
+                        self.opened += 1
                         for answer in await self._exchange(self._greeting) if self._greeting else ():
                             if isinstance(answer, ResponseError):
                                 raise answer
