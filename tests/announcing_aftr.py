@@ -1,7 +1,7 @@
 """An AFTR that only announces, as a program: `python announcing_aftr.py CONFIG RUNTIME_DIR`, inside the AFTR's namespace.
 
-Reads commands, a line each (`announce SLOT EPOCH`, `withdraw SLOT`, `sessions`, `seen`, `pid`, `stop`), and answers each with a
-line of JSON.
+Reads commands, a line each (`announce SLOT EPOCH`, `announce-all EPOCH`, `withdraw SLOT`, `reconfigure CONFIG`, `sessions`, `seen`,
+`pid`, `stop`), and answers each with a line of JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from aftr.announce.addresses import read_addresses
 from aftr.announce.announcer import Announcer
+from aftr.announce.errors import AnnounceError
 from dslite_contract.load import load_config
 
 
@@ -25,7 +26,8 @@ def answer(value: Any) -> None:
 async def main(config: Path, runtime_dir: Path) -> None:
     addresses = await read_addresses({"access": "access", "internet": "internet"})
     seen: list[dict[str, str]] = []
-    announcer = Announcer(load_config(config), addresses, runtime_dir, on_sessions=seen.append)
+    configuration = load_config(config)
+    announcer = Announcer(configuration, addresses, runtime_dir, on_sessions=seen.append)
     await announcer.start()
     answer({"started": announcer.bird_pid})
     lines = asyncio.StreamReader()
@@ -40,6 +42,17 @@ async def main(config: Path, runtime_dir: Path) -> None:
                 began = time.monotonic()
                 await announcer.withdraw(int(slot))
                 answer({"withdrawn": began})
+            case ["announce-all", epoch]:
+                began = time.monotonic()
+                for number in range(configuration.pool.spec.slots):
+                    await announcer.announce(number, int(epoch) + number)
+                answer({"announced": began, "took": time.monotonic() - began})
+            case ["reconfigure", file]:
+                try:
+                    await announcer.reconfigure(load_config(Path(file)))
+                    answer("reconfigured")
+                except AnnounceError as error:
+                    answer(str(error))
             case ["sessions"]:
                 answer(await announcer.sessions())
             case ["seen"]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pyroute2 import netns
 
 from aftr.announce.routes import LARGEST_METRIC, SLOT_TABLE
@@ -225,6 +226,68 @@ def test_the_newest_owner_wins_while_the_old_one_still_announces(pair: tuple[Age
         assert worst < 0.5
 
 
+def test_a_taker_of_all_slots_has_them_within_a_fraction_of_a_second(pair: tuple[Agent, Agent]) -> None:
+    """Each slot has an epoch of its own, so an UPDATE of its own: TCP may hold the later ones back for a delayed ACK (40 ms)."""
+    longest = []
+    for round_ in range(6):
+        taker, via = pair[round_ % 2], pair[round_ % 2].aftr.access_address
+        with route_events() as events:
+            began = taker.tell("announce-all", 100 * round_)["announced"]
+            for slot in range(8):
+                moment = seen_at(events, f"2001:db8:64::{slot + 1}", via)
+            longest.append(moment - began)
+    print(f"all 8 slots: {', '.join(f'{1000 * one:.0f}' for one in longest)} ms until the last")
+    assert max(longest) < 0.5
+
+
+def test_a_changed_configuration_keeps_sessions_and_moves_what_it_changes(
+    pair: tuple[Agent, Agent], tmp_path: Path
+) -> None:
+    one = pair[0]
+    one.tell("announce", 2, 3)
+    until(owned_by(AFTRS[0]), "the owner has the slot")
+    documents = list(yaml.safe_load_all(SAMPLE.read_text()))
+    host = {"address": "203.0.113.10", "port": 5060, "protocol": "udp", "slot": 2}
+    documents[0]["spec"]["nat"]["bypass"] = [{"b4": "2001:db8:1000:7::/64", **host}]
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(yaml.safe_dump_all(documents))
+    before = one.tell("pid")
+    assert one.tell("reconfigure", changed) == "reconfigured"
+    until(lambda: gateway("203.0.113.10") == str(AFTRS[0].internet_address), "the bypassed host is announced")
+    assert owned_by(AFTRS[0])()
+    assert one.established()
+    assert (one.tell("pid"), len(slot_table(AFTRS[0]))) == (before, 3)
+    documents[0]["spec"]["routing"]["bgp"]["peers"][0]["passwordSecret"] = "absent"
+    changed.write_text(yaml.safe_dump_all(documents))
+    assert one.tell("reconfigure", changed) == "peer tor6: no password was given for secret absent"
+    assert one.established()
+
+
+def test_bfd_finds_a_link_that_is_cut(pair: tuple[Agent, Agent]) -> None:
+    """Not part of the one-second budget: nobody closes a session here, and only silence tells."""
+    one, two = pair
+    until(lambda: bfd_up() == 4, "each session has BFD")
+    one.tell("announce", 2, 1)
+    two.tell("announce", 2, 2)
+    until(owned_by(AFTRS[1]), "the newer owner has the slot")
+    port = [f"{AFTRS[1].name}-access", "nomaster"]  # it stays up on both ends
+    with route_events() as events:
+        began = time.monotonic()
+        run(ROUTER, ["ip", "link", "set", *port])
+        try:
+            took = seen_at(events, TUNNEL, AFTRS[0].access_address) - began
+        finally:
+            run(ROUTER, ["ip", "link", "set", port[0], "master", "access"])
+    print(f"router switched {1000 * took:.0f} ms after the link was cut")
+    assert 0.3 < took < 2
+    until(two.established, "the session is up again")
+
+
+def bfd_up() -> int:
+    shown = run(ROUTER, ["birdc", "-s", f"/run/{PREFIX}/router.ctl", "show", "bfd", "sessions"])
+    return len(re.findall(r" Up +", shown))
+
+
 def test_routes_have_the_metric_of_their_epoch_and_the_older_go(pair: tuple[Agent, Agent]) -> None:
     one = pair[0]
     one.tell("announce", 2, 7)
@@ -235,8 +298,8 @@ def test_routes_have_the_metric_of_their_epoch_and_the_older_go(pair: tuple[Agen
     assert {line.split()[1] for line in table} == {TUNNEL, EXTERNAL}
     one.tell("announce", 2, 8)
     assert slot_table(AFTRS[0]) == table
-    birdc = run(ROUTER, ["birdc", "-s", f"/run/{PREFIX}/router.ctl", "show", "route", "all", "for", TUNNEL])
-    assert f"BGP.med: {LARGEST_METRIC - 8}" in birdc
+    shown = ["birdc", "-s", f"/run/{PREFIX}/router.ctl", "show", "route", "all", "for", TUNNEL]
+    until(lambda: f"BGP.med: {LARGEST_METRIC - 8}\n" in run(ROUTER, shown), "the router knows the epoch")
 
 
 def test_what_is_withdrawn_goes_to_the_next_newest_and_then_nowhere(pair: tuple[Agent, Agent]) -> None:

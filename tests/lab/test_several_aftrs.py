@@ -21,7 +21,7 @@ import yaml
 from pyroute2 import netns
 
 from aftr_lab.processes import identify, session_of
-from running_lab import ROOT, SAMPLE, Lab, aftr_lab, lab_up
+from running_lab import AFTR, ROOT, SAMPLE, URL, Lab, aftr_lab, lab_up
 
 pytestmark = pytest.mark.lab
 
@@ -117,6 +117,42 @@ def test_the_router_has_no_static_routes_and_learns_slots_from_the_newest_owner(
         assert f"2001:db8:64::6 via {second['access']['address']} " in lab.run("router", "ip", "-6", "route")
         assert f"192.0.2.160/27 via {second['internet']['address']} " in lab.run("router", "ip", "route")
     until(lambda: set(sessions(lab).values()).isdisjoint({"Established"}), "no session is up")
+
+
+def test_a_b4_reaches_the_internet_through_the_aftr_that_announces_its_slot(lab: Lab, tmp_path: Path) -> None:
+    """BGP goes past the engine on its own interfaces, and leads packets to it on both sides."""
+    documents = list(yaml.safe_load_all(FAILOVER.read_text()))
+    for field in ("replicas", "store", "routing", "failover"):
+        del documents[0]["spec"][field]
+    file = tmp_path / "alone.yaml"
+    file.write_text(yaml.safe_dump_all(documents))
+    first = lab.state["aftrs"][0]
+    command = ["--config", str(file), "--access", "access", "--internet", "internet", "--socket", first["socket"]]
+    with (
+        lab.running(first["name"], str(AFTR), "run", *command, "--status", "[::]:9464"),
+        announcing(lab, first) as tell,
+    ):
+        for slot in range(2):
+            tell("announce", slot, 1)
+        ready = [
+            "curl",
+            "-s",
+            "-f",
+            "-g",
+            "-o",
+            "/dev/null",
+            "--retry",
+            "100",
+            "--retry-all-errors",
+            "--retry-delay",
+            "1",
+        ]
+        lab.run(first["name"], *ready, "http://[::1]:9464/readyz", timeout=120)
+        until(lambda: gateways(lab)[first["name"]] == 4, "two slots are announced")
+        for host in ("host-1", "host-2"):
+            answer = lab.run(host, "curl", "-s", "--retry", "5", "--retry-all-errors", f"{URL}whoami", timeout=30)
+            assert json.loads(answer)["address"].startswith("192.0.2.")
+        assert list(sessions(lab).values()).count("Established") == 2
 
 
 def test_a_killed_store_comes_back_empty(lab: Lab) -> None:
