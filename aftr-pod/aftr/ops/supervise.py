@@ -7,6 +7,7 @@ crashes is replaced in a fraction of a second; one that ends by itself (told to,
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import os
 import signal
@@ -28,6 +29,7 @@ def supervise(later: str) -> int | None:
 
     `later`: a module that a child imports only when it serves; the parent imports it meanwhile, for the next one.  No thread may run yet.
     """
+    settle()
     crashes: list[float] = []
     while (child := fork()) != 0:
         passed_on = {number: signal.signal(number, passing_to(child)) for number in TOLD}
@@ -44,6 +46,13 @@ def supervise(later: str) -> int | None:
             return 1
         log.error("killed, starting again", signal=killed_by, pid=child)
     return None
+
+
+def settle() -> None:
+    """Take what was imported out of the garbage collector's sight: it never goes, and its number decides how rarely the rest is looked at."""
+    gc.collect()
+    gc.freeze()
+    gc.collect()
 
 
 def passing_to(child: int) -> Callable[[int, FrameType | None], None]:
