@@ -38,6 +38,7 @@ class Server:
     def __init__(self, directory: Path, *options: str, port: int = 0, sentinel: bool = False) -> None:
         self.directory, self.port, self.options = directory, port, options
         self.path = directory / "redis.sock"
+        self.tls = "--tls-cert-file" in options
         self._sentinel = sentinel
         self._process: subprocess.Popen[str] | None = None
         self._log: list[str] = []
@@ -45,12 +46,23 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}" if self.port else f"unix://{self.path}"
+        if not self.port:
+            return f"unix://{self.path}"
+        return f"{'rediss' if self.tls else 'redis'}://127.0.0.1:{self.port}"
 
     def start(self) -> Server:
         """Begins, empty unless `options` say otherwise; ready when this returns."""
         self._log.clear()
-        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory), "--logfile", ""]
+        place = [
+            "--tls-port" if self.tls else "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(self.directory),
+            "--logfile",
+            "",
+        ]
         if self._sentinel:
             command = ["redis-sentinel", str(self.directory / "sentinel.conf"), *place]
         else:
@@ -103,7 +115,7 @@ class Server:
 
     def cli(self, *words: str) -> str:
         """What redis-cli prints."""
-        place = ["-p", str(self.port)] if self.port else ["-s", str(self.path)]
+        place = ["-p", str(self.port)] if self.port and not self.tls else ["-s", str(self.path)]
         return subprocess.run(
             ["redis-cli", *place, *words], check=True, capture_output=True, text=True, timeout=PATIENCE_S
         ).stdout.strip()
@@ -163,7 +175,7 @@ def watched(replicas: int) -> Iterator[tuple[Server, list[Server], list[Server]]
             directory.mkdir()
             (directory / "sentinel.conf").write_text(
                 f"sentinel monitor pool 127.0.0.1 {primary.port} 2\n"
-                "sentinel down-after-milliseconds pool 300\nsentinel failover-timeout pool 3000\n"
+                "sentinel down-after-milliseconds pool 300\nsentinel failover-timeout pool 1000\n"
             )
             sentinel = Server(directory, port=free_port(), sentinel=True)
             stack.callback(sentinel.kill)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from aftr.store.durable import Confirmation
-from aftr.store.errors import ELSEWHERE, StoreError, StoreUnreachableError, code_of, refusal
+from aftr.store.errors import ELSEWHERE, StoreError, StoreUnreachableError, StoreUnsuitableError, code_of, refusal
 from aftr.store.line import Access, Command, Line
 from aftr.store.scripts import WRITERS
-from aftr.store.settings import Node, StoreSettings, parse_url
+from aftr.store.settings import Node, StoreSettings, Tls, parse_url
 from aftr.store.topology import Topology
 
 WAIT_SLACK_S = 0.25  # an idle Redis looks ten times a second whether a WAIT has run out
@@ -27,7 +28,7 @@ class Client:
     def __init__(self, settings: StoreSettings) -> None:
         self.settings = settings
         address = parse_url(settings.url)
-        tls = settings.tls if address.tls else None
+        tls = _existing(settings.tls) if address.tls else None
         username, password = settings.username or address.username, settings.password or address.password
         self._access = Access(username, password, tls, settings.timeout)
         sentinel_access = Access("", settings.sentinel_password, tls, settings.timeout)
@@ -53,7 +54,7 @@ class Client:
         """Answers, errors among them, and why they do not count as stored ("" if they do). Raises only StoreError."""
         line = self._line(node, "write", WRITING)
         confirmation = self.confirmation.commands(node)
-        patience = self.settings.timeout + WAIT_SLACK_S
+        patience = self.settings.timeout + (WAIT_SLACK_S if confirmation else 0)
         answers = await self._exchange(line, (*commands, *confirmation), patience)
         doubt = self.confirmation.doubt(node, answers[len(commands) :])
         more, opened = self.confirmation.commands(node), line.opened
@@ -102,3 +103,12 @@ class Client:
         """Close all connections."""
         while self._lines:
             await self._lines.popitem()[1].close()
+
+
+def _existing(tls: Tls) -> Tls:
+    for path in (tls.ca, tls.certificate, tls.key):
+        if path and not Path(path).is_file():
+            raise StoreUnsuitableError(
+                f"store: TLS file {path} is not there: compare the mounts with the store's secret"
+            )
+    return tls

@@ -73,7 +73,10 @@ class Store:
         return Reading(self._client, self._slots, slot)
 
     async def tail(self, positions: Mapping[int, EntryId], block_ms: int) -> dict[int, Entries]:
-        """What follows each position, as soon as there is anything; {} after `block_ms`. Raises JournalGapError, UnreadableRecordError."""
+        """What follows each position, as soon as there is anything; {} after about `block_ms`, or sooner.
+
+        Raises JournalGapError or UnreadableRecordError, for one slot, once nothing readable stands before the trouble.
+        """
         return await self._tail.entries(positions, block_ms)
 
     async def write_checkpoint(self, slot: int, owner: Owner, covers: EntryId, chunks: Iterable[bytes]) -> Reply:

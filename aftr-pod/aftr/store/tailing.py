@@ -32,7 +32,7 @@ class Tail:
         self._open: dict[Positions, asyncio.Task[dict[int, list[Row]]]] = {}
 
     async def entries(self, positions: Mapping[int, EntryId], block_ms: int) -> dict[int, Entries]:
-        """What comes after each position, waiting at most `block_ms` for anything at all.
+        """What comes after each position, waiting about `block_ms` for anything at all.
 
         Raises JournalGapError or UnreadableRecordError once nothing readable stands before the trouble: that slot must be
         loaded again, the others go on from the same positions.
@@ -44,19 +44,17 @@ class Tail:
         await self._give_up(self._open.keys() - questions)
         for question in questions - self._open.keys():
             self._open[question] = asyncio.create_task(self._ask(question, block_ms), name="tail")
-        answers = await self._first(questions)
+        answers = await self._first(questions, block_ms / 1000 + self._client.settings.timeout)
         return {slot: self._usable(slot, positions[slot], rows) for slot, rows in answers.items()}
 
-    async def _first(self, questions: set[Positions]) -> dict[int, list[Row]]:
-        """Answers of the first questions that have one, or none when all have run out."""
-        waiting = {self._open[question] for question in questions}
-        answers: dict[int, list[Row]] = {}
-        while waiting and not answers:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            self._open = {question: task for question, task in self._open.items() if task not in done}
-            for task in done:
-                answers |= task.result()
-        return answers
+    async def _first(self, questions: set[Positions], seconds: float) -> dict[int, list[Row]]:
+        """The answers that are there first. An empty one ends the wait too: its slots must be asked for anew."""
+        if not questions:
+            return {}
+        waiting = [self._open[question] for question in questions]
+        done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        self._open = {question: task for question, task in self._open.items() if task not in done}
+        return {slot: rows for task in done for slot, rows in task.result().items()}
 
     async def _ask(self, question: Positions, block_ms: int) -> dict[int, list[Row]]:
         keys = {journal_key(self._prefix, slot): slot for slot, _ in question}
