@@ -354,7 +354,7 @@ class Bgp(Model):
 class Routing(Model):
     """How routers learn where a slot is."""
 
-    bgp: Bgp | None = Field(default=None, description="By BGP. [rolling]")
+    bgp: Bgp | None = Field(default=None, description="By BGP, as docs/routing.md describes. [rolling]")
 
 
 class EmbeddedStore(Model):

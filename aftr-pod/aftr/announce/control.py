@@ -7,6 +7,7 @@ Codes from 8000 on are refusals.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,6 +31,8 @@ async def ask(path: Path, command: str, seconds: float = ANSWER_S) -> list[Line]
                 lines = await _read(reader)
             finally:
                 writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
     except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
         raise BirdError(f"BIRD does not answer `{command}` on {path}: {error or 'no answer in time'}") from error
     if lines[-1][0] >= FIRST_REFUSAL:
