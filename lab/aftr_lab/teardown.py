@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from aftr_lab.record import RUN, Record, remove_if_empty
 
 NETNS_FOLDER = Path("/run/netns")
 NETNS_MARK = RUN / ".netns-mounted"  # we were the first to use named namespaces on this machine
+LAST = ("router", "store")  # nodes whose programs an AFTR that ends may still need
 
 
 def note_mount() -> None:
@@ -26,7 +28,9 @@ def tear_down(record: Record) -> None:
     if not record.exists():
         raise LabError(f"there is no lab {record.name!r}")
     namespaces = _namespaces(record)
-    _end(_recorded(record))
+    files = _process_files(record)
+    _end(_recorded(file for file in files if file.name not in LAST))
+    _end(_recorded(file for file in files if file.name in LAST))
     _end(_living_in(namespaces))
     for name in namespaces:
         with suppress(FileNotFoundError):
@@ -43,9 +47,13 @@ def _namespaces(record: Record) -> list[str]:
     return list(record.load()["namespaces"].values())
 
 
-def _recorded(record: Record) -> list[Identity]:
+def _process_files(record: Record) -> list[Path]:
     folder = record.directory / "processes"
-    found = [recorded(file) for file in folder.iterdir()] if folder.exists() else []
+    return list(folder.iterdir()) if folder.exists() else []
+
+
+def _recorded(files: Iterable[Path]) -> list[Identity]:
+    found = [recorded(file) for file in files]
     return [identity for identity in found if identity is not None]
 
 

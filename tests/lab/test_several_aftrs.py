@@ -215,6 +215,19 @@ def test_all_processes_of_a_program_are_found_and_no_others() -> None:
         stranger.kill()
 
 
+def test_a_killed_aftr_is_gone_with_all_its_processes_and_starts_again() -> None:
+    """Also its child, which serves, and which the first process would replace."""
+    with lab_up("several-one", SAMPLE, "--b4s", "1") as lab:
+        leader = identify(pid(lab, "aftr-1"))
+        assert leader is not None
+        processes = session_of(leader)
+        assert aftr_lab(lab.name, "kill", "aftr-1").returncode == 0
+        assert not any(identify(one.pid) == one for one in processes)
+        started = aftr_lab(lab.name, "start", "aftr-1")
+        assert started.returncode == 0, started.stderr
+        assert lab.run("host-1", "curl", "-s", "-m", "5", f"{URL}whoami")
+
+
 def test_down_leaves_nothing_of_any_of_it() -> None:
     with (
         lab_up("several-down", FAILOVER, "--without-aftr", "--b4s", "1") as lab,
