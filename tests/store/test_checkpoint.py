@@ -147,7 +147,7 @@ async def test_readers_see_one_checkpoint_while_others_are_written(open_store: O
 
     async def write() -> None:
         nonlocal last
-        for seq in range(1, 401):
+        for seq in range(1, 201):
             await written(writer, owner, seq)
             last = seq
             if seq % 10 == 0:
@@ -166,7 +166,7 @@ async def test_readers_see_one_checkpoint_while_others_are_written(open_store: O
         assert not found or min(found) >= before - 60
         readings += 1
     await writing
-    assert readings > 10
+    assert readings > 5
 
 
 # ---------------------------------------------------------------- rewound

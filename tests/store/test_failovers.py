@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from aftr.store.errors import StoreError
+from aftr.store.errors import StoreError, StoreRefusedError
 from aftr.store.settings import Durability
 from aftr.store.slots import STORED, Append, Owner, Reply
 from aftr.store.store import Store
@@ -102,8 +102,11 @@ async def test_a_slot_of_the_cluster_moves_to_another_node(open_store: Open, six
     async def move(slot: int) -> None:
         await store.owners()  # the map has been read
         number = six_nodes[0].cli("CLUSTER", "KEYSLOT", head_key(store.settings.prefix, slot))
-        for node in six_nodes[:3]:
-            node.cli("CLUSTER", "SETSLOT", number, "NODE", ids[(int(number) // 5462 + 1) % 3])
+        old = int(number) // 5462
+        new = (old + 1) % 3
+        six_nodes[new].cli("CLUSTER", "SETSLOT", number, "IMPORTING", ids[old])
+        for place in (new, old, (old + 2) % 3):  # the new one first: that gives it the newest epoch
+            six_nodes[place].cli("CLUSTER", "SETSLOT", number, "NODE", ids[new])
 
     await move(SLOT)
     with pytest.raises(StoreError, match=r"MOVED .* the map is read again"):
@@ -154,6 +157,20 @@ async def test_a_primary_under_sentinel_dies(open_store: Open) -> None:
         assert sorted(replica.cli("ROLE").split()[0] for replica in replicas) == ["master", "slave"]
 
 
-async def test_a_name_that_sentinel_does_not_know(open_store: Open) -> None:
-    with watched(0) as (_, _, sentinels), pytest.raises(StoreError, match=r"no Sentinel of .* knows a primary 'other'"):
-        await open_store(f"redis+sentinel://127.0.0.1:{sentinels[0].port}/other")
+async def test_what_sentinel_does_not_tell(open_store: Open) -> None:
+    with watched(0) as (primary, _, sentinels):
+        url = f"redis+sentinel://127.0.0.1:{sentinels[0].port}/pool"
+        with pytest.raises(StoreError, match=r"no Sentinel of .* knows a primary 'other'"):
+            await open_store(url.replace("pool", "other"))
+        sentinels[0].cli("ACL", "SETUSER", "default", "resetpass", ">secret")
+        with pytest.raises(StoreRefusedError, match="NOAUTH"):
+            await open_store(url)
+        store = await open_store(url, sentinel_password="secret")
+        assert await store.claim(SLOT, "a", None)
+        assert primary.cli("DBSIZE") == "3"  # head, journal, the pool's mark
+        sentinels[0].kill()
+        primary.kill()
+        for _ in range(2):  # at first its address is still known
+            assert await store.append(SLOT, Owner(1, "a"), EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
+        assert f"{sentinels[0].port} cannot be reached" in store.trouble
+        assert await store.write_checkpoint(SLOT, Owner(1, "a"), EntryId(1, 0), [chunk(1)]) is Reply.UNCONFIRMED

@@ -42,9 +42,9 @@ async def test_several_slots_in_one_write(store: Store) -> None:
 
 async def test_more_entries_than_one_answer_holds(store: Store) -> None:
     owner = await claimed(store)
-    for seq in range(150):
+    for seq in range(600):
         await store.append(SLOT, owner, EntryId(1, seq), entry(seq))
-    assert await numbers_of(store.read(SLOT)) == list(range(150))
+    assert await numbers_of(store.read(SLOT)) == list(range(600))
 
 
 async def test_a_damaged_entry_does_not_hide_the_others(store: Store, shared_redis: Server, prefix: str) -> None:

@@ -94,11 +94,6 @@ class Client:
             line = self._lines[node, purpose] = Line(node, self._access, greeting)
         return line
 
-    async def drop(self, purpose: Hashable) -> None:
-        """Close the connections of one purpose."""
-        for key in [key for key in self._lines if key[1] == purpose]:
-            await self._lines.pop(key).close()
-
     async def close(self) -> None:
         """Close all connections."""
         while self._lines:

@@ -17,7 +17,8 @@ from dslite_contract.journal import NOTHING, DamagedEntryError, EntryId, Part, R
 from dslite_contract.store_keys import checkpoint_keys, journal_key
 
 ATTEMPTS = 10  # a checkpoint that lasts no longer than its reading
-AT_ONCE = 64  # chunks or entries of one question: at most 16 MiB
+CHUNKS_AT_ONCE, ENTRIES_AT_ONCE = 16, 500  # of one question
+PATIENCE_S = 10.0  # for an answer of many MiB
 
 Row = tuple[EntryId, dict[bytes, bytes]]
 
@@ -72,9 +73,9 @@ class Reading:
         """A chunk that is not there (any more) is empty bytes."""
         keys = list(checkpoint_keys(self._prefix, self._slot, head.generation, head.chunks))
         found: list[tuple[str, bytes]] = []
-        for first in range(0, len(keys), AT_ONCE):
-            some = keys[first : first + AT_ONCE]
-            answers = await self._client.ask(some[0], "read", *(("GET", key) for key in some))
+        for first in range(0, len(keys), CHUNKS_AT_ONCE):
+            some = keys[first : first + CHUNKS_AT_ONCE]
+            answers = await self._client.ask(some[0], "read", *(("GET", key) for key in some), within=PATIENCE_S)
             found += [(key, answer or b"") for key, answer in zip(some, answers, strict=True)]
         return found
 
@@ -82,13 +83,13 @@ class Reading:
         key = journal_key(self._prefix, self._slot)
         rows: list[Row] = []
         while True:
-            command = ("XRANGE", key, str(after.following), "+", "COUNT", AT_ONCE)
-            some = rows_of((await self._client.ask(key, "read", command))[0])
+            command = ("XRANGE", key, str(after.following), "+", "COUNT", ENTRIES_AT_ONCE)
+            some = rows_of((await self._client.ask(key, "read", command, within=PATIENCE_S))[0])
             for row in some:
                 check_next(self._slot, after, row)
                 rows.append(row)
                 after = row[0]
-            if len(some) < AT_ONCE:
+            if len(some) < ENTRIES_AT_ONCE:
                 return rows
 
 

@@ -54,7 +54,11 @@ class Tail:
         waiting = [self._open[question] for question in questions]
         done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         self._open = {question: task for question, task in self._open.items() if task not in done}
-        return {slot: rows for task in done for slot, rows in task.result().items()}
+        failed = [error for task in done if (error := task.exception())]
+        answers = {slot: rows for task in done if not task.exception() for slot, rows in task.result().items()}
+        if failed and not answers:  # what did arrive comes first: one node that is down does not hide the others
+            raise failed[0]
+        return answers
 
     async def _ask(self, question: Positions, block_ms: int) -> dict[int, list[Row]]:
         keys = {journal_key(self._prefix, slot): slot for slot, _ in question}

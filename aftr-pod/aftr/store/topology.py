@@ -69,7 +69,7 @@ class Topology:
             ranges = [(first, last, _node(primary, asked)) for first, last, primary, *_ in rows]
             if ranges:
                 others = {_node(one, asked): None for _, _, *nodes in rows for one in nodes}
-                self._seeds = tuple(dict.fromkeys((*others, *self._address.nodes)))
+                self._seeds = tuple(dict.fromkeys((asked, *others, *self._address.nodes)))
                 return ranges
         raise StoreUnreachableError(f"no node of {self._shown()} knows the map of the cluster")
 
