@@ -22,6 +22,11 @@ def not_superseded(head: Head, epoch: int, me: str) -> bool:
     return head.missing or head.epoch < epoch or (head.epoch == epoch and head.owner == me)
 
 
+def may_forget(head: Head, held: EntryId) -> bool:
+    """Close a copy: the store holds no less.  After a loss, a copy that nobody wanted may be the last one."""
+    return head.last >= held
+
+
 def owner_is_gone(owner_dead: bool) -> bool:
     """Claim: the owner in the store is dead."""
     return owner_dead

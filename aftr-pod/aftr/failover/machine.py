@@ -237,7 +237,7 @@ def warm(state: State, seen: Observation, rules: Rules) -> Step:
         return claim(state, seen, {}, f"takes over as handed: {why}")
     if why:
         return ask(state, seen, why)
-    if not is_wanted(state, seen):
+    if not is_wanted(state, seen) and guards.may_forget(seen.head, seen.held):
         return close(state, seen, "closed: has no part in the slot any more")
     return stay(state, f"warm up to {seen.held}")
 

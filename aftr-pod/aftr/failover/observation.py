@@ -45,7 +45,7 @@ class Result(Enum):
     """How something ended that was asked for."""
 
     COPIED = "the copy is complete"
-    BROKEN = "the copy has a gap"  # or another past; a store that holds less than the copy is neither
+    BROKEN = "the copy has a gap"  # or another past; or its reading was cut off, told once there is a new connection
     BEATEN = "another member claimed first"
     UNRESOLVED = "the connection broke; on the new one, nothing of the old can be carried out any more"
     TAIL_TAKEN = "the tail was taken from another member"
@@ -72,8 +72,8 @@ class Won:
 class Observation:
     """All that one step may look at.
 
-    `known` are all other members of the last list that could be read, dead ones and those of before the store was lost too;
-    `answers` the latest of each.  `head` is None until it was read on the present connection, which stands since `connected_ms`.
+    `known` are all other members that were ever listed or asked this one, dead or alive, until their pod is known to be gone: a store
+    that lost its list must not make one forget who holds what it lost.  `answers` are the latest of each.  `head` is None until it was read on the present connection, which stands since `connected_ms`.
     """
 
     now: int
