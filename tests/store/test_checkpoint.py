@@ -204,6 +204,17 @@ async def test_the_owner_of_a_rewound_slot_is_put_back_before_its_checkpoint(ope
         assert (head.owner, head.last, head.covers) == (owner, EntryId(7, 1), EntryId(7, 1))
 
 
+async def test_an_owner_that_lost_count_goes_on_from_what_the_store_has(store: Store) -> None:
+    owner = await claimed(store)
+    await written(store, owner, 1, 2)
+    assert await store.append(SLOT, owner, EntryId(1, 1), entry(9)) is Reply.REWOUND  # 1-2 is another entry
+    assert await store.write_checkpoint(SLOT, owner, EntryId(1, 1), [chunk(1)]) is Reply.OK
+    last = (await store.owners())[SLOT].last
+    assert last == EntryId(1, 2)
+    assert await store.append(SLOT, owner, last, entry(9)) is Reply.OK
+    assert await numbers_of(store.read(SLOT)) == [1, 2, 9]
+
+
 async def test_followers_of_a_rewound_slot_load_it_again(store: Store, shared_redis: Server, prefix: str) -> None:
     owner = await claimed(store)
     await written(store, owner, 1, 2, 3)

@@ -117,11 +117,11 @@ async def test_a_store_that_is_not_there(open_store: Open, tmp_path: object) -> 
 
 async def test_a_store_that_hangs(open_store: Open) -> None:
     with server() as redis:
-        store = await open_store(redis.url, timeout=0.1)
+        store = await open_store(redis.url, timeout=0.3)
         owner = await claimed(store)
         redis.pause()
         assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
-        assert store.trouble.endswith("did not answer in 0.1 s")
+        assert store.trouble.endswith("did not answer in 0.3 s")
         with pytest.raises(StoreUnreachableError, match="did not answer"):
             await store.heartbeat({})
         with pytest.raises(StoreUnreachableError):
@@ -134,7 +134,7 @@ async def test_a_store_that_hangs(open_store: Open) -> None:
 async def test_an_answer_that_came_too_late_is_not_taken_for_the_next(open_store: Open) -> None:
     """What was asked in vain is asked again: the entry that was stored all the same is not stored twice."""
     with server() as redis:
-        store = await open_store(redis.url, timeout=0.1)
+        store = await open_store(redis.url, timeout=0.3)
         owner = await claimed(store)
         redis.pause()
         tries = [await store.append(SLOT, owner, EntryId(1, 0), entry(1)) for _ in range(3)]

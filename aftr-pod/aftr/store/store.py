@@ -83,6 +83,7 @@ class Store:
         """The slot's live state with everything up to entry `covers`; also the answer to REWOUND. If not OK: once more, from the start.
 
         `chunks` is consumed as they are written, entries may be appended meanwhile, and what they say may be in the chunks already.
+        After REWOUND go on from the later of `covers` and the head's `last` (in `owners`): the store may also hold more than was thought.
         """
         return await self._checkpoints.write(slot, owner, covers, chunks)
 
