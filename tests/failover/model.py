@@ -247,7 +247,7 @@ class Member:
         self.linked = True
         self.mute: set[int] = set()
         self.states = [State(uid, slot) for slot in range(history.slots)]
-        self.engines = [Engine() for _ in range(history.slots)]
+        self.engines: list[Engine] = [Engine() for _ in range(history.slots)]
         self.events: list[deque[Result | Won]] = [deque() for _ in range(history.slots)]
         self.unresolved: list[set[str]] = [set() for _ in range(history.slots)]
         self.answers: list[dict[str, Answer]] = [{} for _ in range(history.slots)]
@@ -282,14 +282,16 @@ class Member:
                 self.unresolved[slot].discard(kind)
                 then(result)
 
+        def arrive(result: object) -> None:
+            if self.h.reaches_store(self):
+                self.deliver(lambda: reply(result))
+
         def execute() -> None:
             if self.connection != connection and self.connection:
                 return  # what was sent on an older connection is not carried out after a new one stands
             if self.h.reaches_store(self) and self.h.store.past == past:
                 result = ask()
-                self.h.after(
-                    self.h.delay(self), lambda: self.h.reaches_store(self) and self.deliver(lambda: reply(result))
-                )
+                self.h.after(self.h.delay(self), lambda: arrive(result))
 
         self.h.after(self.h.delay(self), execute)
 
@@ -516,7 +518,7 @@ class Member:
 
     def ask_members(self, slot: int) -> None:
         asked = self.now
-        for uid in self.known:
+        for uid in sorted(self.known):  # one seed, one history, whatever the hash seed
             other = self.h.members.get(uid)
             if other:
                 self.h.send(self, other, lambda other=other: other.asked(slot, self, asked))  # type: ignore[misc]
@@ -736,6 +738,10 @@ def _refuse(yes: bool) -> Callable[[Member, int], None]:
     return change
 
 
+def _close(member: Member, slot: int) -> None:
+    member.engines[slot].reset()
+
+
 DEEDS: dict[Do, Callable[[Member, int], None]] = {
     Do.START_COPY: Member.start_copy,
     Do.ASK_MEMBERS: Member.ask_members,
@@ -748,7 +754,7 @@ DEEDS: dict[Do, Callable[[Member, int], None]] = {
     Do.STOP_SERVING: _mode("stopped"),
     Do.REFUSE_BLOCKS: _refuse(True),
     Do.ALLOW_BLOCKS: _refuse(False),
-    Do.CLOSE: lambda member, slot: member.engines[slot].reset(),
+    Do.CLOSE: _close,
 }
 
 
@@ -1011,11 +1017,10 @@ class History:
         epoch = member.states[slot].epoch
         for other in self.members.values():
             engine = other.engines[slot]
-            if other is not member and not other.gone and engine.mode == "open" and other.now < engine.deadline:
-                if self.exclusive:
-                    raise ViolationError(
-                        f"{member.uid} opens slot {slot}, which {other.uid} may serve {engine.deadline - other.now} ms more"
-                    )
+            serves = not other.gone and engine.mode == "open" and other.now < engine.deadline
+            if self.exclusive and other is not member and serves:
+                left = engine.deadline - other.now
+                raise ViolationError(f"{member.uid} opens slot {slot}, which {other.uid} may serve {left} ms more")
         others = [m for m in self.members.values() if m is not member and not m.gone]
         if self.calm and any(max(m.engines[slot].held.epoch, m.engines[slot].epoch + 1) > epoch for m in others):
             raise ViolationError(f"{member.uid} opens slot {slot} with epoch {epoch}, which is not the newest")
