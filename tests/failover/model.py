@@ -38,7 +38,7 @@ from dslite_contract.journal import NOTHING, EntryId
 
 HOLD_DOWN = 1000
 RULES = Rules(drain=100, read_only=600)
-POLL, WAKE, TIMEOUT, RECONNECT = 60, 25, 150, 40
+POLL, WAKE, TIMEOUT, RECONNECT = 60, 40, 150, 40
 BLOCKS, PORTS, SUBSCRIBERS = 3, 2, 3
 SETTLE = 3500  # after the last fault, every slot is served by exactly one member within this time
 
@@ -966,7 +966,9 @@ class History:
             return
         if engine.lapsed and engine.mode != "readonly":
             raise ViolationError(f"{member.uid} sends for slot {slot} after its lease ended while it was stopped")
-        if self.exclusive and engine.mode != "readonly" and engine.epoch < self.newest[slot]:
+        if (
+            self.exclusive and engine.mode == "open" and engine.epoch < self.newest[slot]
+        ):  # frozen: stored mappings only
             raise ViolationError(
                 f"{member.uid} serves slot {slot} with epoch {engine.epoch}, {self.newest[slot]} is open"
             )
