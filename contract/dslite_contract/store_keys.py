@@ -56,6 +56,11 @@ def pool_key(prefix: str) -> str:
     return f"{prefix}:pool"
 
 
+def secret_key(prefix: str) -> str:
+    """The secret that members sign their questions to each other with."""
+    return f"{prefix}:secret"
+
+
 def members_key(prefix: str) -> str:
     """Hash: pod UID → heartbeat counter and what the member says of itself."""
     return f"{prefix}:members"

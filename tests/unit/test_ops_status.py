@@ -41,6 +41,7 @@ class Agent:
         self.reasons: list[str] = []
         self.lives, self.moves, self.loops = True, True, 0
         self.problems: list[str] = []
+        self.member = None
 
     def alive(self) -> bool:
         return self.lives
@@ -50,6 +51,9 @@ class Agent:
 
     def verify(self) -> list[str]:
         return self.problems
+
+    def slot_states(self) -> list[dict[str, Any]]:
+        return []
 
     def worker_states(self) -> list[dict[str, Any]]:
         self.loops += self.moves

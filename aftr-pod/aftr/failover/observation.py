@@ -73,7 +73,8 @@ class Observation:
     """All that one step may look at.
 
     `known` are all other members that were ever listed or asked this one, dead or alive, until their pod is known to be gone: a store
-    that lost its list must not make one forget who holds what it lost.  `answers` are the latest of each.  `head` is None until it was read on the present connection, which stands since `connected_ms`.
+    that lost its list must not make one forget who holds what it lost.  `answers` are the latest of each.
+    `head` is None until it was read on the present connection, which stands since `connected_ms`.
     """
 
     now: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import signal
@@ -14,18 +15,23 @@ from typing import Any
 
 import structlog
 
+from aftr.announce.addresses import read_addresses
+from aftr.announce.announcer import Announcer
 from aftr.io.bpf import Steering
 from aftr.io.device import Device, Interface, open_devices
 from aftr.io.links import need_link
 from aftr.io.neighbours import Neighbours, NextHop
 from aftr.io.queue_table import QueueTable, Umem, table_size
+from aftr.ops.clock import boottime_ms
 from aftr.ops.invariants import check_pod
 from aftr.ops.loop import DEVICE_SIZE, device_at
+from aftr.ops.serving.member import Member, store_settings
 from aftr.ops.workers import Workers
 from aftr.state.frames import frames_at
 from aftr.state.layout import MAX_INTERFACES, worker_at
 from aftr.state.pod import Pod, Sizes
 from aftr.state.policy import Hop, InterfaceSetting, RouteSetting, write_hops, write_interfaces, write_policy
+from aftr.store.store import Store
 from dslite_contract.errors import DsliteError
 from dslite_contract.load import Configuration, load_config
 from dslite_contract.slots import slot_address
@@ -36,6 +42,7 @@ CHUNK_SHIFT = 12
 FRAMES_PER_WORKER = 16384
 RESERVE = 1024  # frames that stay with the engine
 HOUSEKEEPING_S = 0.25
+DEFAULT_RUNTIME = Path("/run/dslite")
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,10 @@ class Options:
     workers: int = 1
     slots: tuple[int, ...] | None = None
     huge_pages: bool = True
+    member: str = ""  # our name in the pool, where it has a store
+    store: str = ""  # its address
+    status_port: int = 0  # where others reach us
+    runtime: Path | None = None  # folder for files of this process
 
 
 def steering(configuration: Configuration) -> Steering:
@@ -63,11 +74,6 @@ def steering(configuration: Configuration) -> Steering:
 def digest(path: Path) -> str:
     """Hash that names a configuration, as pods report it."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def boottime_ms() -> int:
-    """The engine's clock."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 def routes_of(table: list[NextHop], name: str) -> list[RouteSetting]:
@@ -96,7 +102,7 @@ class Agent:
         extra = table_size(frames, options.workers) + MAX_INTERFACES * DEVICE_SIZE
         sizes = Sizes(frames, 1 << CHUNK_SHIFT, options.workers, options.huge_pages, extra)
         self.pod = Pod(self.configuration, settings, sizes)
-        self._open_slots()
+        self.member: Member | None = None
         self.devices = self._open_devices()
         self.workers = Workers(self.pod)
         self.neighbours = Neighbours(options.interfaces, self._next_hops, self._links_changed)
@@ -104,11 +110,31 @@ class Agent:
 
     # ------------------------------------------------------------ opening
     def _open_slots(self) -> None:
+        """All slots, or those asked for: there is no store, so there is nobody to share them with."""
         wanted = self.options.slots
         for number in range(self.configuration.pool.spec.slots):
             if wanted is None or number in wanted:
-                self.pod.open(number, number % self.options.workers, boottime_ms())
                 self.pod.populate(number)
+                self.pod.open(number, number % self.options.workers, boottime_ms())
+
+    async def _join(self, stack: contextlib.AsyncExitStack) -> None:
+        """Become a member of the pool: routes, store, slots as they fall to us."""
+        devices = {one.name: one.device for one in self.options.interfaces}
+        announcer = Announcer(
+            self.configuration, await read_addresses(devices), self.options.runtime or DEFAULT_RUNTIME, say=log.info
+        )
+        await announcer.start()
+        stack.push_async_callback(announcer.stop)
+        if self.configuration.pool.spec.store is None:
+            self._open_slots()
+            for number in self.pod.open_slots:
+                await announcer.announce(number, 0)
+            return
+        store = Store(store_settings(self.configuration.pool, self.options.store, self.options.member))
+        stack.push_async_callback(store.close)
+        for number in range(self.configuration.pool.spec.slots):
+            self.pod.populate(number)
+        self.member = Member(self.pod, self.workers, store, announcer, self.options.member, self.options.status_port)
 
     def _open_devices(self) -> list[Device]:
         pod = self.pod
@@ -210,7 +236,13 @@ class Agent:
                 reasons.append(f"no next hop is resolved on interface {interface.name}")
         if not self.alive():
             reasons.append("a worker thread has ended")
+        if self.member is not None and not self.member.answered:
+            reasons.append(f"the store has not answered yet: {self.member.trouble or 'it is being asked'}")
         return reasons
+
+    def slot_states(self) -> list[dict[str, Any]]:
+        """What the pool's members do with each slot, as far as we know; nothing without a store."""
+        return self.member.describe() if self.member is not None else []
 
     def verify(self) -> list[str]:
         """What does not hold between the tables; packets wait meanwhile."""
@@ -263,24 +295,38 @@ class Agent:
         self.workers.start()
         await self.neighbours.start()
         try:
-            async with serve(self):
+            async with contextlib.AsyncExitStack() as stack:
+                await self._join(stack)
+                await stack.enter_async_context(serve(self))
                 log.info(
                     "serving", pool=self.configuration.pool.metadata.name, slots=self.pod.open_slots, pid=os.getpid()
                 )
-                while not stopping.is_set():
-                    self._housekeeping()
-                    dead = [worker for worker in self.workers.all if not worker.alive]
-                    if dead:
-                        raise DsliteError(
-                            f"worker {dead[0].number} ended: {dead[0].error!r}; the process ends, start it again"
-                        )
-                    try:
-                        await asyncio.wait_for(stopping.wait(), HOUSEKEEPING_S)
-                    except TimeoutError:
-                        continue
+                await self._live(stopping)
         finally:
             await self.neighbours.stop()
             self.close()
+
+    async def _live(self, stopping: asyncio.Event) -> None:
+        """Keep house until told to stop, or until something that must go on has ended."""
+        member = asyncio.create_task(self.member.run()) if self.member is not None else None
+        try:
+            while not stopping.is_set():
+                self._housekeeping()
+                dead = [worker for worker in self.workers.all if not worker.alive]
+                if dead:
+                    raise DsliteError(
+                        f"worker {dead[0].number} ended: {dead[0].error!r}; the process ends, start it again"
+                    )
+                if member is not None and member.done():
+                    await member
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), HOUSEKEEPING_S)
+            if self.member is not None:
+                await self.member.leave()
+        finally:
+            if member is not None:
+                member.cancel()
+                await asyncio.gather(member, return_exceptions=True)
 
     def close(self) -> None:
         """Stop the workers and give everything back."""

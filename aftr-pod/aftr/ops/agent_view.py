@@ -11,6 +11,7 @@ class AgentView(Protocol):
     """The part of `aftr.ops.agent.Agent` that others look at."""
 
     pod: Pod
+    member: Any  # of `aftr.ops.serving.member`, None without a store
     started: float  # seconds since the epoch
     config_hash: str
     last_error: str | None  # why the configuration file's newest content is not in force
@@ -23,6 +24,9 @@ class AgentView(Protocol):
 
     def verify(self) -> list[str]:
         """What does not hold between the tables; packets wait meanwhile."""
+
+    def slot_states(self) -> list[dict[str, Any]]:
+        """What the pool's members do with each slot; empty without a store."""
 
     def worker_states(self) -> list[dict[str, Any]]:
         """Each worker: worker, core, loops, packets, busySeconds, framesFree, slots."""

@@ -77,8 +77,15 @@ async def stream(request: web.Request, pieces: Pieces) -> web.StreamResponse:
 
 async def get_slots(request: web.Request) -> web.StreamResponse:
     """Each slot with how full it is."""
-    pod = request.app[AGENT].pod
-    return web.json_response(await asyncio.get_running_loop().run_in_executor(None, slots, pod))
+    agent = request.app[AGENT]
+    entries = await asyncio.get_running_loop().run_in_executor(None, slots, agent.pod)
+    return web.json_response(with_members(agent, entries))
+
+
+def with_members(agent: AgentView, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Slots with what the pool's members do with them, where it has a store."""
+    states = agent.slot_states() or [{}] * len(entries)
+    return [entry | state for entry, state in zip(entries, states, strict=True)]
 
 
 async def get_counters(request: web.Request) -> web.StreamResponse:

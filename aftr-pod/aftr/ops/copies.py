@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from aftr.nat.tcp import is_established
@@ -33,10 +31,9 @@ from aftr.state.layout import (
     worker_at,
 )
 from aftr.state.pod import LIST_CAPACITY, Pod
-from dslite_contract.journal import RECORD
+from dslite_contract.journal import RECORD, Records, unpack
 
 PIECE = LIST_CAPACITY * 16 // JOURNAL_RECORD  # records that fit the control worker's list
-Records = np.ndarray[Any, Any]
 
 
 def apply(pod: Pod, number: int, records: Records, now: int) -> int:
@@ -51,20 +48,40 @@ def apply(pod: Pod, number: int, records: Records, now: int) -> int:
     return failed
 
 
-def open_restored(pod: Pod, number: int, worker: int, now: int) -> None:
-    """Open a slot with the tables that its copy has: timers begin anew, resting blocks rest in full."""
+def open_restored(
+    pod: Pod, number: int, worker: int, now: int, *, journaling: bool = False, parking: bool = False
+) -> None:
+    """Open a slot with the tables that its copy has: timers begin anew, resting blocks rest in full.
+
+    `journaling`: what happens in it is written to its journal, from record 1 on; `parking`: packets wait until that is stored.
+    """
     slot, control = pod.prepare(number, now), worker_at(pod.memory, pod.control)
     control.now = max(now, control.now)
     restart(pod.memory, pod.control, slot, now)
+    record = slot_at(pod.memory, slot)
+    record.journal_head = record.journal_tail = record.committed = 0
+    record.journaling, record.parking, record.frozen, record.refuse_blocks = int(journaling), int(parking), 0, 0
     pod.open(number, worker, now)
 
 
-def close(pod: Pod, number: int) -> None:
-    """Close a slot and forget what it holds; packets that wait in it are dropped.  No worker may run meanwhile."""
+def stop(pod: Pod, number: int) -> None:
+    """Let nothing into an open slot any more, and keep its tables: from now on they are a copy.  No worker may run meanwhile."""
     slot = pod.slot(number)
     abandon(pod.memory, pod.worker_of(number), slot)
+    slot_at(pod.memory, slot).journaling = 0
     pod.shut(number)
+
+
+def close(pod: Pod, number: int) -> None:
+    """Forget what a slot holds, open or not; packets that wait in it are dropped.  No worker may run meanwhile."""
+    if pod.slot(number):
+        stop(pod, number)
     pod.forget(number)
+
+
+def kinds_of(entry: bytes) -> set[int]:
+    """Kinds of the records in a packed entry."""
+    return set(unpack(entry)["kind"].tolist())
 
 
 # ---------------------------------------------------------------- checkpoint

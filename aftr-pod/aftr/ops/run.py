@@ -130,23 +130,32 @@ async def serve(agent: Agent, address: str | None, socket: Path) -> AsyncIterato
     show_default=True,
     help="Socket for `aftr show`.",
 )
+@click.option("--member", default="", metavar="NAME", envvar="AFTR_MEMBER", help="Our name in the pool (spec.store).")
+@click.option("--store", default="", metavar="URL", envvar="AFTR_STORE", help="The pool's Redis, redis://HOST:PORT.")
+@click.option(
+    "--runtime", type=click.Path(file_okay=False, path_type=Path), help="Folder for BIRD's files, this process's own."
+)
 @click.option("--huge-pages/--no-huge-pages", default=True, help="Tables and frames on huge pages.")
 @click.option("--log-json", is_flag=True, help="Log lines as JSON.")
 def run(
     config: Path, named: tuple[str, ...], access: str | None, internet: str | None, mode: str, workers: int, slots: str | None,
-    address: str | None, socket: Path, huge_pages: bool, log_json: bool,
+    address: str | None, socket: Path, member: str, store: str, runtime: Path | None, huge_pages: bool, log_json: bool,
 ) -> None:  # fmt: skip
     """Serve softwires: decapsulate, translate, forward."""
     set_up_logging(log_json)
     log = structlog.get_logger()
     pool = load_config(config).pool
     sides = {one.name: one.side for one in pool.spec.interfaces}
+    if pool.spec.store is not None and not (member and store and address):
+        raise UsageError("the pool has spec.store: give --member NAME, --store URL and --status HOST:PORT")
     interfaces = parse_interfaces(named, access, internet, sides)
     warm(log.info)
     status = supervise("aftr.ops.status")
     if status is not None:
         sys.exit(status)
-    options = Options(config, interfaces, mode, workers, parse_slots(slots, pool.spec.slots), huge_pages)
+    wanted = parse_slots(slots, pool.spec.slots)
+    port = int((address or ":0").rpartition(":")[2])
+    options = Options(config, interfaces, mode, workers, wanted, huge_pages, member, store, port, runtime)
     agent = Agent(options)
     asyncio.run(agent.run(lambda agent: serve(agent, address, socket)))
 

@@ -22,7 +22,7 @@ from typing import Any
 from aiohttp import web
 
 from aftr.ops.agent_view import AgentView
-from aftr.ops.control import AGENT, control_routes, say_why
+from aftr.ops.control import AGENT, control_routes, say_why, with_members
 from aftr.ops.metrics import exposition, used_share
 from aftr.ops.tables import slots
 from aftr.state.layout import pod_at
@@ -58,7 +58,7 @@ async def get_status(request: web.Request) -> web.Response:
 
 def describe(agent: AgentView, utilisation: dict[int, float]) -> dict[str, Any]:
     """What `/status` says."""
-    entries = slots(agent.pod)
+    entries = with_members(agent, slots(agent.pod))
     opened = [entry for entry in entries if entry["state"] == "open"]
     blocks, free = (sum(entry[name] for entry in opened) for name in ("blocks", "blocksFree"))
     missing = agent.missing()
@@ -133,6 +133,8 @@ def make_app(agent: AgentView, utilisation: dict[int, float], *, control: bool) 
     app.add_routes([web.get(path, handler) for path, handler in pages.items()])
     if control:
         app.add_routes(control_routes())
+    elif agent.member is not None:
+        app.add_routes(agent.member.peers.routes())
     return app
 
 

@@ -49,7 +49,7 @@ def supervise(later: str) -> int | None:
 
 
 def settle() -> None:
-    """Take what was imported out of the garbage collector's sight: it never goes, and its number decides how rarely the rest is looked at."""
+    """Take what was imported out of the garbage collector's sight: its mere number makes full collections rare."""
     gc.collect()
     gc.freeze()
     gc.collect()

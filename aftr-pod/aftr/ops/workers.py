@@ -59,6 +59,10 @@ class Worker:
         self.record.stop = 1
         os.eventfd_write(self.event, 1)
 
+    def wake(self) -> None:
+        """End its sleep, if it sleeps."""
+        os.eventfd_write(self.event, 1)
+
     def wait_halted(self) -> None:
         """Until it has."""
         if self._thread.is_alive():

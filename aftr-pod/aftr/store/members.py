@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aftr.store.client import Client
-from dslite_contract.store_keys import members_key
+from dslite_contract.store_keys import members_key, secret_key
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class Members:
         (answer,) = await self._client.ask(self._key, "members", ("HGETALL", self._key))
         pairs = zip(answer[::2], answer[1::2], strict=True)
         return {str(uid, "utf-8"): MemberRecord(**json.loads(record)) for uid, record in pairs}
+
+    async def key(self) -> bytes:
+        """A secret that all members share: made by the first one that asks."""
+        key = secret_key(self._client.settings.prefix)
+        _, found = await self._client.ask(key, "members", ("SET", key, secrets.token_hex(32), "NX"), ("GET", key))
+        return bytes(found)
 
     async def remove(self, uid: str) -> None:
         """Strike a member off."""

@@ -1,8 +1,8 @@
 """The scripts that run inside Redis: each checks the owner and writes in one step, which nothing can come between.
 
-A head is a hash: `epoch` and `uid` (the owner), `last` (id of the last entry), and of the checkpoint `generation`, `chunks`, `covers`
-and, while one is being written, `writing` = `<generation>:<chunks so far>`.  An answer is one word.  A repeated call writes the
-head once more, so that the WAIT after it, which counts this connection's writes only, says something.
+A head is a hash: `epoch` and `uid` (the owner; `sealed` while only named by the one before), `last` (id of the last entry), and of the
+checkpoint `generation`, `chunks`, `covers` and, while one is being written, `writing` = `<generation>:<chunks so far>`.  An answer is one word.
+A repeated call writes the head once more, so that the WAIT after it, which counts this connection's writes only, says something.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ return answer
 """
 )
 
-# head, journal; owner expected (epoch, uid), last expected or '', new owner (epoch, uid), entry
+# head, journal; owner expected (epoch, uid), last expected or '', new owner (epoch, uid), entry, '1' when the old owner names it
 RAISE = Script(
     _WRITES
     + """
@@ -70,7 +70,7 @@ if head[1] ~= ARGV[4] or head[2] ~= ARGV[5] or head[3] ~= id then
   if ARGV[3] ~= '' and head[3] ~= ARGV[3] then return 'REWOUND' end
   redis.call('XADD', KEYS[2], id, 'entry', ARGV[6], 'after', head[3] or '0-0')
 end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[4], 'uid', ARGV[5], 'last', id)
+redis.call('HSET', KEYS[1], 'epoch', ARGV[4], 'uid', ARGV[5], 'last', id, 'sealed', ARGV[7])
 return 'OK'
 """
 )
@@ -80,7 +80,7 @@ BEGIN = Script(
     _OWNER
     + """
 for number = 2, #KEYS do redis.call('UNLINK', KEYS[number]) end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'uid', ARGV[2], 'writing', ARGV[3] .. ':0')
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'uid', ARGV[2], 'sealed', '0', 'writing', ARGV[3] .. ':0')
 return 'OK'
 """
 )

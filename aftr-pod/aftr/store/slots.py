@@ -54,9 +54,10 @@ class SlotHead:
     chunks: int = 0
     covers: EntryId = NOTHING
     writing: tuple[int, int] = (0, 0)  # generation of a checkpoint in the making, and its chunks so far
+    sealed: bool = False  # the owner was named by the one before, and has not raised the epoch itself yet
 
 
-HEAD_FIELDS = ("epoch", "uid", "last", "generation", "chunks", "covers", "writing")
+HEAD_FIELDS = ("epoch", "uid", "last", "generation", "chunks", "covers", "writing", "sealed")
 
 
 class Append(NamedTuple):
@@ -70,7 +71,7 @@ class Append(NamedTuple):
 
 def parse_head(fields: Sequence[bytes | None]) -> SlotHead | None:
     """Answer to HMGET of HEAD_FIELDS; None for a slot that was never owned."""
-    epoch, uid, last, generation, chunks, covers, writing = (str(field or b"", "utf-8") for field in fields)
+    epoch, uid, last, generation, chunks, covers, writing, sealed = (str(field or b"", "utf-8") for field in fields)
     if not epoch:
         return None
     making, _, done = writing.partition(":")
@@ -81,6 +82,7 @@ def parse_head(fields: Sequence[bytes | None]) -> SlotHead | None:
         int(chunks or 0),
         EntryId.parse(covers or str(NOTHING)),
         (int(making or 0), int(done or 0)),
+        sealed == "1",
     )
 
 
@@ -148,16 +150,23 @@ class Slots:
     async def claim(self, slot: int, uid: str, expected: Owner | None, above: int = 0) -> Owner | None:
         """Become the owner after `expected` (None: the first one), with an epoch above `above` too; None when another was faster."""
         new = Owner(max(expected.epoch if expected else 0, above) + 1, uid)
-        return await self._raise(slot, expected, "", new)
+        return await self._raise(slot, expected, "", new, sealed=False)
 
     async def seal(self, slot: int, owner: Owner, last: EntryId, target_uid: str) -> Owner | None:
         """Hand the slot to `target_uid` if `last` is still the last entry; None when it is not, or the slot is not `owner`'s."""
-        return await self._raise(slot, owner, str(last), Owner(owner.epoch + 1, target_uid))
+        return await self._raise(slot, owner, str(last), Owner(owner.epoch + 1, target_uid), sealed=True)
 
-    async def _raise(self, slot: int, expected: Owner | None, last: str, new: Owner) -> Owner | None:
+    async def before(self, slot: int, epoch: int) -> EntryId:
+        """The last entry before an epoch was raised."""
+        key, first = journal_key(self._prefix, slot), str(EntryId(epoch, 0))
+        ((row,),) = await self._client.ask(key, "ask", ("XRANGE", key, first, first))
+        fields = dict(zip(row[1][::2], row[1][1::2], strict=True))
+        return EntryId.parse(str(fields[b"after"], "ascii"))
+
+    async def _raise(self, slot: int, expected: Owner | None, last: str, new: Owner, *, sealed: bool) -> Owner | None:
         before = (expected.epoch, expected.uid) if expected else (0, "")
         keys = head_key(self._prefix, slot), journal_key(self._prefix, slot)
-        command = RAISE.call(keys, *before, last, new.epoch, new.uid, NO_RECORDS)
+        command = RAISE.call(keys, *before, last, new.epoch, new.uid, NO_RECORDS, int(sealed))
         answer = await self._client.write_one(head_key(self._prefix, slot), command)
         return new if answer == "OK" else None
 

@@ -32,12 +32,20 @@ class Store:
         """A store that was reached and fits `settings`; StoreError otherwise. `warnings` has what a person should still look at."""
         store = cls(settings)
         try:
-            store.warnings = await check(store._client)
-            await own(store._client)
+            await store.prepare()
         except BaseException:
             await store.close()
             raise
         return store
+
+    async def prepare(self) -> None:
+        """Make sure that the store is there, fits, and is ours; StoreError otherwise."""
+        self.warnings = await check(self._client)
+        await own(self._client)
+
+    async def peer_key(self) -> bytes:
+        """The secret that the pool's members sign their questions with: the first one made it."""
+        return await self._members.key()
 
     @property
     def trouble(self) -> str:
@@ -63,6 +71,10 @@ class Store:
     async def seal(self, slot: int, owner: Owner, last: EntryId, target_uid: str) -> Owner | None:
         """Hand the slot over after its last entry; from then on `owner` is fenced. None if that was not possible. May be repeated."""
         return await self._slots.seal(slot, owner, last, target_uid)
+
+    async def before(self, slot: int, epoch: int) -> EntryId:
+        """The last entry before `epoch` was raised, which the journal still has."""
+        return await self._slots.before(slot, epoch)
 
     async def owners(self) -> dict[int, SlotHead]:
         """All slots that ever had an owner."""

@@ -1,0 +1,367 @@
+"""One member of a pool: its heartbeat, what it sees of the others, and which slots are whose."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any
+
+import structlog
+
+from aftr.announce.announcer import ESTABLISHED, Announcer
+from aftr.failover import members
+from aftr.failover.assignment import assign, eligible, next_handover, warm_copies
+from aftr.failover.lease import renewed
+from aftr.failover.machine import Failsafe, Phase, Rules
+from aftr.failover.observation import Head, Observation, Result, Won
+from aftr.ops.clock import boottime_ms
+from aftr.ops.serving.peers import Peers
+from aftr.ops.serving.slot import FOLLOWS, Slot
+from aftr.ops.workers import Workers
+from aftr.state.layout import pod_at
+from aftr.state.pod import Pod
+from aftr.store.errors import JournalGapError, StoreError, UnreadableRecordError
+from aftr.store.members import MemberRecord
+from aftr.store.settings import Durability, StoreSettings, parse_url
+from aftr.store.slots import SlotHead
+from aftr.store.store import Store
+from dslite_contract.journal import EntryId
+from dslite_contract.schema import AftrPool, effective_durability
+
+log = structlog.get_logger()
+
+HEARTBEAT_S, RETRY_S, TICK_S = 0.1, 0.04, 0.025
+TAIL_MS = 50  # longest that a question to the journals stays open
+LEAVE_S = 10.0
+SERVES = frozenset({Phase.SERVING, Phase.FAILSAFE, Phase.FREEZING, Phase.REWRITING})
+
+
+def rules_of(pool: AftrPool) -> Rules:
+    """The pool's times and policy."""
+    failover = pool.spec.failover
+    drain = failover.drain_seconds * 1000
+    return Rules(
+        dead_after=failover.dead_after_milliseconds,
+        drain=drain,
+        read_only=min(drain + 3000, pool.spec.nat.port_block.hold_down_seconds * 500),
+        failsafe=Failsafe(failover.failsafe),
+    )
+
+
+class Member:
+    """All slots of a pool, as one of its members sees them."""
+
+    def __init__(
+        self, pod: Pod, workers: Workers, store: Store, announcer: Announcer, uid: str, status_port: int
+    ) -> None:
+        self.pod, self.workers, self.store, self.announcer, self.uid = pod, workers, store, announcer, uid
+        self._status_port, self._address = status_port, ""
+        pool = pod.configuration.pool
+        self.rules = rules_of(pool)
+        self.commits = store.settings.durability is not Durability.NONE
+        self.serves_on_loss = pool.spec.store is not None and pool.spec.store.on_loss == "serve"
+        self.peers = Peers(self)
+        self.slots = [Slot(self, number) for number in range(pool.spec.slots)]
+        self.known: frozenset[str] = frozenset()
+        self.records: Mapping[str, MemberRecord] = {}
+        self.heads: list[Head] | None = None
+        self.assigned: tuple[str | None, ...] = (None,) * len(self.slots)
+        self.warm: tuple[str | None, ...] = (None,) * len(self.slots)
+        self.pending, self.applying = asyncio.Event(), asyncio.Lock()
+        self.answered = False  # whether the store has, since we started
+        self.trouble = ""
+        self._view = members.View()
+        self._lease, self._linked, self._leaving = 0, True, False
+        self._failure: asyncio.Future[None] | None = None
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        control = pod_at(pod.memory, 0)
+        control.journal_event, control.restored_grace = (
+            self._event,
+            pool.spec.failover.restored_filtering_grace_seconds * 1000,
+        )
+        control.deadline = 1  # long past: nothing leaves before a slot is ours
+
+    @property
+    def now(self) -> int:
+        """Milliseconds of CLOCK_BOOTTIME."""
+        return boottime_ms()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the store answers."""
+        return self._view.connected
+
+    def worker_for(self, number: int) -> int:
+        """The worker of a slot."""
+        return number % len(self.pod.workers)
+
+    # ------------------------------------------------------------ life
+    async def run(self) -> None:
+        """Be a member until cancelled."""
+        loop = asyncio.get_running_loop()
+        self._failure = loop.create_future()
+        loop.add_reader(self._event, self._written)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for work in (self._beat(), self._follow(), self._flush(), self._tick(), self._fail(self._failure)):
+                    group.create_task(work)
+        finally:
+            loop.remove_reader(self._event)
+            await self.peers.close()
+
+    async def _fail(self, failure: asyncio.Future[None]) -> None:
+        await failure
+
+    def fail(self, error: BaseException) -> None:
+        """End the member with an error that nobody waits for."""
+        log.error("defect", error=repr(error))
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    async def leave(self) -> None:
+        """Hand over what we serve, while the others live; then be no member any more."""
+        self._leaving = True
+        deadline = self.now + LEAVE_S * 1000
+        while self._hands_over() and self.now < deadline:  # noqa: ASYNC110  it is a matter of several members' steps
+            await asyncio.sleep(TICK_S)
+        with suppress(StoreError):
+            await self.store.leave()
+
+    def _hands_over(self) -> bool:
+        """Whether a slot is still on its way from us to another member."""
+        held = (Phase.SERVING, Phase.FREEZING, Phase.DRAINING, Phase.REWRITING, Phase.OPENING)
+        return self.connected and bool(self.known) and any(slot.phase in held for slot in self.slots)
+
+    async def _tick(self) -> None:
+        while True:
+            self.step_all()
+            await asyncio.sleep(TICK_S)
+
+    def step_all(self) -> None:
+        """Let every slot look."""
+        for slot in self.slots:
+            slot.step()
+
+    # ------------------------------------------------------------ heartbeat
+    async def _reach(self) -> None:
+        """Until the store answers for the first time, and fits."""
+        while True:
+            try:
+                await self.store.prepare()
+                await self.peers.open(await self.store.peer_key())
+                break
+            except StoreError as error:
+                self.trouble = str(error)
+                log.warning("store not reached", reason=self.trouble)
+                await asyncio.sleep(1.0)
+        for warning in self.store.warnings:
+            log.warning(warning)
+        self._address = f"{own_address(self.store.settings.url)}:{self._status_port}"
+
+    async def _beat(self) -> None:
+        await self._reach()
+        while True:
+            sent = self.now
+            try:
+                await self.store.heartbeat(self._info())
+                self._lease = renewed(self._lease, sent, self.rules.dead_after)
+                records, heads = await asyncio.gather(self.store.members(), self.store.owners())
+            except StoreError as error:
+                self.lose_store(str(error))
+                await asyncio.sleep(RETRY_S)
+                continue
+            self._seen(records, heads, sent)
+            sessions = await self.announcer.sessions()
+            self._linked = all(state == ESTABLISHED for state in sessions.values())
+            await asyncio.sleep(max(0.0, HEARTBEAT_S - (self.now - sent) / 1000))
+
+    def _info(self) -> dict[str, str]:
+        """What we say of ourselves."""
+        copies = {str(slot.number): str(slot.held) for slot in self.slots if slot.phase is Phase.WARM}
+        return {
+            "address": self._address, "linked": str(int(self._linked)), "leaving": str(int(self._leaving)), "warm": json.dumps(copies),
+        }  # fmt: skip
+
+    def _seen(self, records: Mapping[str, MemberRecord], heads: Mapping[int, SlotHead], sent: int) -> None:
+        """One reading of heartbeats and owners arrived."""
+        if not self.connected:
+            log.info("store reached")
+        self.answered, self.trouble, self.records = True, "", records
+        counters = {uid: record.counter for uid, record in records.items()}
+        view = members.observe(self._view, counters, sent, self.now)
+        self._view = members.forget(view, frozenset(counters), self.rules.dead_after)
+        self.known = (self.known | counters.keys()) - {self.uid}
+        self.heads = [self._head(heads.get(number), sent) for number in range(len(self.slots))]
+        alive = members.alive(self._view, self.rules.dead_after)
+        self.known = frozenset(uid for uid in self.known if uid in alive or uid in counters)
+        linked = [uid for uid in alive if self._says(uid, "linked", "1")]
+        leaving = [uid for uid in alive if self._says(uid, "leaving", "0") == "1"]
+        owners = tuple(head.owner or None for head in self.heads)
+        serving = eligible(alive, [uid for uid in linked if self._says(uid, "linked", "1") == "1"], leaving)
+        self.assigned, self.warm = assign(serving, owners), warm_copies(serving, owners)
+        self.step_all()
+
+    def _head(self, head: SlotHead | None, sent: int) -> Head:
+        if head is None:
+            return Head(read_ms=sent)
+        return Head(head.owner.epoch, head.owner.uid, head.last, head.sealed, sent)
+
+    def _says(self, uid: str, name: str, default: str) -> str:
+        record = self.records.get(uid)
+        return str(record.info.get(name, default)) if record else default
+
+    def lose_store(self, why: str) -> None:
+        """The store did not answer."""
+        if self.connected:
+            log.warning("store out of reach", reason=why)
+        self.trouble, self.heads = why, None
+        self._view = members.disconnect(self._view)
+
+    def quarantine(self, number: int, error: UnreadableRecordError) -> None:
+        """Records that cannot be read: the slot opens with all others, and gives away nothing that might be owned."""
+        log.error("unreadable records", slot=number, reason=str(error))
+
+    # ------------------------------------------------------------ what a slot's machine sees
+    def observation(self, slot: Slot, event: Result | Won | None = None) -> Observation:
+        """Everything that one step may look at."""
+        number = slot.number
+        head = self.heads[number] if self.heads else None
+        target = self.assigned[number]
+        return Observation(
+            now=self.now,
+            connected=self.connected,
+            connected_ms=self._view.since_ms,
+            known=self.known,
+            head=head,
+            owner_dead=head is not None and members.is_dead(self._view, head.owner, self.rules.dead_after),
+            assigned=target,
+            warm=self.warm[number],
+            turn=self._turn() == number if target not in (None, self.uid) else False,
+            target_ready=head is not None and self._is_ready(number, head),
+            lease_until=self._lease,
+            held=slot.held,
+            answers=slot.answers,
+            event=event,
+        )
+
+    def _held_by(self, uid: str, number: int) -> EntryId | None:
+        text = json.loads(self._says(uid, "warm", "{}")).get(str(number))
+        return EntryId.parse(text) if text else None
+
+    def _is_ready(self, number: int, head: Head) -> bool:
+        """Whether the copy of the slot's next owner lags by one flush at most."""
+        target = self.assigned[number]
+        held = self._held_by(target, number) if target and target != self.uid else None
+        return held is not None and held.epoch == head.last.epoch and head.last.seq - held.seq <= 1
+
+    def _turn(self) -> int | None:
+        """The one slot that we may hand over now."""
+        if not self.heads:
+            return None
+        busy = [
+            slot.number
+            for slot in self.slots
+            if slot.phase is Phase.FREEZING or (slot.phase is Phase.DRAINING and self.heads[slot.number].sealed)
+        ]
+        ready = [number for number, head in enumerate(self.heads) if self._is_ready(number, head)]
+        return next_handover(self.uid, [head.owner for head in self.heads], self.assigned, busy, ready)
+
+    def set_deadline(self) -> None:
+        """The moment past which no packet leaves: the earliest of the slots that we serve, else of those that drain."""
+        until = [slot.state.until for slot in self.slots if slot.phase in SERVES and slot.state.until]
+        until = until or [slot.state.until for slot in self.slots if slot.phase is Phase.DRAINING]
+        pod_at(self.pod.memory, 0).deadline = min(until) * 1_000_000 if until else 1
+
+    # ------------------------------------------------------------ journals in and out
+    async def _follow(self) -> None:
+        """Copies follow their journals."""
+        while True:
+            positions = {slot.number: slot.held for slot in self.slots if slot.phase in FOLLOWS}
+            if not positions or not self.connected:
+                await asyncio.sleep(TICK_S)
+                continue
+            try:
+                for number, entries in (await self.store.tail(positions, TAIL_MS)).items():
+                    slot = self.slots[number]
+                    if slot.phase in FOLLOWS and slot.held == positions[number]:
+                        await slot.follow(entries)
+            except (JournalGapError, UnreadableRecordError) as error:
+                log.warning("copy broken", slot=error.slot, reason=str(error))
+                self.slots[error.slot].tell(Result.BROKEN)
+            except StoreError as error:
+                self.lose_store(str(error))
+                await asyncio.sleep(RETRY_S)
+
+    def _written(self) -> None:
+        """A worker has written journal records."""
+        os.eventfd_read(self._event)
+        self.pending.set()
+
+    async def _flush(self) -> None:
+        """The next entries go out when the last were acknowledged, so batches grow with load by themselves."""
+        while True:
+            self.pending.clear()
+            pod_at(self.pod.memory, 0).journal_armed = 1
+            appends = [(slot, one) for slot in self.slots if (one := slot.next_append()) is not None]
+            if not appends:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.pending.wait(), TICK_S)
+                continue
+            if not self.connected:
+                await asyncio.sleep(RETRY_S)
+                continue
+            replies = await self.store.append_all([one for _, one in appends])
+            for (slot, _), reply in zip(appends, replies, strict=True):
+                slot.appended(reply)
+            self.wake_workers()
+            for slot in self.slots:
+                if slot.is_long:
+                    slot.spawn(slot.shorten())
+
+    def wake_workers(self) -> None:
+        """Parked packets may leave."""
+        for worker in self.workers.all:
+            worker.wake()
+
+    # ------------------------------------------------------------ for people
+    def describe(self) -> list[dict[str, Any]]:
+        """Each slot as `aftr show slots` prints it."""
+        return [
+            {
+                "slot": slot.number,
+                "phase": slot.phase.name.lower(),
+                "owner": self.heads[slot.number].owner if self.heads else "",
+                "epoch": self.heads[slot.number].epoch if self.heads else slot.state.epoch,
+                "held": str(slot.held),
+                "assigned": self.assigned[slot.number],
+                "warmCopy": self.warm[slot.number],
+                "sentence": slot.sentence,
+            }
+            for slot in self.slots
+        ]
+
+
+def own_address(url: str) -> str:
+    """The address by which we reach the store, and others reach us, as a URL has it."""
+    host = parse_url(url).nodes[0].host
+    family, _, _, _, target = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(target)
+        address = ip_address(probe.getsockname()[0])
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
+def store_settings(pool: AftrPool, url: str, member: str) -> StoreSettings:
+    """The store of a pool, as this member uses it."""
+    spec = pool.spec.store
+    assert spec is not None
+    timeout = pool.spec.failover.dead_after_milliseconds * 0.5 / 1000
+    return StoreSettings(
+        url=url, prefix=f"{pool.metadata.namespace or 'default'}/{pool.metadata.name}", uid=member, slots=pool.spec.slots,
+        durability=Durability(effective_durability(spec)), wait_replicas=spec.wait_replicas, timeout=timeout, adopt=spec.adopt,
+    )  # fmt: skip

@@ -1,0 +1,112 @@
+"""Questions between members, over their status ports: what they hold of a slot, and all of it.  Signed with the pool's key.
+
+POST /v1/peer/ask   {"slot", "from", "asked"}   ->  {"held", "serves", "promises"}
+POST /v1/peer/tail  {"slot", "from"}            ->  records; header X-Held
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import numpy as np
+from aiohttp import web
+
+from aftr.failover.machine import Phase
+from aftr.failover.observation import Answer
+from dslite_contract.journal import NOTHING, RECORD, EntryId, Records
+
+if TYPE_CHECKING:
+    from aftr.ops.serving.member import Member
+
+SIGNATURE, HELD = "X-Dslite-Signature", "X-Dslite-Held"
+ASK_S, TAIL_S = 0.2, 2.0
+
+
+class Peers:
+    """Asks, and answers."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self._key = b""
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self, key: bytes) -> None:
+        """`key`: the pool's secret, the same for all members."""
+        self._key = key
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    # ------------------------------------------------------------ asking
+    async def ask(self, uid: str, slot: int, now: int) -> Answer | None:
+        """What a member says of a slot; None when it does not answer in time."""
+        found = await self._post(uid, "ask", {"slot": slot, "from": self._member.uid, "asked": now}, ASK_S)
+        if found is None:
+            return None
+        answer = json.loads(found[0])
+        return Answer(now, EntryId.parse(answer["held"]), answer["serves"], answer["promises"])
+
+    async def tail(self, uid: str, slot: int) -> tuple[EntryId, Records] | None:
+        """All that a member holds of a slot, and up to which entry; None when it does not give it."""
+        found = await self._post(uid, "tail", {"slot": slot, "from": self._member.uid}, TAIL_S)
+        if found is None or HELD not in found[1]:
+            return None
+        return EntryId.parse(found[1][HELD]), np.frombuffer(found[0], RECORD)
+
+    async def _post(self, uid: str, what: str, question: dict[str, Any], seconds: float) -> tuple[bytes, Any] | None:
+        record = self._member.records.get(uid)
+        if record is None or self._session is None:
+            return None
+        body = json.dumps(question).encode()
+        headers = {SIGNATURE: self.sign(body)}
+        url = f"http://{record.info['address']}/v1/peer/{what}"
+        try:
+            timeout = aiohttp.ClientTimeout(total=seconds)
+            async with self._session.post(url, data=body, headers=headers, timeout=timeout) as response:
+                data = await response.read()
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+        genuine = hmac.compare_digest(response.headers.get(SIGNATURE, ""), self.sign(body + data))
+        return (data, response.headers) if response.status == 200 and genuine else None
+
+    def sign(self, data: bytes) -> str:
+        """HMAC of a question, or of question and answer."""
+        return hmac.new(self._key, data, hashlib.sha256).hexdigest()
+
+    # ------------------------------------------------------------ answering
+    def routes(self) -> list[web.RouteDef]:
+        """For the status port."""
+        return [web.post("/v1/peer/ask", self.get_ask), web.post("/v1/peer/tail", self.get_tail)]
+
+    async def _question(self, request: web.Request) -> tuple[bytes, Any]:
+        body = await request.read()
+        if not hmac.compare_digest(request.headers.get(SIGNATURE, ""), self.sign(body)):
+            raise web.HTTPForbidden(text="not signed with the pool's key\n")
+        question = json.loads(body)
+        self._member.known |= {question["from"]} - {self._member.uid}
+        return body, self._member.slots[int(question["slot"])]
+
+    async def get_ask(self, request: web.Request) -> web.Response:
+        """What we hold of a slot, whether we serve it, and what we promise."""
+        body, slot = await self._question(request)
+        answer = slot.observed(self._member.observation(slot))
+        if slot.phase is Phase.CLOSED:
+            answer = replace(answer, held=NOTHING)
+        text = json.dumps({"held": str(answer.held), "serves": answer.serves, "promises": answer.promises}).encode()
+        return web.Response(body=text, headers={SIGNATURE: self.sign(body + text)})
+
+    async def get_tail(self, request: web.Request) -> web.Response:
+        """All that we hold."""
+        body, slot = await self._question(request)
+        held = slot.held
+        data = (await asyncio.to_thread(slot.everything)).tobytes()
+        return web.Response(body=data, headers={SIGNATURE: self.sign(body + data), HELD: str(held)})

@@ -1,0 +1,406 @@
+"""One slot of a member: what the state machine wishes, carried out on the engine, the store and the routes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import structlog
+
+from aftr.failover import machine
+from aftr.failover.machine import Phase, State
+from aftr.failover.observation import (
+    Action,
+    Answer,
+    Claim,
+    Do,
+    Observation,
+    Open,
+    Result,
+    Seal,
+    ServeReadOnly,
+    ServeUntil,
+    TakeTail,
+    Won,
+)
+from aftr.ops import copies
+from aftr.state.journal import commit, drain
+from aftr.state.layout import slot_at
+from aftr.store.errors import StoreError, UnreadableRecordError
+from aftr.store.slots import Append, Owner, Reply
+from dslite_contract.journal import MAX_RECORDS, NOTHING, RECORD, EntryId, Kind, Records, pack_chunk, pack_entry
+
+if TYPE_CHECKING:
+    from aftr.ops.serving.member import Member
+
+log = structlog.get_logger()
+
+CHECKPOINT_BYTES = 8 << 20  # a journal that is longer, and longer than the live table, gets a checkpoint
+FOLLOWS = frozenset({Phase.WARM, Phase.ASKING, Phase.CLAIMING, Phase.CATCHING_UP})
+WRITES = frozenset({Phase.SERVING, Phase.FREEZING})
+_FAILED = {Reply.FENCED: Result.FENCED, Reply.REWOUND: Result.REWOUND, Reply.REFUSED: Result.REFUSED}
+
+
+@dataclass
+class Flight:
+    """An entry on its way to the store; `number` is the journal record that it ends with."""
+
+    entry: bytes
+    number: int
+
+
+@dataclass
+class Slot:
+    """State machine, engine and store of one slot."""
+
+    member: Member
+    number: int
+    state: State = field(init=False)
+    sentence: str = "closed: has just started"
+    held: EntryId = NOTHING
+    answers: dict[str, Answer] = field(default_factory=dict)
+    events: deque[Result | Won] = field(default_factory=deque)
+    flight: Flight | None = None
+    flushing: bool = False
+    written: int = 0  # bytes of journal since the last checkpoint
+    copy: asyncio.Task[None] | None = None
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.state = State(self.member.uid, self.number)
+
+    @property
+    def phase(self) -> Phase:
+        """Where the machine stands."""
+        return self.state.phase
+
+    @property
+    def record(self) -> Any:
+        """The engine's record of the slot."""
+        return slot_at(self.member.pod.memory, self.member.pod.area(self.number))
+
+    @property
+    def owner(self) -> Owner:
+        """Us, in the store's words."""
+        return Owner(self.state.epoch, self.member.uid)
+
+    # ------------------------------------------------------------ the machine
+    def tell(self, event: Result | Won) -> None:
+        """Something ended that the machine asked for."""
+        self.events.append(event)
+        self.step()
+
+    def step(self) -> None:
+        """Let the machine look, and carry out what it wishes."""
+        while True:
+            event = self.events.popleft() if self.events else None
+            before = self.state
+            step = machine.step(before, self.member.observation(self, event), self.member.rules)
+            self.state = step.state
+            if before.phase is not step.state.phase:
+                log.info(step.sentence, slot=self.number, phase=step.state.phase.name)
+            self.sentence = step.sentence
+            for action in step.actions:
+                self.act(action)
+            if not self.events:
+                return
+
+    def act(self, action: Action) -> None:
+        """Begin one action."""
+        match action:
+            case Do():
+                DEEDS[action](self)
+            case Claim():
+                self.spawn(self.claim(action))
+            case TakeTail():
+                self.spawn(self.take_tail(action))
+            case Open():
+                self.open(action)
+            case ServeUntil():
+                self.member.set_deadline()
+            case Seal():
+                self.spawn(self.seal(action))
+            case ServeReadOnly():
+                self.record.frozen, self.record.journaling = 1, 0
+                self.member.set_deadline()
+
+    def observed(self, seen: Observation) -> Answer:
+        """What we answer when another member asks."""
+        return machine.answer(self.state, seen)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do something that waits; it ends with the slot."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.done)
+        return task
+
+    def done(self, task: asyncio.Task[None]) -> None:
+        """A defect in one of these must not pass unseen."""
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.member.fail(error)
+
+    # ------------------------------------------------------------ copies
+    def start_copy(self) -> None:
+        """Begin anew: empty tables, then checkpoint and journal."""
+        if self.copy is not None:
+            self.copy.cancel()
+        self.reset()
+        self.copy = self.spawn(self.read_copy())
+
+    async def read_copy(self) -> None:
+        """Checkpoint and journal into empty tables."""
+        reading = self.member.store.read(self.number)
+        try:
+            async for records in reading:
+                await self.apply(records)
+        except UnreadableRecordError as error:
+            self.member.quarantine(self.number, error)
+        except StoreError as error:
+            log.warning("copy not read", slot=self.number, reason=str(error))
+            self.member.lose_store(str(error))
+            self.events.append(Result.BROKEN)
+            return
+        self.held = reading.last
+        self.tell(Result.COPIED)
+
+    async def apply(self, records: Records) -> None:
+        """Bring the tables up to date, without the event loop."""
+        async with self.member.applying:
+            failed = await asyncio.to_thread(copies.apply, self.member.pod, self.number, records, self.member.now)
+        if failed:
+            log.warning("records not applied", slot=self.number, records=failed)
+
+    async def follow(self, entries: list[tuple[EntryId, Records]]) -> None:
+        """Entries that came after what we hold."""
+        for entry, records in entries:
+            if len(records):
+                await self.apply(records)
+            self.held = entry
+        self.step()
+
+    def reset(self) -> None:
+        """Forget all tables; packets that wait are dropped."""
+        with self.member.workers.halted():
+            copies.close(self.member.pod, self.number)
+        self.held, self.flight, self.flushing, self.written = NOTHING, None, False, 0
+
+    # ------------------------------------------------------------ taking
+    async def claim(self, wanted: Claim) -> None:
+        """Raise the epoch."""
+        expected = Owner(wanted.expected, wanted.owner) if wanted.owner else None
+        store = self.member.store
+        try:
+            owner = await store.claim(self.number, self.member.uid, expected, wanted.epoch - 1)
+            before = await store.before(self.number, owner.epoch) if owner else NOTHING
+        except StoreError as error:
+            log.warning("claim not decided", slot=self.number, reason=str(error))
+            self.member.lose_store(str(error))
+            self.events.append(Result.UNRESOLVED)
+            return
+        self.tell(Won(owner.epoch, before) if owner else Result.BEATEN)
+
+    async def take_tail(self, wanted: TakeTail) -> None:
+        """All that another member holds, in place of our copy."""
+        found = await self.member.peers.tail(wanted.member, self.number)
+        if self.phase is not Phase.CATCHING_UP:
+            return
+        if found is None or found[0] <= wanted.beyond:
+            self.tell(Result.TAIL_FAILED)
+            return
+        held, records = found
+        self.reset()
+        await self.apply(records)
+        self.held = held
+        self.tell(Result.TAIL_TAKEN)
+
+    def open(self, action: Open) -> None:
+        """Let packets in."""
+        member = self.member
+        self.held = max(self.held, EntryId(action.epoch, 0))
+        self.flight, self.flushing = None, False
+        copies.open_restored(
+            member.pod, self.number, member.worker_for(self.number), member.now, journaling=True, parking=member.commits
+        )
+        member.set_deadline()
+        self.events.append(Result.OPENED)
+
+    # ------------------------------------------------------------ writing
+    def next_append(self) -> Append | None:
+        """What goes to the store now: the entry that is still unconfirmed, or a new one; None when there is nothing."""
+        if self.phase not in WRITES:
+            return None
+        if self.flight is None:
+            records = drain(self.member.pod.memory, self.member.pod.area(self.number), MAX_RECORDS)
+            if not len(records):
+                if self.flushing:
+                    self.flushing = False
+                    self.tell(Result.FLUSHED)
+                return None
+            self.flight = Flight(pack_entry(records), int(self.record.journal_tail))
+        return Append(self.number, self.owner, self.last, self.flight.entry)
+
+    @property
+    def last(self) -> EntryId:
+        """The entry that the next one follows, in our epoch."""
+        return self.held
+
+    def appended(self, reply: Reply) -> None:
+        """What became of it."""
+        flight = self.flight
+        if flight is None or self.phase not in WRITES:
+            return
+        if reply in (Reply.OK, Reply.DUPLICATE):
+            self.flight = None
+            self.held = EntryId(self.state.epoch, self.held.seq + 1 if self.held.epoch == self.state.epoch else 1)
+            self.written += len(flight.entry)
+            commit(self.member.pod.memory, self.member.pod.area(self.number), flight.number)
+            if self.state.refused:
+                self.tell(Result.ACCEPTED)
+        elif reply in _FAILED:
+            self.tell(_FAILED[reply])
+
+    async def write_checkpoint(self) -> None:
+        """All that we hold, fenced by our epoch; what waited for the store leaves with it."""
+        record, pod = self.record, self.member.pod
+        number = int(record.journal_head)
+        drain(pod.memory, pod.area(self.number), record.journal_mask + 1)
+        self.flight = None
+        reply = await self.member.store.write_checkpoint(self.number, self.owner, self.held, self.chunks())
+        if self.phase is not Phase.REWRITING:
+            return
+        if reply is not Reply.OK:
+            self.tell(_FAILED.get(reply, Result.UNRESOLVED))
+            return
+        try:
+            head = (await self.member.store.owners()).get(self.number)
+        except StoreError as error:
+            self.member.lose_store(str(error))
+            self.tell(Result.UNRESOLVED)
+            return
+        self.held = max(self.held, head.last) if head else self.held
+        self.written = 0
+        commit(pod.memory, pod.area(self.number), number)
+        self.tell(Result.CHECKPOINTED)
+
+    async def shorten(self) -> None:
+        """A checkpoint in passing, so that the journal stays short; writing goes on meanwhile."""
+        covers, self.written = self.held, 0
+        reply = await self.member.store.write_checkpoint(self.number, self.owner, covers, self.chunks())
+        if reply is not Reply.OK:
+            log.warning("checkpoint not written", slot=self.number, reply=reply.value, reason=self.member.store.trouble)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the journal deserves a checkpoint."""
+        return self.phase is Phase.SERVING and self.written > CHECKPOINT_BYTES
+
+    def chunks(self) -> Iterator[bytes]:
+        """The live state, piece by piece."""
+        for records in copies.snapshot(self.member.pod, self.number):
+            for begin in range(0, len(records), MAX_RECORDS):
+                yield pack_chunk(records[begin : begin + MAX_RECORDS])
+
+    def everything(self) -> Records:
+        """The live state as records, for a member that needs it."""
+        pieces = copies.snapshot(self.member.pod, self.number) if self.held > NOTHING else []
+        return np.concatenate(pieces) if pieces else np.zeros(0, RECORD)
+
+    # ------------------------------------------------------------ handing over
+    def freeze(self) -> None:
+        """Create and free nothing."""
+        self.record.frozen = 1
+
+    def thaw(self) -> None:
+        """Create and free again."""
+        self.record.frozen = 0
+
+    def flush(self) -> None:
+        """Say when all is stored."""
+        self.flushing = True
+        self.member.pending.set()
+
+    async def seal(self, wanted: Seal) -> None:
+        """Name the new owner after our last entry."""
+        try:
+            owner = await self.member.store.seal(self.number, self.owner, self.last, wanted.target)
+        except StoreError as error:
+            self.member.lose_store(str(error))
+            self.events.append(Result.UNRESOLVED)
+            return
+        self.tell(Result.SEALED if owner else Result.FENCED)
+
+    # ------------------------------------------------------------ the rest
+    def announce(self) -> None:
+        """Tell the routers."""
+        self.spawn(self.member.announcer.announce(self.number, self.state.epoch))
+
+    def withdraw(self) -> None:
+        """Tell them no more."""
+        self.spawn(self.member.announcer.withdraw(self.number))
+
+    def ask(self) -> None:
+        """Ask every known member what it holds."""
+        for uid in self.member.known:
+            self.spawn(self.ask_one(uid))
+
+    async def ask_one(self, uid: str) -> None:
+        """One question."""
+        reply = await self.member.peers.ask(uid, self.number, self.member.now)
+        old = self.answers.get(uid)
+        if reply is not None and (old is None or old.asked_ms < reply.asked_ms):
+            self.answers[uid] = reply
+            self.step()
+
+    def stop_serving(self) -> None:
+        """Let no packet in, and keep what is held."""
+        with self.member.workers.halted():
+            if self.member.pod.slot(self.number):
+                copies.stop(self.member.pod, self.number)
+        self.flight = None
+        self.member.set_deadline()
+
+    def refuse_blocks(self) -> None:
+        """No new port blocks; mappings go on in those that are stored, in memory only, if the pool wants that."""
+        self.record.refuse_blocks = 1
+        unstored = self.flight is not None and any(
+            kind == Kind.BLOCK_TAKEN for kind in copies.kinds_of(self.flight.entry)
+        )
+        if self.member.serves_on_loss and not unstored:
+            self.record.parking = 0
+
+    def allow_blocks(self) -> None:
+        """As ever."""
+        self.record.refuse_blocks, self.record.parking = 0, int(self.member.commits)
+
+    def close(self) -> None:
+        """Forget the slot, and end what is under way for it."""
+        for task in list(self.tasks):
+            if task is not asyncio.current_task():
+                task.cancel()
+        self.copy = None
+        self.events.clear()
+        self.spawn(self.member.announcer.withdraw(self.number))
+        self.reset()
+        self.member.set_deadline()
+
+
+DEEDS: dict[Do, Callable[[Slot], Any]] = {
+    Do.START_COPY: Slot.start_copy,
+    Do.ASK_MEMBERS: Slot.ask,
+    Do.WRITE_CHECKPOINT: lambda slot: slot.spawn(slot.write_checkpoint()),
+    Do.ANNOUNCE: Slot.announce,
+    Do.WITHDRAW: Slot.withdraw,
+    Do.FREEZE: Slot.freeze,
+    Do.THAW: Slot.thaw,
+    Do.FLUSH: Slot.flush,
+    Do.STOP_SERVING: Slot.stop_serving,
+    Do.REFUSE_BLOCKS: Slot.refuse_blocks,
+    Do.ALLOW_BLOCKS: Slot.allow_blocks,
+    Do.CLOSE: Slot.close,
+}
