@@ -1,8 +1,9 @@
 """The scripts that run inside Redis: each checks the owner and writes in one step, which nothing can come between.
 
 A head is a hash: `epoch` and `uid` (the owner; `sealed` while only named by the one before), `last` (id of the last entry), and of the
-checkpoint `generation`, `chunks`, `covers` and, while one is being written, `writing` = `<generation>:<chunks so far>`.  An answer is one word.
-A repeated call writes the head once more, so that the WAIT after it, which counts this connection's writes only, says something.
+checkpoint `generation`, `chunks`, `covers` and, while one is being written, `writing` = `<generation>:<chunks so far>`.
+An answer is one word.  A repeated call writes the head once more, so that the WAIT after it, which counts this connection's writes
+only, says something.
 """
 
 from __future__ import annotations
