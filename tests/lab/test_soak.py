@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from itertools import islice
 from pathlib import Path
 
@@ -17,10 +18,11 @@ import numpy as np
 import pytest
 import yaml
 
+from aftr_lab.chaos.crowd import Crowd, crowd_of
 from aftr_lab.server import digest_of
-from crowd import Crowd, crowd_of
 from packets import Side
 from properties.mutants import Numbers, mutants, seeds
+from rig import Endpoint
 from running_lab import AFTR, SAMPLE, URL, Lab, lab_up
 from veths import Peer, mac_of
 
@@ -103,7 +105,7 @@ class Mutants:
 
     def aim(self, crowd: Crowd) -> None:
         """At mappings that live now."""
-        endpoints = list(islice(crowd.endpoints(), 3))
+        endpoints = [Endpoint(IPv4Address(address), port) for address, port in islice(crowd.newest_endpoints(), 3)]
         if len(endpoints) == 3:
             self.good = seeds(dict(zip(("udp", "tcp", "icmp"), endpoints, strict=True)))
 
@@ -163,7 +165,7 @@ def soak(crowd: Crowd, wild: Mutants, aftr: Supervised, report: Report, seconds:
         if now >= kill_at:
             kill_at = float("inf")
             aftr.kill()
-            crowd.forget_endpoints()
+            crowd.forget()
             report.back_s = first_answer(crowd, aftr.started, 60)
             judged_from = time.monotonic() + SETTLE_S
             due = sample_at = time.monotonic()
@@ -191,7 +193,7 @@ def test_ten_minutes_of_new_flows_and_mutants(tmp_path: Path) -> None:
     with (
         lab_up("soak", config, "--b4s", "1", "--without-aftr") as lab,
         supervised(lab, config, tmp_path / "aftr.log") as aftr,
-        crowd_of(lab, B4S, UDP_S - 1, HOLD_DOWN_S) as crowd,
+        crowd_of(lab.state, B4S, UDP_S - 1, HOLD_DOWN_S) as crowd,
     ):
         wild = Mutants(lab)
         report.first_start_s = first_answer(crowd, aftr.started, 120)
