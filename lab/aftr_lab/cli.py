@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from aftr_lab.build import bring_up, plan_of
-from aftr_lab.chaos.crash import Load, crash
+from aftr_lab.chaos.crash import FAULTS, Load, strike_out
 from aftr_lab.chaos.crowd import crowd_of
 from aftr_lab.errors import LabError
 from aftr_lab.plan import Options
@@ -138,7 +138,12 @@ def kill(record: Record, node: str, name: str) -> None:
 
 
 @main.command()
-@click.option("--kills", type=click.IntRange(1), default=5, show_default=True, help="AFTRs to kill, one after another.")
+@click.option(
+    "--kills", type=click.IntRange(1), default=5, show_default=True, help="AFTRs to strike, one after another."
+)
+@click.option(
+    "--fault", type=click.Choice(list(FAULTS)), default="crash", show_default=True, help="Killed, or told to leave."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides which AFTRs, and how.")
 @click.option("--b4s", type=click.IntRange(1, 4096), default=64, show_default=True, help="B4s of the crowd.")
 @click.option("--rate", type=click.FloatRange(1), default=500, show_default=True, help="New flows a second.")
@@ -147,13 +152,13 @@ def kill(record: Record, node: str, name: str) -> None:
     "-o", "output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the output."
 )
 @click.pass_obj
-def chaos(record: Record, kills: int, seed: int, b4s: int, rate: float, flows: int, output: str) -> None:
-    """Kill AFTRs of this lab under load, and judge from outside what it cost.  Ends with 1 when a binding was lost."""
+def chaos(record: Record, kills: int, fault: str, seed: int, b4s: int, rate: float, flows: int, output: str) -> None:
+    """Strike AFTRs of this lab under load, and judge from outside what it cost.  Ends with 1 when a binding was lost."""
     plan = plan_of(record)
     nat = plan.pool.spec.nat
     with crowd_of(record.load(), b4s, nat.timeouts.udp_seconds - 1, nat.port_block.hold_down_seconds) as crowd:
         say = partial(click.echo, err=True)
-        report = crash(plan, record, Load(crowd, rate, flows), kills, seed, say).summary(crowd)
+        report = strike_out(plan, record, Load(crowd, rate, flows), fault, kills, seed, say).summary(crowd)
     if output == "json":
         click.echo(json.dumps(report, indent=2))
     else:

@@ -1,4 +1,4 @@
-"""AFTRs killed one after another under load: no binding may be lost, no endpoint doubled, and the outage be short.
+"""AFTRs killed, or told to leave, one after another under load: no binding may be lost, no endpoint doubled, and the outage be short.
 
 A kill of the whole program is that of a pod; one of the process that serves is that of a container whose supervisor goes on.
 A kill that hits an AFTR without a slot says nothing: it is void, and repeated.
@@ -20,7 +20,7 @@ from aftr_lab.chaos.crowd import Crowd
 from aftr_lab.errors import LabError
 from aftr_lab.network import run
 from aftr_lab.plan import Plan
-from aftr_lab.processes import recorded, session_of
+from aftr_lab.processes import is_running, recorded, session_of
 from aftr_lab.programs import kill_node, start_node
 from aftr_lab.record import Record
 from aftr_lab.status import read_status
@@ -178,8 +178,10 @@ def kill_serving(record: Record, node: str) -> None:
     os.kill(others[0], signal.SIGKILL)
 
 
-def crash(plan: Plan, record: Record, load: Load, kills: int, seed: int, say: Callable[[str], None]) -> Report:
-    """Kill so many AFTRs, one after another."""
+def strike_out(
+    plan: Plan, record: Record, load: Load, fault: str, kills: int, seed: int, say: Callable[[str], None]
+) -> Report:
+    """So many AFTRs struck by a fault, one after another."""
     state, chance, report = read_status(record), random.Random(seed), Report()
     load.begin()
     load.last(2.0)
@@ -192,12 +194,15 @@ def crash(plan: Plan, record: Record, load: Load, kills: int, seed: int, say: Ca
             report.void += 1
             continue
         kill = Kill(victim, whole, served[victim])
-        strike(plan, record, load, kill)
+        FAULTS[fault](plan, record, load, kill)
         report.kills.append(kill)
         report.checked += len(load.crowd.endpoints)
         kill.lost = verify(load)
-        say(f"kill {len(report.kills)}: {victim} {'whole' if whole else 'serving process'}, slots {kill.slots}: "
-            f"outage {kill.outage_ms:.0f} ms, {kill.lost} of {len(load.crowd.endpoints)} bindings lost")  # fmt: skip
+        what = "" if fault == "leave" else " whole" if whole else " serving process"
+        say(
+            f"{fault} {len(report.kills)}: {victim}{what}, slots {kill.slots}: outage {kill.outage_ms:.0f} ms, "
+            f"{kill.lost} of {len(load.crowd.endpoints)} bindings lost"
+        )
     return report
 
 
@@ -225,3 +230,19 @@ def strike(plan: Plan, record: Record, load: Load, kill: Kill) -> None:
     kill.outage_ms = max((load.gaps.get(slot, 20.0) for slot in kill.slots), default=0.0) * 1000
     if kill.whole:
         start_node(plan, record, kill.victim)
+
+
+def leave(plan: Plan, record: Record, load: Load, kill: Kill) -> None:
+    """The AFTR is told to end: it hands its slots over first.  Then it comes again, and gets some back."""
+    leader = recorded(record.process_file(kill.victim))
+    load.last(0.5)
+    load.gaps.clear()
+    kill_node(record, kill.victim, signal.SIGTERM)
+    if not load.run(lambda: leader is None or not is_running(leader), SETTLE_S):
+        raise LabError(f"{kill.victim} does not end within {SETTLE_S:g} s of SIGTERM")
+    load.last(RESTART_S)
+    kill.outage_ms = max((load.gaps.get(slot, 20.0) for slot in kill.slots), default=0.0) * 1000
+    start_node(plan, record, kill.victim)
+
+
+FAULTS: dict[str, Callable[[Plan, Record, Load, Kill], None]] = {"crash": strike, "leave": leave}

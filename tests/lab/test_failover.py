@@ -1,0 +1,104 @@
+"""Several AFTRs and a store: one is killed, or told to leave, and nobody loses a binding (issue State, proofs 1 and 2 in short).
+
+The judge is `aftr-lab chaos`, which believes B4s and a server on the internet only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from aftr_lab.server import digest_of
+from running_lab import ROOT, URL, Lab, aftr_lab, lab_up
+
+MIB = 1 << 20
+FAILOVER = ROOT / "samples" / "failover.yaml"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with lab_up("failover", FAILOVER, "--b4s", "1") as made:
+        yield made
+
+
+def slots(lab: Lab, aftr: dict[str, Any]) -> list[dict[str, Any]]:
+    found = json.loads(lab.run(aftr["name"], "curl", "-sg", f"{aftr['status']}/status"))
+    entries: list[dict[str, Any]] = found["slots"]
+    return entries
+
+
+def owner_of(lab: Lab, number: int) -> dict[str, Any]:
+    """The AFTR that serves a slot."""
+    for aftr in lab.state["aftrs"]:
+        if slots(lab, aftr)[number]["phase"] == "serving":
+            return dict(aftr)
+    pytest.fail(f"nobody serves slot {number}")
+
+
+def chaos(lab: Lab, *words: str, timeout: float = 300) -> dict[str, Any]:
+    done = aftr_lab(lab.name, "chaos", "-o", "json", *words, timeout=timeout)
+    print(done.stderr, done.stdout)
+    assert done.returncode == 0, done.stderr + done.stdout
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@pytest.mark.lab
+def test_d22_every_slot_is_served_once_and_load_is_even(lab: Lab) -> None:
+    phases = [[entry["phase"] for entry in slots(lab, aftr)] for aftr in lab.state["aftrs"]]
+    assert [column.count("serving") for column in zip(*phases, strict=True)] == [1] * 8
+    assert sorted(row.count("serving") for row in phases) == [2, 3, 3]
+    assert all("warm" in row for row in phases)
+
+
+@pytest.mark.lab
+def test_d22_a_download_survives_the_death_of_its_aftr(lab: Lab) -> None:
+    owner = owner_of(lab, lab.state["b4s"][0]["slot"])
+    size, got = 96 * MIB, list[str]()
+
+    def download() -> None:
+        got.append(lab.shell("host-1", f"curl -sS --limit-rate 24M -m 60 {URL}bytes/{size} | sha256sum", timeout=90))
+
+    transfer = threading.Thread(target=download)
+    transfer.start()
+    time.sleep(1.5)  # in the midst of it
+    assert aftr_lab(lab.name, "kill", owner["name"]).returncode == 0
+    transfer.join()
+    assert got[0].split()[0] == digest_of(size)
+    assert aftr_lab(lab.name, "start", owner["name"]).returncode == 0
+
+
+@pytest.mark.lab
+def test_d22_no_binding_is_lost_when_aftrs_are_killed(lab: Lab) -> None:
+    report = chaos(lab, "--kills", "3", "--seed", "22", "--flows", "3000")
+    assert report["kills"] == 3
+    assert report["bindingsChecked"] > 2000
+    assert report["lostBindings"] == report["duplicateEndpoints"] == report["misdelivered"] == 0
+
+
+@pytest.mark.lab
+def test_d22_no_binding_is_lost_when_aftrs_leave(lab: Lab) -> None:
+    report = chaos(lab, "--fault", "leave", "--kills", "2", "--seed", "3", "--flows", "3000")
+    assert report["lostBindings"] == report["duplicateEndpoints"] == report["misdelivered"] == 0
+
+
+@pytest.mark.lab
+def test_established_traffic_goes_on_without_the_store(lab: Lab) -> None:
+    """All members promise each other not to take slots while none of them reaches the store."""
+    command = ["ip", "netns", "exec", lab.namespace("host-1"), "ping", "-i", "0.05", "-w", "6", "-q", "198.18.0.80"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ping:
+        time.sleep(1)
+        assert aftr_lab(lab.name, "kill", "store", "--signal", "STOP").returncode == 0
+        time.sleep(3)
+        assert aftr_lab(lab.name, "kill", "store", "--signal", "CONT").returncode == 0
+        out = ping.communicate()[0]
+    found = re.search(r"(\d+) packets transmitted, (\d+) received", out)
+    assert found is not None, out
+    assert int(found[2]) >= int(found[1]) * 0.95, out
