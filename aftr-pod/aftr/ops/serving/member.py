@@ -16,7 +16,7 @@ import structlog
 from aftr.announce.announcer import ESTABLISHED, Announcer
 from aftr.failover import members
 from aftr.failover.assignment import assign, eligible, next_handover, warm_copies
-from aftr.failover.lease import renewed
+from aftr.failover.lease import lease_ms, renewed
 from aftr.failover.machine import Failsafe, Phase, Rules
 from aftr.failover.observation import Head, Observation, Result, Won
 from aftr.ops.clock import boottime_ms
@@ -77,6 +77,8 @@ class Member:
         self.trouble = ""
         self._view = members.View()
         self._lease, self._linked, self._leaving = 0, True, False
+        # so short that the others can be asked before the lease ends: 100 ms between heartbeats, this, and a few questions
+        self._patience_s = lease_ms(self.rules.dead_after) * 0.3 / 1000
         self._failure: asyncio.Future[None] | None = None
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         control = pod_at(pod.memory, 0)
@@ -168,11 +170,13 @@ class Member:
         while True:
             sent = self.now
             try:
-                await self.store.heartbeat(self._info())
-                self._lease = renewed(self._lease, sent, self.rules.dead_after)
-                records, heads = await asyncio.gather(self.store.members(), self.store.owners())
-            except StoreError as error:
-                self.lose_store(str(error))
+                async with asyncio.timeout(self._patience_s):
+                    await self.store.heartbeat(self._info())
+                    self._lease = renewed(self._lease, sent, self.rules.dead_after)
+                    records, heads = await asyncio.gather(self.store.members(), self.store.owners())
+            except (StoreError, TimeoutError) as error:
+                self.lose_store(str(error) or f"no answer within {self._patience_s * 1000:.0f} ms")
+                self.step_all()
                 await asyncio.sleep(RETRY_S)
                 continue
             self._seen(records, heads, sent)
