@@ -19,6 +19,7 @@ from pyroute2 import netns
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "samples" / "lab.yaml"
+FAILOVER = ROOT / "samples" / "failover.yaml"  # three AFTRs, BGP, a store
 AFTR_LAB = Path(sys.executable).with_name("aftr-lab")
 AFTR = Path(sys.executable).with_name("aftr")
 SERVER = "198.18.0.80"
@@ -117,3 +118,12 @@ def sample_with(file: Path, **softwire: Any) -> Path:
     documents[0]["spec"]["softwire"].update(softwire)
     file.write_text(yaml.safe_dump_all(documents))
     return file
+
+
+def chaos(lab: Lab, *words: str, timeout: float = 300) -> dict[str, Any]:
+    """What `aftr-lab chaos WORDS` reports of a lab; fails the test if anything was lost."""
+    done = aftr_lab(lab.name, "chaos", "-o", "json", *words, timeout=timeout)
+    print(done.stderr, done.stdout)
+    assert done.returncode == 0, done.stderr + done.stdout
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report

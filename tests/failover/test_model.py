@@ -17,7 +17,7 @@ from aftr.failover import guards
 from aftr.failover.machine import Phase
 from failover.model import History, ViolationError
 
-SHORT, LONG, CHUNK = 2_000, 100_000, 500
+SHORT, LONG, CHUNK = 800, 100_000, 500
 Coverage = Counter[tuple[Phase, str]]
 
 # Guard → the faults under which its absence shows.

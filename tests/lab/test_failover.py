@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 
 from aftr_lab.server import digest_of
-from running_lab import ROOT, URL, Lab, aftr_lab, lab_up
+from running_lab import FAILOVER, URL, Lab, aftr_lab, chaos, lab_up
 
 MIB = 1 << 20
-FAILOVER = ROOT / "samples" / "failover.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +39,6 @@ def owner_of(lab: Lab, number: int) -> dict[str, Any]:
         if slots(lab, aftr)[number]["phase"] == "serving":
             return dict(aftr)
     pytest.fail(f"nobody serves slot {number}")
-
-
-def chaos(lab: Lab, *words: str, timeout: float = 300) -> dict[str, Any]:
-    done = aftr_lab(lab.name, "chaos", "-o", "json", *words, timeout=timeout)
-    print(done.stderr, done.stdout)
-    assert done.returncode == 0, done.stderr + done.stdout
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
 
 
 @pytest.mark.lab

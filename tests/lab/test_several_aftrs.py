@@ -21,11 +21,10 @@ import yaml
 from pyroute2 import netns
 
 from aftr_lab.processes import identify, session_of
-from running_lab import AFTR, ROOT, SAMPLE, URL, Lab, aftr_lab, lab_up
+from running_lab import AFTR, FAILOVER, ROOT, SAMPLE, URL, Lab, aftr_lab, lab_up
 
 pytestmark = pytest.mark.lab
 
-FAILOVER = ROOT / "samples" / "failover.yaml"
 AGENT = ROOT / "tests" / "announcing_aftr.py"
 STORE = "redis://10.64.0.1:6379/0"
 SETTLED_S = 20.0
