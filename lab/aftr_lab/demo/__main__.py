@@ -14,6 +14,7 @@ from aftr_lab.teardown import tear_down
 from dslite_contract.errors import DsliteError
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "lab.yaml"
+FAILOVER = SAMPLE.with_name("failover.yaml")
 LAB = "demo"
 REPORT_WIDTH = 120  # when no terminal says how wide it is
 
@@ -46,6 +47,7 @@ def _show(stage: Stage, sample: Path) -> None:
     steps.show_bindings(stage)
     steps.show_counters(stage)
     steps.show_fragments(stage, sample)
+    steps.show_failover(stage, _short(FAILOVER))
     steps.show_what_next(stage, sample)
 
 

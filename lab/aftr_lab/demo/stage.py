@@ -65,6 +65,24 @@ class Stage:
         typed = ["aftr-lab", "exec", node, "--", *command]
         return self._run(typed, ["ip", "netns", "exec", f"dsl-{self.name}-{node}", *command])
 
+    def begin_at(self, node: str, *command: str) -> subprocess.Popen[str]:
+        """`aftr-lab exec NODE -- COMMAND &`, shown; `end` returns what it printed."""
+        typed = ["aftr-lab", "exec", node, "--", *command]
+        self.console.print(Text.assemble(("$ ", "bold"), (f"{shlex.join(typed)} &", "bold yellow")), soft_wrap=True)
+        inside = ["ip", "netns", "exec", f"dsl-{self.name}-{node}", *command]
+        return subprocess.Popen(inside, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def end(self, process: subprocess.Popen[str]) -> str:
+        """What a command that was begun has printed. Raises `DemoFailedError` if it fails or takes too long."""
+        try:
+            printed, _ = process.communicate(timeout=COMMAND_S)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise DemoFailedError(str(error)) from error
+        if process.returncode:
+            raise DemoFailedError(f"it ended with {process.returncode}:\n{printed}")
+        return printed
+
     def aftr(self, *words: str) -> None:
         """`aftr WORDS` against the lab's AFTR, shown."""
         self._run(["aftr", *self._aftr_words(*words)], [str(PROGRAMS / "aftr"), *self._aftr_words(*words)])

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import yaml
 
+from aftr_lab.chaos.crash import slots_of
 from aftr_lab.demo.stage import Stage
 from aftr_lab.plan import HOST_ADDRESS, SERVER_ADDRESS
+from aftr_lab.record import Record
 from aftr_lab.server import digest_of, pieces
+from aftr_lab.status import read_status
 
 URL = f"http://{SERVER_ADDRESS}"
 TRANSFER_MIB = 64
@@ -142,11 +145,36 @@ def _without_clamping(sample: Path) -> list[object]:
     return documents
 
 
+def show_failover(stage: Stage, sample: Path) -> None:
+    """An AFTR is killed in the midst of a download (promise 2 of docs/design/0003-state.md)."""
+    stage.heading("An AFTR dies in the middle of a download")
+    stage.say(
+        "A third lab: three AFTRs share eight slots, a router learns by BGP who serves which, and a Redis holds every binding."
+    )
+    stage.lab("down")
+    stage.lab("up", str(sample), "--b4s", "1", show=False)
+    state = read_status(Record(stage.name))
+    owner = next(name for name, slots in slots_of(state).items() if state["b4s"][0]["slot"] in slots)
+    download = stage.begin_at(
+        "host-1", "sh", "-c", f"curl -sS --limit-rate 16M {URL}/bytes/{TRANSFER_MIB}M | sha256sum"
+    )
+    time.sleep(1.5)  # in the midst of it: 64 MiB take four seconds
+    stage.lab("kill", owner)
+    received = stage.end(download).split()[0]
+    stage.check(
+        received == digest_of(TRANSFER_BYTES),
+        f"{owner} is dead, and its customer's {TRANSFER_MIB} MiB arrived unchanged",
+    )
+    taker = next(name for name, slots in slots_of(state).items() if state["b4s"][0]["slot"] in slots)
+    stage.check(taker != owner, f"{taker} has taken over the slot with all its bindings")
+
+
 def show_what_next(stage: Stage, sample: Path) -> None:
     """Where to go from here."""
     stage.heading("Try next")
     for command, purpose in (
-        (f"aftr-lab up {sample}", "the same lab, to play with"),
+        (f"aftr-lab up {sample}", "the first lab, to play with"),
+        ("aftr-lab up samples/failover.yaml", "that of three AFTRs; then: aftr-lab chaos --kills 5"),
         ("aftr-lab exec host-1 -- bash", "a shell on a customer's computer"),
         ("aftr-lab status", "nodes, addresses, logs"),
         ("aftr show bindings --socket /run/dslite-lab/lab/aftr-1.sock", "what the NAT remembers"),
