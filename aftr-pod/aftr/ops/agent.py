@@ -17,6 +17,7 @@ import structlog
 
 from aftr.announce.addresses import read_addresses
 from aftr.announce.announcer import Announcer
+from aftr.announce.errors import AnnounceError
 from aftr.io.bpf import Steering
 from aftr.io.device import Device, Interface, open_devices
 from aftr.io.links import need_link
@@ -103,6 +104,8 @@ class Agent:
         sizes = Sizes(frames, 1 << CHUNK_SHIFT, options.workers, options.huge_pages, extra)
         self.pod = Pod(self.configuration, settings, sizes)
         self.member: Member | None = None
+        self.announcer: Announcer | None = None
+        self._reconfiguring: asyncio.Task[None] | None = None
         self.devices = self._open_devices()
         self.workers = Workers(self.pod)
         self.neighbours = Neighbours(options.interfaces, self._next_hops, self._links_changed)
@@ -124,6 +127,7 @@ class Agent:
             self.configuration, await read_addresses(devices), self.options.runtime or DEFAULT_RUNTIME, say=log.info
         )
         await announcer.start()
+        self.announcer = announcer
         stack.push_async_callback(announcer.stop)
         if self.configuration.pool.spec.store is None:
             self._open_slots()
@@ -212,8 +216,19 @@ class Agent:
                 self.pod.set_interfaces(self.pod.slot(number))
         for device in self.devices:
             device.steer(steering(configuration))
+        if self.member is not None:
+            self.member.reconfigure(configuration.pool)
+        if self.announcer is not None:
+            self._reconfiguring = asyncio.get_running_loop().create_task(self._tell_routers(configuration))
         self.config_hash, self.last_error = config_hash, None
         log.info("configuration applied", hash=config_hash)
+
+    async def _tell_routers(self, configuration: Configuration) -> None:
+        assert self.announcer is not None
+        try:
+            await self.announcer.reconfigure(configuration)
+        except AnnounceError as error:
+            self.refuse(str(error))
 
     def refuse(self, sentence: str) -> None:
         """Keep the running configuration, and say why."""

@@ -27,7 +27,7 @@ from aftr.state.layout import pod_at
 from aftr.state.pod import Pod
 from aftr.store.errors import JournalGapError, StoreError, UnreadableRecordError
 from aftr.store.members import MemberRecord
-from aftr.store.settings import Durability, StoreSettings, parse_url
+from aftr.store.settings import Durability, Kind, StoreSettings, parse_url
 from aftr.store.slots import SlotHead
 from aftr.store.store import Store
 from dslite_contract.journal import EntryId
@@ -62,9 +62,8 @@ class Member:
         self.pod, self.workers, self.store, self.announcer, self.uid = pod, workers, store, announcer, uid
         self._status_port, self._address = status_port, ""
         pool = pod.configuration.pool
-        self.rules = rules_of(pool)
         self.commits = store.settings.durability is not Durability.NONE
-        self.serves_on_loss = pool.spec.store is not None and pool.spec.store.on_loss == "serve"
+        self.reconfigure(pool)
         self.peers = Peers(self)
         self.slots = [Slot(self, number) for number in range(pool.spec.slots)]
         self.known: frozenset[str] = frozenset()
@@ -79,13 +78,12 @@ class Member:
         self._lease, self._linked, self._leaving = 0, True, False
         # so short that the others can be asked before the lease ends: 100 ms between heartbeats, this, and a few questions
         self._patience_s = lease_ms(self.rules.dead_after) * 0.3 / 1000
+        self._left: set[str] = set()  # who says that it leaves
+        self._copies: dict[str, dict[int, EntryId]] = {}  # up to where each member's warm copies are
         self._failure: asyncio.Future[None] | None = None
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         control = pod_at(pod.memory, 0)
-        control.journal_event, control.restored_grace = (
-            self._event,
-            pool.spec.failover.restored_filtering_grace_seconds * 1000,
-        )
+        control.journal_event = self._event
         control.deadline = 1  # long past: nothing leaves before a slot is ours
 
     @property
@@ -124,6 +122,13 @@ class Member:
         log.error("defect", error=repr(error))
         if self._failure is not None and not self._failure.done():
             self._failure.set_exception(error)
+
+    def reconfigure(self, pool: AftrPool) -> None:
+        """Follow a changed configuration."""
+        self.rules = rules_of(pool)
+        self.serves_on_loss = pool.spec.store is not None and pool.spec.store.on_loss == "serve"
+        grace = pool.spec.failover.restored_filtering_grace_seconds * 1000
+        pod_at(self.pod.memory, 0).restored_grace = grace
 
     async def leave(self) -> None:
         """Hand over what we serve, while the others live; then be no member any more."""
@@ -202,11 +207,15 @@ class Member:
         self.known = (self.known | counters.keys()) - {self.uid}
         self.heads = [self._head(heads.get(number), sent) for number in range(len(self.slots))]
         alive = members.alive(self._view, self.rules.dead_after)
-        self.known = frozenset(uid for uid in self.known if uid in alive or uid in counters)
-        linked = [uid for uid in alive if self._says(uid, "linked", "1")]
-        leaving = [uid for uid in alive if self._says(uid, "leaving", "0") == "1"]
+        gone = {
+            uid for uid in self._left if uid not in counters
+        }  # they said so; all others may hold what the store lost
+        self._left = {uid for uid in counters if self._says(uid, "leaving", "0") == "1"}
+        self.known -= gone
+        self._copies = {uid: copies_of(record) for uid, record in records.items()}
+        linked = [uid for uid in alive if self._says(uid, "linked", "1") == "1"]
         owners = tuple(head.owner or None for head in self.heads)
-        serving = eligible(alive, [uid for uid in linked if self._says(uid, "linked", "1") == "1"], leaving)
+        serving = eligible(alive, linked, self._left)
         self.assigned, self.warm = assign(serving, owners), warm_copies(serving, owners)
         self.step_all()
 
@@ -225,10 +234,6 @@ class Member:
             log.warning("store out of reach", reason=why)
         self.trouble, self.heads = why, None
         self._view = members.disconnect(self._view)
-
-    def quarantine(self, number: int, error: UnreadableRecordError) -> None:
-        """Records that cannot be read: the slot opens with all others, and gives away nothing that might be owned."""
-        log.error("unreadable records", slot=number, reason=str(error))
 
     # ------------------------------------------------------------ what a slot's machine sees
     def observation(self, slot: Slot, event: Result | Won | None = None) -> Observation:
@@ -253,14 +258,10 @@ class Member:
             event=event,
         )
 
-    def _held_by(self, uid: str, number: int) -> EntryId | None:
-        text = json.loads(self._says(uid, "warm", "{}")).get(str(number))
-        return EntryId.parse(text) if text else None
-
     def _is_ready(self, number: int, head: Head) -> bool:
         """Whether the copy of the slot's next owner lags by one flush at most."""
         target = self.assigned[number]
-        held = self._held_by(target, number) if target and target != self.uid else None
+        held = self._copies.get(target, {}).get(number) if target and target != self.uid else None
         return held is not None and held.epoch == head.last.epoch and head.last.seq - held.seq <= 1
 
     def _turn(self) -> int | None:
@@ -350,14 +351,20 @@ class Member:
         ]
 
 
+def copies_of(record: MemberRecord) -> dict[int, EntryId]:
+    """Warm copies as a member's heartbeat lists them."""
+    return {int(slot): EntryId.parse(held) for slot, held in json.loads(record.info.get("warm", "{}")).items()}
+
+
 def own_address(url: str) -> str:
     """The address by which we reach the store, and others reach us, as a URL has it."""
-    host = parse_url(url).nodes[0].host
+    address = parse_url(url)
+    host = "127.0.0.1" if address.kind is Kind.UNIX else address.nodes[0].host
     family, _, _, _, target = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect(target)
-        address = ip_address(probe.getsockname()[0])
-    return f"[{address}]" if address.version == 6 else str(address)
+        mine = ip_address(probe.getsockname()[0])
+    return f"[{mine}]" if mine.version == 6 else str(mine)
 
 
 def store_settings(pool: AftrPool, url: str, member: str) -> StoreSettings:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import structlog
 
+from aftr.announce.errors import AnnounceError
 from aftr.failover import machine
 from aftr.failover.machine import Phase, State
 from aftr.failover.observation import (
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 CHECKPOINT_BYTES = 8 << 20  # a journal that is longer, and longer than the live table, gets a checkpoint
+QUARANTINE_MS = 7_440_000  # RFC 5382 REQ-5: the longest that a mapping lives without a packet
+TELL_AGAIN_S = 0.5
 FOLLOWS = frozenset({Phase.WARM, Phase.ASKING, Phase.CLAIMING, Phase.CATCHING_UP})
 WRITES = frozenset({Phase.SERVING, Phase.FREEZING})
 _FAILED = {Reply.FENCED: Result.FENCED, Reply.REWOUND: Result.REWOUND, Reply.REFUSED: Result.REFUSED}
@@ -68,6 +71,9 @@ class Slot:
     flushing: bool = False
     written: int = 0  # bytes of journal since the last checkpoint
     copy: asyncio.Task[None] | None = None
+    copies: int = 0  # how often the tables were begun anew
+    telling: int = 0  # which change of routes is the newest
+    quarantined_ms: int = 0  # when records were found unreadable; 0: never
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -160,7 +166,8 @@ class Slot:
             async for records in reading:
                 await self.apply(records)
         except UnreadableRecordError as error:
-            self.member.quarantine(self.number, error)
+            self.quarantined_ms = self.member.now
+            log.error("records unreadable, no new port blocks", slot=self.number, reason=str(error))
         except StoreError as error:
             log.warning("copy not read", slot=self.number, reason=str(error))
             self.member.lose_store(str(error))
@@ -178,9 +185,12 @@ class Slot:
 
     async def follow(self, entries: list[tuple[EntryId, Records]]) -> None:
         """Entries that came after what we hold."""
+        copy = self.copies
         for entry, records in entries:
             if len(records):
                 await self.apply(records)
+            if self.copies != copy:  # begun anew meanwhile
+                return
             self.held = entry
         self.step()
 
@@ -189,6 +199,7 @@ class Slot:
         with self.member.workers.halted():
             copies.close(self.member.pod, self.number)
         self.held, self.flight, self.flushing, self.written = NOTHING, None, False, 0
+        self.copies += 1
 
     # ------------------------------------------------------------ taking
     async def claim(self, wanted: Claim) -> None:
@@ -227,6 +238,7 @@ class Slot:
         copies.open_restored(
             member.pod, self.number, member.worker_for(self.number), member.now, journaling=True, parking=member.commits
         )
+        self.record.refuse_blocks = int(self.is_quarantined)
         member.set_deadline()
         self.events.append(Result.OPENED)
 
@@ -338,11 +350,23 @@ class Slot:
     # ------------------------------------------------------------ the rest
     def announce(self) -> None:
         """Tell the routers."""
-        self.spawn(self.member.announcer.announce(self.number, self.state.epoch))
+        self.spawn(self.told(lambda: self.member.announcer.announce(self.number, self.state.epoch)))
 
     def withdraw(self) -> None:
         """Tell them no more."""
-        self.spawn(self.member.announcer.withdraw(self.number))
+        self.spawn(self.told(lambda: self.member.announcer.withdraw(self.number)))
+
+    async def told(self, tell: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Again, until it is done or something newer is to be told."""
+        self.telling += 1
+        mine = self.telling
+        while self.telling == mine:
+            try:
+                await tell()
+                return
+            except AnnounceError as error:
+                log.error("routes not changed", slot=self.number, reason=str(error))
+                await asyncio.sleep(TELL_AGAIN_S)
 
     def ask(self) -> None:
         """Ask every known member what it holds."""
@@ -376,7 +400,12 @@ class Slot:
 
     def allow_blocks(self) -> None:
         """As ever."""
-        self.record.refuse_blocks, self.record.parking = 0, int(self.member.commits)
+        self.record.refuse_blocks, self.record.parking = int(self.is_quarantined), int(self.member.commits)
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether a block that looks free may be somebody's: until every mapping that could have been in it has ended."""
+        return self.quarantined_ms > 0 and self.member.now - self.quarantined_ms < QUARANTINE_MS
 
     def close(self) -> None:
         """Forget the slot, and end what is under way for it."""
@@ -385,7 +414,7 @@ class Slot:
                 task.cancel()
         self.copy = None
         self.events.clear()
-        self.spawn(self.member.announcer.withdraw(self.number))
+        self.withdraw()
         self.reset()
         self.member.set_deadline()
 
