@@ -96,12 +96,19 @@ def with_capacity(entry: dict[str, Any], name: str) -> str:
 def slot_table(entries: list[dict[str, Any]]) -> Table:
     """Slots for people."""
     numbers = ("mappings", "sessions beyond", "subscribers", "port blocks used")
-    table = new_table("Slots", "slot", "state", "tunnel address", "NAT prefixes", *numbers, right=("slot", *numbers))
+    shared = ("owner", "epoch", "warm copy", "behind") if any("phase" in entry for entry in entries) else ()
+    columns = ("slot", "state", *shared, "tunnel address", "NAT prefixes", *numbers)
+    table = new_table("Slots", *columns, right=("slot", "epoch", "behind", *numbers))
     for entry in entries:
         used = f"{entry['blocks'] - entry['blocksFree']} / {entry['blocks']}" if "blocks" in entry else ""
         fill = [with_capacity(entry, name) for name in ("mappings", "extraSessions", "subscribers")]
         prefixes = " ".join(entry["prefixes"])
-        table.add_row(str(entry["slot"]), entry["state"], entry.get("address", ""), prefixes, *fill, used)
+        owned = [
+            str(entry.get(name) if entry.get(name) is not None else "")
+            for name in ("owner", "epoch", "warmCopy", "warmLag")
+        ]
+        state = [entry.get("phase", entry["state"]), *(owned if shared else ())]
+        table.add_row(str(entry["slot"]), *state, entry.get("address", ""), prefixes, *fill, used)
     return table
 
 

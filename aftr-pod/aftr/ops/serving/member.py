@@ -334,6 +334,12 @@ class Member:
             worker.wake()
 
     # ------------------------------------------------------------ for people
+    def _lag(self, number: int) -> int | None:
+        """How many entries the slot's warm copy is behind the store; None when it has none, or of another epoch."""
+        copy = self._copies.get(self.warm[number] or "", {}).get(number)
+        last = self.heads[number].last if self.heads else None
+        return last.seq - copy.seq if copy and last and copy.epoch == last.epoch else None
+
     def describe(self) -> list[dict[str, Any]]:
         """Each slot as `aftr show slots` prints it."""
         return [
@@ -345,6 +351,7 @@ class Member:
                 "held": str(slot.held),
                 "assigned": self.assigned[slot.number],
                 "warmCopy": self.warm[slot.number],
+                "warmLag": self._lag(slot.number),
                 "sentence": slot.sentence,
             }
             for slot in self.slots

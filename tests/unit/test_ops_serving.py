@@ -1,0 +1,57 @@
+"""Pure parts of a pool's member: settings, addresses, what heartbeats say."""
+
+from __future__ import annotations
+
+import pytest
+
+from aftr.failover.machine import Failsafe
+from aftr.ops.serving.member import copies_of, own_address, rules_of, store_settings
+from aftr.ops.show import slot_table
+from aftr.store.members import MemberRecord
+from aftr.store.settings import Durability
+from dslite_contract.journal import EntryId
+from dslite_contract.load import load_config
+from rig import config_text
+
+STORE = {"replicas": 2, "slots": 4, "store": {"embedded": {}}}
+
+
+def test_times_of_the_machine_come_from_the_pool() -> None:
+    spec = {**STORE, "failover": {"deadAfterMilliseconds": 600, "drainSeconds": 1, "failsafe": "available"}}
+    rules = rules_of(load_config(config_text(spec)).pool)
+    assert (rules.dead_after, rules.drain, rules.failsafe) == (600, 1000, Failsafe.AVAILABLE)
+
+
+def test_an_old_owner_translates_for_less_than_half_of_the_hold_down() -> None:
+    spec = {**STORE, "nat": {"portBlock": {"holdDownSeconds": 10}}, "failover": {"drainSeconds": 8}}
+    assert rules_of(load_config(config_text(spec)).pool).read_only == 5000
+
+
+def test_the_store_of_a_pool() -> None:
+    pool = load_config(config_text({**STORE, "store": {"secretRef": "redis", "waitReplicas": 2}})).pool
+    settings = store_settings(pool, "redis://10.64.0.1", "a")
+    assert (settings.prefix, settings.uid, settings.slots) == ("default/test", "a", 4)
+    assert (settings.durability, settings.wait_replicas) == (Durability.REPLICATED, 2)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [("redis://127.0.0.1:6379", "127.0.0.1"), ("redis://[::1]:6379", "[::1]"), ("unix:///x", "127.0.0.1")],
+)
+def test_others_reach_us_where_we_reach_the_store_from(url: str, address: str) -> None:
+    assert own_address(url) == address
+
+
+def test_warm_copies_are_listed_by_heartbeats() -> None:
+    assert copies_of(MemberRecord(7, {"warm": '{"3": "2-17"}'})) == {3: EntryId(2, 17)}
+    assert copies_of(MemberRecord(7)) == {}
+
+
+def test_people_see_owner_epoch_and_how_far_the_warm_copy_is() -> None:
+    entry = {"slot": 0, "state": "open", "prefixes": ["192.0.2.0/26"], "phase": "serving", "owner": "a", "epoch": 3,
+             "warmCopy": "b", "warmLag": 0}  # fmt: skip
+    table = slot_table([entry, {**entry, "slot": 1, "phase": "closed", "warmCopy": None, "warmLag": None}])
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert columns["state"] == ["serving", "closed"]
+    assert (columns["owner"], columns["epoch"]) == (["a", "a"], ["3", "3"])
+    assert (columns["warm copy"], columns["behind"]) == (["b", ""], ["0", ""])
