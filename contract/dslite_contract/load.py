@@ -132,7 +132,7 @@ def name_of(document: Mapping[str, Any]) -> str:
 def sentences(model: type[Model], owner: str, error: ValidationError) -> Iterator[Problem]:
     """What pydantic found, in our words and YAML's spelling."""
     details = error.errors(include_url=False)
-    inside = {detail["loc"][:-1] for detail in details}
+    inside = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
     for detail in details:
         if detail["type"] == "too_short" and detail["loc"] in inside:
             continue  # pydantic counts the valid entries only: what is wrong has been said of each of them

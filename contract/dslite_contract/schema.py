@@ -248,7 +248,7 @@ class Nat(Model):
     )
     filtering: Annotated[
         Filtering, choice("endpoint-independent", "address-dependent", "address-and-port-dependent")
-    ] = Field(default="endpoint-independent", description="Filtering (RFC 4787 REQ-8, RFC 5382 REQ-3). [live]")
+    ] = Field(default="endpoint-independent", description="Filtering (RFC 4787 REQ-8, RFC 5382 REQ-3). [rolling]")
     limits: Limits = Field(default=Limits(), description="Limits per subscriber.")
     timeouts: Timeouts = Field(default=Timeouts(), description="Lifetimes of mappings and sessions.")
     allocation: Annotated[Literal["dynamic"], choice("dynamic", later={"deterministic": "Governance"})] = Field(

@@ -445,6 +445,23 @@ def test_n09_fragments_from_behind_a_b4_in_any_order(rig: Rig, order: tuple[int,
     rig.counted()  # the context had ended: nothing times out
 
 
+def test_n09_repeated_fragments_do_not_end_the_datagram(rig: Rig) -> None:
+    """Four pieces, the second one three times, the last one before the third: all that came leave, each as often as it came."""
+    pieces = fragment4(outbound_datagram(), [800, 800, 800])
+    outputs = [output for number in (0, 1, 1, 1, 3, 2) for output in rig.up(pieces[number])]
+    assert sorted(IPv4(frame[14:]).offset for _, frame in outputs) == [0, 800, 800, 800, 1600, 2400]
+    rig.was_forwarded("access", 6)
+    rig.wait(3)
+    rig.counted()
+
+
+def test_n09_a_first_fragment_is_a_multiple_of_8_bytes(rig: Rig) -> None:
+    piece = bytearray(fragment4(outbound_datagram(), [1000, 1000])[0])
+    piece[2:4] = (len(piece) - 3).to_bytes(2)
+    assert rig.up(packets.with_checksum4(bytes(piece[:-3]))) == []
+    rig.was_dropped("access", "drop-bad-fragment", events={"mappings-created": 0})
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_n09_fragments_from_the_internet_in_any_order(rig: Rig, order: tuple[int, ...]) -> None:
     endpoint = rig.open(udp(5000, 53))

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 import packets
+from aftr.ops.tables import BindingError
 from packets import SYN, IPv4, echo, ipv4, ipv6, sent_to_internet, tcp, udp
 from rig import (
     AFTR,
@@ -394,6 +395,26 @@ FIXED = {
     "externalPort": 40000,
 }
 FIXED_ENDPOINT = Endpoint(packets.v4("192.0.2.3"), 40000)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"internalPort": 10000.9}, "is not usable"),
+        ({"internalPort": 0}, "not between 1 and 65535"),
+        ({"internalAddress": "192.0.0.1"}, "the AFTR's own"),
+    ],
+)
+def test_a_binding_that_cannot_be_is_refused(rig: Rig, change: dict[str, object], sentence: str) -> None:
+    with pytest.raises(BindingError, match=sentence):
+        rig.engine.preload([{**FIXED, **change}])
+    assert rig.engine.bindings() == []
+
+
+def test_a_binding_that_would_move_another_softwire_is_refused(rig: Rig) -> None:
+    other = {**FIXED, "softwire": b4(1, 2), "internalPort": 6000, "externalPort": 40001}
+    with pytest.raises(BindingError, match="its softwire is not admitted"):
+        rig.engine.preload([FIXED, other])
 
 
 def test_n10_checksum_zero_stays_zero(rig: Rig) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import os, signal, sys
+import os, sys, time
 import structlog
 from aftr.ops import supervise
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -22,7 +22,10 @@ status = supervise.supervise("json")
 if status is not None:
     sys.exit(status)
 print(os.getpid(), flush=True)
-signal.pause() if len(sys.argv) < 2 else sys.exit(int(sys.argv[1]))
+if len(sys.argv) > 1:
+    sys.exit(int(sys.argv[1]))
+while True:
+    time.sleep(0.05)  # not signal.pause(), which a signal just before it does not wake
 """
 
 
@@ -78,6 +81,17 @@ def test_signals_are_passed_on(number: signal.Signals) -> None:
         parent.send_signal(number)
         parent.wait(10)
         gone(child)
+
+
+def test_a_hangup_before_the_child_can_read_files_ends_nothing() -> None:
+    with program() as parent:
+        child = serving(parent)
+        parent.send_signal(signal.SIGHUP)
+        os.kill(child, signal.SIGKILL)
+        parent.send_signal(signal.SIGHUP)
+        assert serving(parent) != child
+        parent.send_signal(signal.SIGTERM)
+        assert parent.wait(10) == 0
 
 
 def test_a_child_ends_with_its_parent() -> None:

@@ -32,6 +32,7 @@ from aftr.state.frames import frames_at
 from aftr.state.layout import MAX_INTERFACES, worker_at
 from aftr.state.pod import Pod, Sizes
 from aftr.state.policy import Hop, InterfaceSetting, RouteSetting, write_hops, write_interfaces, write_policy
+from aftr.state.slot import plan_slot
 from aftr.store.store import Store
 from dslite_contract.errors import DsliteError
 from dslite_contract.load import Configuration, load_config
@@ -43,6 +44,7 @@ CHUNK_SHIFT = 12
 FRAMES_PER_WORKER = 16384
 RESERVE = 1024  # frames that stay with the engine
 HOUSEKEEPING_S = 0.25
+GIB = 1 << 30
 DEFAULT_RUNTIME = Path("/run/dslite")
 
 
@@ -70,6 +72,24 @@ def steering(configuration: Configuration) -> Steering:
     if spec.nat.no_translation_destinations:
         pools += spec.nat.pre_authorized_sources
     return Steering(slot_address(configuration.pool, 0), spec.slots, tuple(dict.fromkeys(pools)))
+
+
+def check_memory(configuration: Configuration, frames: int) -> None:
+    """Raises DsliteError when this machine has not the memory for all slots' tables and `frames` bytes of packets."""
+    pool = configuration.pool
+    slot = plan_slot(configuration).size
+    needed, available = slot * pool.spec.slots + frames, available_memory()
+    if needed > available:
+        raise DsliteError(
+            f"the pool needs {needed / GIB:.1f} GiB ({pool.spec.slots} slots of {slot / GIB:.2f} GiB), this machine has "
+            f"{available / GIB:.1f} GiB available: lower spec.capacity, or give it more memory"
+        )
+
+
+def available_memory() -> int:
+    """Bytes that can be taken without swapping, as Linux estimates (proc(5))."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
 
 
 def digest(path: Path) -> str:
@@ -101,6 +121,7 @@ class Agent:
         ]
         frames = FRAMES_PER_WORKER * options.workers
         extra = table_size(frames, options.workers) + MAX_INTERFACES * DEVICE_SIZE
+        check_memory(self.configuration, frames << CHUNK_SHIFT)
         sizes = Sizes(frames, 1 << CHUNK_SHIFT, options.workers, options.huge_pages, extra)
         self.pod = Pod(self.configuration, settings, sizes)
         self.member: Member | None = None
@@ -117,7 +138,6 @@ class Agent:
         wanted = self.options.slots
         for number in range(self.configuration.pool.spec.slots):
             if wanted is None or number in wanted:
-                self.pod.populate(number)
                 self.pod.open(number, number % self.options.workers, boottime_ms())
 
     async def _join(self, stack: contextlib.AsyncExitStack) -> None:
@@ -136,8 +156,6 @@ class Agent:
             return
         store = Store(store_settings(self.configuration.pool, self.options.store, self.options.member))
         stack.push_async_callback(store.close)
-        for number in range(self.configuration.pool.spec.slots):
-            self.pod.populate(number)
         self.member = Member(self.pod, self.workers, store, announcer, self.options.member, self.options.status_port)
 
     def _open_devices(self) -> list[Device]:
@@ -321,8 +339,15 @@ class Agent:
             await self.neighbours.stop()
             self.close()
 
+    async def _populate(self) -> None:
+        """Have the memory of all slots that we may serve, while packets flow already."""
+        mine = self.pod.open_slots if self.member is None else range(self.configuration.pool.spec.slots)
+        for number in mine:
+            await asyncio.to_thread(self.pod.populate, number)
+
     async def _live(self, stopping: asyncio.Event) -> None:
         """Keep house until told to stop, or until something that must go on has ended."""
+        populating = asyncio.create_task(self._populate())
         member = asyncio.create_task(self.member.run()) if self.member is not None else None
         try:
             while not stopping.is_set():
@@ -339,6 +364,7 @@ class Agent:
             if self.member is not None:
                 await self.member.leave()
         finally:
+            await asyncio.gather(populating, return_exceptions=True)  # a thread cannot be cancelled
             if member is not None:
                 member.cancel()
                 await asyncio.gather(member, return_exceptions=True)

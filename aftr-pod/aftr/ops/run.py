@@ -56,12 +56,21 @@ def parse_slots(text: str | None, count: int) -> tuple[int, ...] | None:
     numbers: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
-        if not first.isdigit() or not (last or first).isdigit():
+        digits = first + (last or first)
+        if not (first and digits.isascii() and digits.isdigit()) or int(last or first) < int(first):
             raise UsageError(f"--slots {text!r}: numbers and ranges such as 0-3,7")
         numbers |= set(range(int(first), int(last or first) + 1))
     if max(numbers) >= count:
         raise UsageError(f"--slots {text!r}: the pool has slots 0 to {count - 1}")
     return tuple(sorted(numbers))
+
+
+def parse_port(address: str | None) -> int:
+    """The port of a status address, 0 without one."""
+    port = (address or ":0").rpartition(":")[2]
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise UsageError(f"--status {address!r}: an address and a port are needed, such as [::]:9464")
+    return int(port)
 
 
 def set_up_logging(as_json: bool) -> None:
@@ -149,12 +158,11 @@ def run(
     if pool.spec.store is not None and not (member and store and address):
         raise UsageError("the pool has spec.store: give --member NAME, --store URL and --status HOST:PORT")
     interfaces = parse_interfaces(named, access, internet, sides)
+    wanted, port = parse_slots(slots, pool.spec.slots), parse_port(address)
     warm(log.info)
     status = supervise("aftr.ops.status")
     if status is not None:
         sys.exit(status)
-    wanted = parse_slots(slots, pool.spec.slots)
-    port = int((address or ":0").rpartition(":")[2])
     options = Options(config, interfaces, mode, workers, wanted, huge_pages, member, store, port, runtime)
     agent = Agent(options)
     asyncio.run(agent.run(lambda agent: serve(agent, address, socket)))

@@ -20,7 +20,7 @@ import structlog
 log = structlog.get_logger()
 
 CRASHES, WITHIN_S = 5, 60.0  # more often than that, somebody outside must look
-TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+TOLD = (signal.SIGTERM, signal.SIGINT)  # to end
 _PR_SET_PDEATHSIG = 1
 
 
@@ -32,7 +32,7 @@ def supervise(later: str) -> int | None:
     settle()
     crashes: list[float] = []
     while (child := fork()) != 0:
-        passed_on = {number: signal.signal(number, passing_to(child)) for number in TOLD}
+        passed_on = {number: signal.signal(number, passing_to(child)) for number in (*TOLD, signal.SIGHUP)}
         importlib.import_module(later)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         for number, before in passed_on.items():
@@ -65,6 +65,7 @@ def fork() -> int:
     parent = os.getpid()
     child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can read a changed file, which it reads anyway now
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before we asked to be told
             os._exit(1)

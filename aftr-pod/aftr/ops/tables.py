@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,15 @@ import numpy as np
 from aftr.lowlevel.bits import M32
 from aftr.nat.blocks import block_offset, give_block, protocol_number, reverse_word, use_port
 from aftr.nat.mapping import enter_mapping, mapping_key, port_key
-from aftr.nat.subscriber import admit_softwire, subscriber_of
+from aftr.nat.subscriber import (
+    admit_softwire,
+    find_group,
+    find_softwire,
+    find_subscriber,
+    prefix_hi,
+    prefix_lo,
+    subscriber_of,
+)
 from aftr.nat.tcp import is_established
 from aftr.path.locate import find_range, range_external, range_slot
 from aftr.state.layout import (
@@ -29,9 +38,11 @@ from aftr.state.layout import (
     UNTRANSLATED_KEY,
     block_at,
     external_at,
+    group_at,
     mapping_at,
     range_at,
     slot_at,
+    subscriber_at,
     table_at,
     worker_at,
 )
@@ -42,6 +53,7 @@ from dslite_contract.errors import DsliteError
 from dslite_contract.slots import slot_fqdn, slot_prefixes
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
+RESERVED = (0xC0000000, 0xC0000001)  # 192.0.0.0, 192.0.0.1
 NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 Rows = np.ndarray[Any, Any]
 
@@ -168,14 +180,17 @@ def parse_binding(entry: dict[str, Any]) -> tuple[int, int, int, int, int, int, 
         softwire = int(IPv6Address(entry["softwire"]))
         protocol = NUMBERS[entry["protocol"]]
         inner, outer = int(IPv4Address(entry["internalAddress"])), int(IPv4Address(entry["externalAddress"]))
-        ports = (int(entry["internalPort"]), int(entry["externalPort"]))
+        ports = (index(entry["internalPort"]), index(entry["externalPort"]))
     except (KeyError, ValueError, TypeError) as error:
         raise BindingError(
             f"binding {entry!r} is not usable ({error!r}): it needs softwire, protocol (tcp, udp or icmp), "
             "internalAddress, internalPort, externalAddress and externalPort, as `aftr show bindings -o json` prints them"
         ) from error
-    if not all(0 <= port <= 65535 for port in ports):
-        raise BindingError(f"binding {entry!r}: a port is not between 0 and 65535")
+    least = 0 if entry["protocol"] == "icmp" else 1
+    if not all(least <= port <= 65535 for port in ports):
+        raise BindingError(f"binding {entry!r}: a port is not between {least} and 65535")
+    if inner in RESERVED:
+        raise BindingError(f"binding {entry!r}: internalAddress is the AFTR's own (RFC 6333 section 6.5)")
     half = softwire & (2**64 - 1)
     return signed(softwire >> 64), signed(half), inner, ports[0], protocol, outer, ports[1]
 
@@ -221,7 +236,7 @@ def install(pod: Pod, entry: dict[str, Any], values: tuple[int, int, int, int, i
     number = range_slot(memory, found, outer)
     slot, external = pod.slot(number), range_external(memory, found, outer)
     worker = pod.worker_of(number)
-    softwire = admit_softwire(memory, worker, slot, hi, lo)
+    softwire = -1 if moves_another(memory, slot, hi, lo) else admit_softwire(memory, worker, slot, hi, lo)
     if softwire < 0:
         raise BindingError(
             f"binding {entry!r}: its softwire is not admitted (no B4Group, or more than its subscriber may have)"
@@ -236,6 +251,17 @@ def install(pod: Pod, entry: dict[str, Any], values: tuple[int, int, int, int, i
         raise BindingError(f"binding {entry!r}: the slot's table of mappings is full")
     if bypassed:
         mapping_at(memory, mapping).flags = BYPASSED | PUBLIC_SOURCE
+
+
+def moves_another(memory: Any, slot: int, hi: int, lo: int) -> bool:
+    """Whether admitting this softwire would take the place of another one of its subscriber."""
+    entry = find_group(memory, hi, lo)
+    if entry == 0 or find_softwire(memory, slot, hi, lo) > 0:
+        return False
+    group = group_at(memory, entry)
+    bits = group.subscriber_bits
+    subscriber = find_subscriber(memory, slot, prefix_hi(hi, bits), prefix_lo(lo, bits))
+    return bool(subscriber > 0 and subscriber_at(memory, subscriber).softwires >= group.max_softwires)
 
 
 def claim_port(

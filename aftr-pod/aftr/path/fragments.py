@@ -82,12 +82,17 @@ def datagram_context(memory: Memory, worker: int, packet: int) -> int:
 
 @kernel
 def account(memory: Memory, context: int, ip: int) -> None:
-    """Note which bytes of the datagram have come by, to know when it is over."""
+    """Note up to where the datagram has been translated without a gap, to know when it is over.
+
+    A repeated fragment adds nothing; one that comes too early does not either: then time ends the context.
+    """
     state, field = context_at(memory, context), be16(memory, ip + 6)
-    size = be16(memory, ip + 2) - header_size(memory, ip)
-    state.received += size
+    first = (field & OFFSET_MASK) * 8
+    end = first + be16(memory, ip + 2) - header_size(memory, ip)
+    if first <= state.received < end:
+        state.received = end
     if field & MORE_FRAGMENTS == 0:
-        state.total = (field & OFFSET_MASK) * 8 + size
+        state.total = end
 
 
 @kernel
@@ -170,7 +175,6 @@ def wait_for_first(memory: Memory, worker: int, packet: int, context: int) -> No
     store32(memory, place + 4, record.hairpin)
     copy(memory, place + 8, record.ip, record.length)
     state.stored += need
-    account(memory, context, record.ip)
     hold(memory, worker, context, record.side)
     release(memory, worker, packet)
 
@@ -190,5 +194,6 @@ def next_waiting(memory: Memory, worker: int, packet: int, context: int, place: 
     other.length = load32(memory, at)
     other.hairpin = load32(memory, at + 4)
     state.held -= 1
+    account(memory, context, at + 8)
     count(memory, worker, record.side, HELD, -1)
     return place + 8 + ((other.length + 7) & ~7)

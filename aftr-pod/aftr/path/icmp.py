@@ -15,7 +15,7 @@ from aftr.path.ipv4 import transport_at
 from aftr.path.locate import AFTR_ADDRESS, find_range, range_slot
 from aftr.path.send import HOP_LIMIT, NEXT_IPV4, copy, interface_offset, send_internet, send_softwire
 from aftr.state.counters import count_event
-from aftr.state.frames import take_frame
+from aftr.state.frames import fresh_room, take_frame
 from aftr.state.hashing import hash_pair
 from aftr.state.layout import (
     LANE_SIZE,
@@ -88,9 +88,13 @@ def build(
 
 
 @kernel
-def new_reply(memory: Memory, worker: int, packet: int, event: int) -> int:
-    """A packet in a fresh frame, made here because of `packet`, counted as `event` when it leaves; 0 when no frame is free."""
-    frame = take_frame(memory, worker_at(memory, worker).frames)
+def new_reply(memory: Memory, worker: int, packet: int, event: int, size: int) -> int:
+    """A packet of `size` bytes in a fresh frame, made here because of `packet`, counted as `event` when it leaves.
+
+    0 when no frame is free, or so large a packet (an answer to one that was reassembled) fits none.
+    """
+    frames = worker_at(memory, worker).frames
+    frame = take_frame(memory, frames) if size <= fresh_room(memory, frames) else -1
     if frame < 0:
         return 0
     reply, cause = worker_at(memory, worker).lanes + REPLY_LANE * LANE_SIZE, packet_at(memory, packet)
@@ -124,7 +128,7 @@ def into_softwire(
     if not take_softwire_icmp_token(memory, subscriber_of(memory, record.slot, record.softwire), now):
         count_event(memory, worker, ICMP_RATE_LIMITED, 1)
         return False
-    reply = new_reply(memory, worker, packet, event)
+    reply = new_reply(memory, worker, packet, event, 28 + size)
     if reply == 0:
         return False
     destination = be32(memory, record.ip + 12)
@@ -162,7 +166,7 @@ def to_internet(
     if not take_internet_icmp_token(memory, record.slot, worker_at(memory, worker).now):
         count_event(memory, worker, ICMP_RATE_LIMITED, 1)
         return False
-    reply = new_reply(memory, worker, packet, event)
+    reply = new_reply(memory, worker, packet, event, 28 + size)
     if reply == 0:
         return False
     destination = be32(memory, quote + 12)

@@ -30,6 +30,7 @@ from aftr.state.reasons import (
     ICMP_QUOTE,
     ICMP_SENT,
     ICMP_TYPE,
+    NO_FRAME,
     PATH_MTU_IGNORED,
     PATH_MTU_LOWERED,
     RATE_LIMITED,
@@ -76,9 +77,9 @@ def echo(memory: Memory, worker: int, packet: int, ip6: int, at: int, size: int)
     if not take_internet_icmp_token(memory, record.slot, worker_at(memory, worker).now):
         drop(memory, worker, packet, RATE_LIMITED)
         return
-    reply = new_reply(memory, worker, packet, ICMP_SENT)
+    reply = new_reply(memory, worker, packet, ICMP_SENT, size)
     if reply == 0:
-        drop(memory, worker, packet, RATE_LIMITED)
+        drop(memory, worker, packet, NO_FRAME)
         return
     answer = packet_at(memory, reply)
     copy(memory, answer.ip, at, size)

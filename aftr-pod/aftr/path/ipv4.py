@@ -80,6 +80,8 @@ def check_transport(memory: Memory, ip: int) -> int:
     at, size = ip + header, total - header
     is_first = be16(memory, ip + 6) & MORE_FRAGMENTS != 0
     short = FRAGMENT_TINY if is_first else TRANSPORT_HEADER
+    if is_first and size & 7 != 0:
+        return BAD_FRAGMENT if protocol in (PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_ICMP) else PROTOCOL
     if protocol == PROTOCOL_UDP:
         if size < 8:
             return short

@@ -73,6 +73,7 @@ from aftr.path.park import awaited, awaited_by_fragment, may_create, park
 from aftr.path.send import drop, interface_offset, release, send_internet
 from aftr.path.syns import cancel_syn
 from aftr.state.counters import CONSUMED, count, count_event
+from aftr.state.frames import fresh_room
 from aftr.state.hashing import hash_pair
 from aftr.state.layout import (
     ALLOWED_PRIVATE,
@@ -112,6 +113,7 @@ from aftr.state.reasons import (
     IPV4_FRAGMENTS_TRANSLATED,
     MEMORY_LIMIT,
     MSS_CLAMPED,
+    NO_FRAME,
     NO_PORT_BLOCK,
     PORT_LIMIT,
     RATE_LIMITED,
@@ -181,6 +183,9 @@ def to_aftr(memory: Memory, worker: int, packet: int) -> None:
     icmp, size = transport_at(memory, ip), record.length - header_size(memory, ip)
     whole = not is_fragment(memory, ip)
     if load8(memory, ip + 9) == PROTOCOL_ICMP and size >= 8 and whole and load8(memory, icmp) == ECHO_REQUEST:
+        if size + 20 > fresh_room(memory, worker_at(memory, worker).frames):
+            drop(memory, worker, packet, NO_FRAME)
+            return
         if not into_softwire(
             memory, worker, packet, ECHO_REPLY, 0, be32(memory, icmp + 4), icmp + 8, size - 8, ICMP_SENT
         ):

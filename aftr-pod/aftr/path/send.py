@@ -23,7 +23,7 @@ from aftr.lowlevel.kernel import inline_kernel, kernel
 from aftr.path.checksum import put_header_checksum
 from aftr.path.ipv4 import header_size
 from aftr.state.counters import FORWARDED, ORIGINATED, SPLIT, TX, count, count_drops, count_event
-from aftr.state.frames import frame_room, frames_at, give_frame, take_frame
+from aftr.state.frames import frame_room, frames_at, fresh_room, give_frame, take_frame
 from aftr.state.layout import (
     ACCESS,
     HOP,
@@ -240,7 +240,7 @@ def send_ipv4_fragments(memory: Memory, worker: int, packet: int, interface: int
     """IPv4 fragmentation (RFC 791) of a packet, or of a fragment, that the internet side's MTU does not take (row D03)."""
     record, frames = packet_at(memory, packet), worker_at(memory, worker).frames
     header = header_size(memory, record.ip)
-    share = (interface_at(memory, interface).mtu - header) & ~7
+    share = (min(interface_at(memory, interface).mtu, fresh_room(memory, frames)) - header) & ~7
     payload = record.length - header
     pieces = (payload + share - 1) // share
     if frames_at(memory, frames).count < pieces:
@@ -321,7 +321,7 @@ def send_ipv6_fragments(
 ) -> None:
     """IPv6 fragmentation of the encapsulated packet (RFC 8200 section 4.5), with an unpredictable identification (RFC 7739)."""
     record, frames = packet_at(memory, packet), worker_at(memory, worker).frames
-    share = (mtu - 48) & ~7
+    share = (min(mtu, fresh_room(memory, frames)) - 48) & ~7
     pieces = (record.length + share - 1) // share
     if frames_at(memory, frames).count < pieces:
         drop(memory, worker, packet, NO_FRAME)

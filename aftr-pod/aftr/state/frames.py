@@ -81,6 +81,12 @@ def give_frame(memory: Memory, frames: int, offset: int) -> None:
 
 
 @inline_kernel
+def fresh_room(memory: Memory, frames: int) -> int:
+    """Bytes of the longest packet that a fresh frame holds."""
+    return (1 << frames_at(memory, frames).shift) - HEADROOM
+
+
+@inline_kernel
 def frame_room(memory: Memory, frames: int, offset: int) -> int:
     """Bytes from `offset` to the end of its chunk."""
     stack = frames_at(memory, frames)
