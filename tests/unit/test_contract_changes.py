@@ -40,7 +40,7 @@ POOL_CHANGES = [
     ("spec.nat.maxSoftwiresPerSubscriber", "2", "live", None),
     ("spec.nat.stateMigrate", "false", "live", None),
     ("spec.nat.b4AddressChangeLimitSeconds", "60", "live", None),
-    ("spec.nat.filtering", "address-dependent", "live", None),
+    ("spec.nat.filtering", "address-dependent", "rolling", None),
     ("spec.nat.limits.sessionsPerSubscriber", "5", "live", None),
     ("spec.nat.limits.newSessionsPerSecond", "5", "live", None),
     ("spec.nat.limits.newSessionBurst", "5", "live", None),
