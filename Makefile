@@ -16,7 +16,7 @@ demo: root system env bpf kernels  ## two customers with the same addresses behi
 
 ##@ Check
 .PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench
-.PHONY: chaos chaos-crash chaos-handover chaos-model
+.PHONY: chaos chaos-crash chaos-handover chaos-partition chaos-model
 test: root system lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab  ## everything that must pass before a commit lands
 
 lint: env  ## ruff, mypy, import contracts
@@ -52,13 +52,16 @@ lab-gigabyte: root system env bpf kernels  ## 1 GiB each way through a B4: clamp
 soak: root system env bpf kernels  ## ten minutes of new flows, mutated packets and a killed process
 	$(BIN)/pytest -m soak --timeout=1800 --override-ini=faulthandler_timeout=2000 --capture=no
 
-chaos: chaos-crash chaos-handover chaos-model  ## the long fault tests, one after another
+chaos: chaos-crash chaos-handover chaos-partition chaos-model  ## the long fault tests, one after another
 
 chaos-crash: root system env bpf kernels  ## 100 AFTRs killed under load
 	$(BIN)/pytest -m chaos tests/lab/test_chaos.py -k crash --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
 
 chaos-handover: root system env bpf kernels  ## 100 planned moves under load
 	$(BIN)/pytest -m chaos tests/lab/test_chaos.py -k leave --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
+
+chaos-partition: root system env bpf kernels  ## AFTRs that stand still, or are cut off from store and members
+	CHAOS_KILLS=40 $(BIN)/pytest -m chaos tests/lab/test_chaos.py -k "stop or cut" --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
 
 chaos-model: env  ## 100,000 histories of the state machine
 	$(BIN)/pytest -m chaos tests/failover --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no

@@ -142,7 +142,11 @@ def kill(record: Record, node: str, name: str) -> None:
     "--kills", type=click.IntRange(1), default=5, show_default=True, help="AFTRs to strike, one after another."
 )
 @click.option(
-    "--fault", type=click.Choice(list(FAULTS)), default="crash", show_default=True, help="Killed, or told to leave."
+    "--fault",
+    type=click.Choice(list(FAULTS)),
+    default="crash",
+    show_default=True,
+    help="Killed, told to leave, stopped for a while, or cut off from store and members.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides which AFTRs, and how.")
 @click.option("--b4s", type=click.IntRange(1, 4096), default=64, show_default=True, help="B4s of the crowd.")

@@ -13,7 +13,7 @@ LOAD = ("--b4s", "256", "--rate", "2000", "--flows", "50000")
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("fault", ["crash", "leave"])
+@pytest.mark.parametrize("fault", ["crash", "leave", "stop", "cut"])
 def test_d22_a_hundred_faults_under_load(fault: str) -> None:
     with lab_up(f"chaos-{fault}", FAILOVER, "--b4s", "1") as lab:
         report = chaos(lab, "--fault", fault, "--kills", KILLS, "--seed", "100", *LOAD, timeout=3500)

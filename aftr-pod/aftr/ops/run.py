@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from aftr.ops.warm import warm
 from aftr.ops.watch import watch
 from dslite_contract.errors import DsliteError
 from dslite_contract.load import load_config
+
+PRIORITY = -10  # packets, and the heartbeat that lets them flow, go before other programs
 
 
 class UsageError(DsliteError):
@@ -163,6 +166,8 @@ def run(
     status = supervise("aftr.ops.status")
     if status is not None:
         sys.exit(status)
+    with contextlib.suppress(OSError):  # without CAP_SYS_NICE
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     options = Options(config, interfaces, mode, workers, wanted, huge_pages, member, store, port, runtime)
     agent = Agent(options)
     asyncio.run(agent.run(lambda agent: serve(agent, address, socket)))

@@ -1,7 +1,11 @@
-"""AFTRs killed, or told to leave, one after another under load: no binding may be lost, no endpoint doubled, and the outage be short.
+"""AFTRs struck one after another under load: no binding may be lost, no endpoint doubled, and the outage be short.
 
-A kill of the whole program is that of a pod; one of the process that serves is that of a container whose supervisor goes on.
-A kill that hits an AFTR without a slot says nothing: it is void, and repeated.
+    crash   killed: the whole program, as a pod, or the process that serves, as in a container whose supervisor goes on
+    leave   told to end: it hands its slots over first
+    stop    stands still for longer than its lease, and goes on
+    cut     loses store and members, while packets still reach it
+
+A fault that hits an AFTR without a slot says nothing: it is void, and repeated.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from aftr_lab.status import read_status
 
 TICK_S, PROBE_S = 0.005, 0.005
 SETTLE_S = 30.0  # for all slots to be served and spread again
+MANAGEMENT_DEVICE = "mgmt"
 RESTART_S = 2.0  # after a kill, before the pod comes again
 ATTEMPTS = 5  # packets of a flow before its binding counts as lost
 VERIFY_RATE = 8000  # packets/s
@@ -50,7 +55,6 @@ class Report:
     kills: list[Kill] = field(default_factory=list)
     void: int = 0
     checked: int = 0
-    spurious: int = 0
 
     def summary(self, crowd: Crowd) -> dict[str, Any]:
         """For JSON."""
@@ -63,7 +67,6 @@ class Report:
                 "median": round(statistics.median(outages), 1), "longest": round(max(outages), 1),
                 "overOneSecond": sum(outage > 1000 for outage in outages),
             },
-            "spuriousTakeovers": self.spurious,
             "examples": [*crowd.outcome.moved[:5], *crowd.outcome.doubled[:5], *crowd.outcome.misdelivered[:5]],
         }  # fmt: skip
 
@@ -198,7 +201,7 @@ def strike_out(
         report.kills.append(kill)
         report.checked += len(load.crowd.endpoints)
         kill.lost = verify(load)
-        what = "" if fault == "leave" else " whole" if whole else " serving process"
+        what = "" if fault != "crash" else " whole" if whole else " serving process"
         say(
             f"{fault} {len(report.kills)}: {victim}{what}, slots {kill.slots}: outage {kill.outage_ms:.0f} ms, "
             f"{kill.lost} of {len(load.crowd.endpoints)} bindings lost"
@@ -245,4 +248,32 @@ def leave(plan: Plan, record: Record, load: Load, kill: Kill) -> None:
     start_node(plan, record, kill.victim)
 
 
-FAULTS: dict[str, Callable[[Plan, Record, Load, Kill], None]] = {"crash": strike, "leave": leave}
+def stop(plan: Plan, record: Record, load: Load, kill: Kill) -> None:
+    """The AFTR stands still for longer than its lease, then goes on."""
+    load.last(0.5)
+    load.gaps.clear()
+    moment = time.monotonic()
+    kill_node(record, kill.victim, signal.SIGSTOP)
+    load.run(lambda: load.answered_since(moment + 0.1), 20.0)
+    load.last(RESTART_S)
+    kill_node(record, kill.victim, signal.SIGCONT)
+    load.last(RESTART_S)
+    kill.outage_ms = max((load.gaps.get(slot, 20.0) for slot in kill.slots), default=0.0) * 1000
+
+
+def cut(plan: Plan, record: Record, load: Load, kill: Kill) -> None:
+    """The AFTR loses the management network, and with it store and members; packets still reach it."""
+    load.last(0.5)
+    load.gaps.clear()
+    moment, namespace = time.monotonic(), plan.namespace(kill.victim)
+    run(namespace, ["ip", "link", "set", MANAGEMENT_DEVICE, "down"])
+    load.run(lambda: load.answered_since(moment + 0.1), 20.0)
+    load.last(RESTART_S)
+    run(namespace, ["ip", "link", "set", MANAGEMENT_DEVICE, "up"])
+    load.last(RESTART_S)
+    kill.outage_ms = max((load.gaps.get(slot, 20.0) for slot in kill.slots), default=0.0) * 1000
+
+
+FAULTS: dict[str, Callable[[Plan, Record, Load, Kill], None]] = {
+    "crash": strike, "leave": leave, "stop": stop, "cut": cut,
+}  # fmt: skip

@@ -35,7 +35,7 @@ from dslite_contract.schema import AftrPool, effective_durability
 
 log = structlog.get_logger()
 
-HEARTBEAT_S, RETRY_S, TICK_S = 0.1, 0.04, 0.025
+HEARTBEAT_S, RETRY_S, TICK_S, SESSIONS_S = 0.1, 0.04, 0.025, 0.2
 TAIL_MS = 50  # longest that a question to the journals stays open
 LEAVE_S = 10.0
 SERVES = frozenset({Phase.SERVING, Phase.FAILSAFE, Phase.FREEZING, Phase.REWRITING})
@@ -108,8 +108,9 @@ class Member:
         loop.add_reader(self._event, self._written)
         try:
             async with asyncio.TaskGroup() as group:
-                for work in (self._beat(), self._follow(), self._flush(), self._tick(), self._fail(self._failure)):
-                    group.create_task(work)
+                for work in (self._beat, self._watch_sessions, self._follow, self._flush, self._tick):
+                    group.create_task(work())
+                group.create_task(self._fail(self._failure))
         finally:
             loop.remove_reader(self._event)
             await self.peers.close()
@@ -185,9 +186,14 @@ class Member:
                 await asyncio.sleep(RETRY_S)
                 continue
             self._seen(records, heads, sent)
+            await asyncio.sleep(max(0.0, HEARTBEAT_S - (self.now - sent) / 1000))
+
+    async def _watch_sessions(self) -> None:
+        """Whether routers hear us; apart from the heartbeat, which must not wait for BIRD."""
+        while True:
             sessions = await self.announcer.sessions()
             self._linked = all(state == ESTABLISHED for state in sessions.values())
-            await asyncio.sleep(max(0.0, HEARTBEAT_S - (self.now - sent) / 1000))
+            await asyncio.sleep(SESSIONS_S)
 
     def _info(self) -> dict[str, str]:
         """What we say of ourselves."""
@@ -207,9 +213,7 @@ class Member:
         self.known = (self.known | counters.keys()) - {self.uid}
         self.heads = [self._head(heads.get(number), sent) for number in range(len(self.slots))]
         alive = members.alive(self._view, self.rules.dead_after)
-        gone = {
-            uid for uid in self._left if uid not in counters
-        }  # they said so; all others may hold what the store lost
+        gone = self._left - counters.keys()  # they said so; all others may hold what the store lost
         self._left = {uid for uid in counters if self._says(uid, "leaving", "0") == "1"}
         self.known -= gone
         self._copies = {uid: copies_of(record) for uid, record in records.items()}
@@ -278,7 +282,7 @@ class Member:
 
     def set_deadline(self) -> None:
         """The moment past which no packet leaves: the earliest of the slots that we serve, else of those that drain."""
-        until = [slot.state.until for slot in self.slots if slot.phase in SERVES and slot.state.until]
+        until = [slot.state.until for slot in self.slots if slot.phase in SERVES and slot.state.opened]
         until = until or [slot.state.until for slot in self.slots if slot.phase is Phase.DRAINING]
         pod_at(self.pod.memory, 0).deadline = min(until) * 1_000_000 if until else 1
 
