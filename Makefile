@@ -32,7 +32,7 @@ test-unit-3.13: env bpf  ## the same on Python 3.13, where the machine has one b
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))'; then \
 	    echo "test-unit ran on Python 3.13 already"; \
 	elif python=$$(scripts/python.sh 3.13 2>/dev/null); then \
-	    scripts/env.sh build/venv-3.13 "$$python" && build/venv-3.13/bin/pytest; \
+	    scripts/env.sh build/venv-3.13 "$$python" && MUTANTS=100000 build/venv-3.13/bin/pytest; \
 	else \
 	    echo "no Python 3.13 on this machine: leg left out"; \
 	fi
@@ -41,7 +41,7 @@ test-nojit: env bpf  ## packets through the kernels as plain Python, with their 
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m nojit $(COVERED:%=--cov=%) --cov-report=term:skip-covered --cov-fail-under=90
 
 test-boundscheck: env bpf  ## every access to an array checked
-	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(KERNELS)/kernels-boundscheck $(BIN)/pytest tests/golden tests/properties
+	MUTANTS=200000 NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(KERNELS)/kernels-boundscheck $(BIN)/pytest tests/golden tests/properties
 
 test-lab: root system env bpf kernels  ## real programs through the lab
 	$(BIN)/pytest -m lab
