@@ -168,7 +168,7 @@ async def test_readyz_says_what_is_missing(url: str, agent: Agent) -> None:
     assert (code, text.splitlines()) == (503, agent.reasons)
 
 
-@pytest.mark.parametrize("page", ["bindings", "subscribers", "slots", "counters", "verify"])
+@pytest.mark.parametrize("page", ["bindings", "subscribers", "slots", "counters", "verify", "lookup"])
 async def test_subscribers_are_not_shown_to_the_network(url: str, page: str) -> None:
     assert (await get(f"{url}/v1/{page}"))[0] == 404
 
@@ -249,6 +249,18 @@ async def test_a_long_table_says_that_there_is_more(control: Path) -> None:
     assert "--limit 0 shows all" in out
 
 
+async def test_lookup_names_who_has_an_endpoint(control: Path, engine: Engine) -> None:
+    entry = engine.bindings()[7]
+    endpoint = (entry["externalAddress"], str(entry["externalPort"]))
+    code, out, _ = await aftr("lookup", *endpoint, "udp", "--socket", str(control), "-o", "json")
+    assert (code, json.loads(out)) == (0, [entry])
+    assert entry["softwire"] in (await aftr("lookup", *endpoint, "udp", "--socket", str(control)))[1]
+    code, out, _ = await aftr("lookup", *endpoint, "tcp", "--socket", str(control))
+    assert (code, out) == (0, f"nobody has {endpoint[0]} {endpoint[1]} tcp on this AFTR now\n")
+    code, _, err = await aftr("lookup", "192.0.2.256", "1", "udp", "--socket", str(control))
+    assert (code, err) == (1, "aftr: address '192.0.2.256' is not an IPv4 address\n")
+
+
 async def test_verify_says_what_does_not_hold(control: Path, agent: Agent) -> None:
     words = ("verify", "--socket", str(control))
     assert await aftr(*words) == (0, "all tables agree\n", "")
@@ -284,7 +296,7 @@ async def test_no_aftr_there() -> None:
 async def test_help_does_not_import_the_packet_path() -> None:
     code, out, _ = await aftr("--help")
     assert code == 0
-    assert all(name in out for name in ("run", "show", "verify", "replay", "b4", "kernels"))
+    assert all(name in out for name in ("run", "show", "lookup", "verify", "replay", "b4", "kernels"))
     program = "import sys, aftr.ops.cli, aftr.ops.show; print('numba' in sys.modules)"
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "False\n"

@@ -20,6 +20,7 @@ DEFAULT_SOCKET = Path("/run/dslite/aftr.sock")  # of a running AFTR, for the com
 COMMANDS = {  # name: (module, attribute, what it does)
     "run": ("aftr.ops.run", "run", "Serve softwires: decapsulate, translate, forward."),
     "show": ("aftr.ops.show", "show", "Slots, bindings, subscribers and counters of a running AFTR."),
+    "lookup": ("aftr.ops.show", "lookup", "Who has an external address, port and protocol now."),
     "verify": ("aftr.ops.show", "verify", "Check that all tables of a running AFTR agree."),
     "replay": ("aftr.ops.replay", "replay", "Send capture files through the engine."),
     "b4": ("aftr.b4.command", "b4", "Reference B4: carry everything IPv4 over a softwire."),

@@ -1,6 +1,7 @@
 """The control socket: HTTP over a Unix socket, for `aftr show`.  Whoever may open the socket may see every subscriber's bindings.
 
     GET /v1/slots   /v1/counters   /v1/verify   /v1/subscribers?slot=&limit=   /v1/bindings?slot=&softwire=&limit=
+        /v1/lookup?address=&port=&protocol=
 
 Answers are JSON; a refusal is {"error": sentence} with status 400.  Tables are read and sent in pieces.
 """
@@ -10,19 +11,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from ipaddress import IPv6Network
+from ipaddress import IPv4Address, IPv6Network
 from typing import Any
 
 from aiohttp import web
 
 from aftr.ops.agent_view import AgentView
-from aftr.ops.snapshot import at_most, binding_pieces, subscriber_pieces
+from aftr.ops.snapshot import at_most, binding_pieces, holders, subscriber_pieces
 from aftr.ops.tables import slots
 from aftr.state.counters import read_counters
 from aftr.state.pod import Pod
 from dslite_contract.errors import DsliteError
 from dslite_contract.slots import check_slot
 
+PORT_MAX = 65535
 AGENT = web.AppKey("agent", AgentView)
 Pieces = Iterator[list[dict[str, Any]]]
 
@@ -106,6 +108,20 @@ async def get_bindings(request: web.Request) -> web.StreamResponse:
     return await stream(request, at_most(pieces, number_in(request, "limit") or 0))
 
 
+async def get_lookup(request: web.Request) -> web.StreamResponse:
+    """Who has an external endpoint now."""
+    pod, query = request.app[AGENT].pod, request.query
+    protocol, port = query.get("protocol", ""), number_in(request, "port")
+    try:
+        address = IPv4Address(query.get("address", ""))
+    except ValueError:
+        raise QueryError(f"address {query.get('address')!r} is not an IPv4 address") from None
+    if protocol not in ("tcp", "udp", "icmp") or port is None or port > PORT_MAX:
+        raise QueryError("an endpoint is an address, a port up to 65535, and tcp, udp or icmp")
+    loop = asyncio.get_running_loop()
+    return web.json_response(await loop.run_in_executor(None, holders, pod, address, port, protocol))
+
+
 async def get_subscribers(request: web.Request) -> web.StreamResponse:
     """Subscribers, of one slot if asked for."""
     pod = request.app[AGENT].pod
@@ -130,5 +146,6 @@ def control_routes() -> list[web.RouteDef]:
         web.get("/v1/counters", get_counters),
         web.get("/v1/verify", get_verify),
         web.get("/v1/bindings", get_bindings),
+        web.get("/v1/lookup", get_lookup),
         web.get("/v1/subscribers", get_subscribers),
     ]

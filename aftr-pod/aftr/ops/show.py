@@ -224,3 +224,20 @@ def verify(path: Path, output: str) -> None:
     if problems:
         raise ControlError("\n".join(problems))
     click.echo("all tables agree")
+
+
+@click.command()
+@click.argument("address")
+@click.argument("port", type=click.IntRange(0, 65535))
+@click.argument("protocol", type=click.Choice(["tcp", "udp", "icmp"]))
+@socket_option
+@output_option
+def lookup(address: str, port: int, protocol: str, path: Path, output: str) -> None:
+    """Who has this external ADDRESS, PORT (or ICMP identifier) and PROTOCOL now: the binding with its softwire."""
+    entries = fetch_all(path, "lookup", {"address": address, "port": str(port), "protocol": protocol})
+    if output == "json":
+        print_json(entries)
+    elif entries:
+        print_tables(binding_table(entries))
+    else:
+        click.echo(f"nobody has {address} {port} {protocol} on this AFTR now")

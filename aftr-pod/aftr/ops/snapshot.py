@@ -6,12 +6,12 @@ A piece is a copy; a record that changes during the copy may be missing, or be t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv6Network
+from ipaddress import IPv4Address, IPv6Network
 from typing import Any
 
 import numpy as np
 
-from aftr.ops.tables import PROTOCOLS, Rows, binding, ipv6, now_of, rows
+from aftr.ops.tables import NUMBERS, PROTOCOLS, Rows, binding, ipv6, now_of, rows
 from aftr.state.layout import (
     LIVE,
     MAPPING,
@@ -23,6 +23,7 @@ from aftr.state.layout import (
     UNTRANSLATED_KEY,
 )
 from aftr.state.pod import Pod
+from dslite_contract.slots import owner_of_address
 
 PIECE = 4096  # records copied at a time
 _HALF = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -63,6 +64,20 @@ def binding_pieces(pod: Pod, slots: Sequence[int], softwire: IPv6Network | None)
             wanted = np.ones(len(mappings), bool) if softwire is None else inside(softwires, softwire)
             pairs = zip(mappings[wanted], softwires[wanted], strict=True)
             yield [binding(mapping, owner, number, now) for mapping, owner in pairs]
+
+
+def holders(pod: Pod, address: IPv4Address, port: int, protocol: str) -> list[dict[str, Any]]:
+    """The binding that has an external endpoint, if any: a list of one, as `binding_pieces` gives it."""
+    slot = owner_of_address(pod.configuration.pool, address)
+    numbers = pod.open_slots if slot is None else [slot] if pod.slot(slot) else []  # a bypassed address is no pool's
+    found: list[dict[str, Any]] = []
+    for number in numbers:
+        for mappings, softwires in live_mappings(pod, pod.slot(number)):
+            wanted = (mappings["external_address"] == int(address)) & (mappings["external_port"] == port)
+            wanted &= mappings["protocol"] == NUMBERS[protocol]
+            pairs = zip(mappings[wanted], softwires[wanted], strict=True)
+            found += [binding(mapping, owner, number, now_of(pod, number)) for mapping, owner in pairs]
+    return found
 
 
 def subscriber_pieces(pod: Pod, slots: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
