@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from aftr_lab.server import digest_of
-from running_lab import FAILOVER, URL, Lab, aftr_lab, chaos, lab_up
+from running_lab import AFTR, FAILOVER, URL, Lab, aftr_lab, chaos, lab_up
 
 MIB = 1 << 20
 
@@ -80,6 +80,14 @@ def test_d22_no_binding_is_lost_when_aftrs_leave_stand_still_or_are_cut_off(lab:
     report = chaos(lab, "--fault", fault, "--kills", str(times), "--seed", "3", "--flows", "3000")
     assert report["bindingsChecked"] > 2000 * times
     assert report["lostBindings"] == report["duplicateEndpoints"] == report["misdelivered"] == 0
+
+
+@pytest.mark.lab
+def test_o07_store_and_engines_hold_the_same_after_all_that(lab: Lab) -> None:
+    for aftr in lab.state["aftrs"]:
+        command = [str(AFTR), "verify", "-o", "json", "--socket", aftr["socket"]]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, json.loads(done.stdout)) == (0, [])
 
 
 @pytest.mark.lab

@@ -97,8 +97,12 @@ async def get_counters(request: web.Request) -> web.StreamResponse:
 
 
 async def get_verify(request: web.Request) -> web.StreamResponse:
-    """What does not hold between the tables: an empty list when all is well."""
-    return web.json_response(await asyncio.get_running_loop().run_in_executor(None, request.app[AGENT].verify))
+    """What does not hold between the tables, and between them and the store: an empty list when all is well."""
+    agent = request.app[AGENT]
+    problems = await asyncio.get_running_loop().run_in_executor(None, agent.verify)
+    if agent.member is not None:
+        problems += await agent.member.compare()
+    return web.json_response(problems)
 
 
 async def get_bindings(request: web.Request) -> web.StreamResponse:

@@ -216,7 +216,10 @@ def show_counters(path: Path, output: str) -> None:
 @socket_option
 @output_option
 def verify(path: Path, output: str) -> None:
-    """Check that all tables of a running AFTR agree: no frame, port or fragment context is lost.  Packets wait meanwhile."""
+    """Check that all tables of a running AFTR agree: no frame, port or fragment context is lost.  Packets wait meanwhile.
+
+    With a store, also that it holds the very bindings of each slot served here; new flows wait while a slot is read.
+    """
     problems = fetch_all(path, "verify", {})
     if output == "json":
         print_json(problems)

@@ -338,6 +338,10 @@ class Member:
             worker.wake()
 
     # ------------------------------------------------------------ for people
+    async def compare(self) -> list[str]:
+        """What store and engine do not agree on, of the slots that we serve."""
+        return [sentence for slot in self.slots for sentence in await slot.compare()]
+
     def _lag(self, number: int) -> int | None:
         """How many entries the slot's warm copy is behind the store; None when it has none, or of another epoch."""
         copy = self._copies.get(self.warm[number] or "", {}).get(number)

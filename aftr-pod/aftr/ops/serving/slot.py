@@ -29,7 +29,8 @@ from aftr.failover.observation import (
     Won,
 )
 from aftr.ops import copies
-from aftr.state.journal import commit, drain
+from aftr.ops.serving.compare import differences, replayed
+from aftr.state.journal import commit, drain, waiting
 from aftr.state.layout import slot_at
 from aftr.store.errors import StoreError, UnreadableRecordError
 from aftr.store.slots import Append, Owner, Reply
@@ -43,6 +44,7 @@ log = structlog.get_logger()
 CHECKPOINT_BYTES = 8 << 20  # a journal that is longer, and longer than the live table, gets a checkpoint
 QUARANTINE_MS = 7_440_000  # RFC 5382 REQ-5: the longest that a mapping lives without a packet
 TELL_AGAIN_S = 0.5
+QUIET_MS = 1000  # for a slot's journal to be stored, once nothing is added
 FOLLOWS = frozenset({Phase.WARM, Phase.ASKING, Phase.CLAIMING, Phase.CATCHING_UP})
 WRITES = frozenset({Phase.SERVING, Phase.FREEZING})
 _FAILED = {Reply.FENCED: Result.FENCED, Reply.REWOUND: Result.REWOUND, Reply.REFUSED: Result.REFUSED}
@@ -322,6 +324,29 @@ class Slot:
         """The live state as records, for a member that needs it."""
         pieces = copies.snapshot(self.member.pod, self.number) if self.held > NOTHING else []
         return np.concatenate(pieces) if pieces else np.zeros(0, RECORD)
+
+    async def compare(self) -> list[str]:
+        """What store and engine do not agree on (row O07).  Nothing is made or freed in the slot while it is read."""
+        if self.phase is not Phase.SERVING:
+            return []
+        self.freeze()
+        try:
+            deadline = self.member.now + QUIET_MS
+            while waiting(self.member.pod.memory, self.member.pod.area(self.number)) or self.flight is not None:
+                if self.member.now > deadline:
+                    return [
+                        f"slot {self.number}: its journal is not stored within {QUIET_MS} ms: {self.member.store.trouble}"
+                    ]
+                await asyncio.sleep(QUIET_MS / 1000 / 100)
+            stored = [records async for records in self.member.store.read(self.number)]
+            held = copies.snapshot(self.member.pod, self.number)
+        except StoreError as error:
+            return [f"slot {self.number}: {error}"]
+        finally:
+            if self.phase is Phase.SERVING:
+                self.thaw()
+        found = await asyncio.to_thread(lambda: list(differences(replayed(stored), replayed(held))))
+        return [f"slot {self.number}: {sentence}" for sentence in found]
 
     # ------------------------------------------------------------ handing over
     def freeze(self) -> None:
