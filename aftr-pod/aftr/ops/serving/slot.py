@@ -130,6 +130,8 @@ class Slot:
                 self.open(action)
             case ServeUntil():
                 self.member.set_deadline()
+                if self.phase is Phase.FAILSAFE:  # all others have promised not to take the slot
+                    self.serve_from_memory()
             case Seal():
                 self.spawn(self.seal(action))
             case ServeReadOnly():
@@ -415,11 +417,14 @@ class Slot:
         self.member.set_deadline()
 
     def refuse_blocks(self) -> None:
-        """No new port blocks; mappings go on in those that are stored, in memory only, if the pool wants that."""
+        """No new port blocks.  Mappings go on in memory only where nobody else can take the slot: a store that refuses lets nobody."""
         self.record.refuse_blocks = 1
-        unstored = self.flight is not None and any(
-            kind == Kind.BLOCK_TAKEN for kind in copies.kinds_of(self.flight.entry)
-        )
+        if self.phase is not Phase.FAILSAFE:
+            self.serve_from_memory()
+
+    def serve_from_memory(self) -> None:
+        """Let first packets leave unstored, if the pool wants that, and every block in use is stored."""
+        unstored = self.flight is not None and Kind.BLOCK_TAKEN in copies.kinds_of(self.flight.entry)
         if self.member.serves_on_loss and not unstored:
             self.record.parking = 0
 
