@@ -75,8 +75,8 @@ def test_d22_no_binding_is_lost_when_aftrs_are_killed(lab: Lab) -> None:
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(("fault", "times"), [("leave", 2), ("stop", 1), ("cut", 1)])
-def test_d22_no_binding_is_lost_when_aftrs_leave_stand_still_or_are_cut_off(lab: Lab, fault: str, times: int) -> None:
+@pytest.mark.parametrize(("fault", "times"), [("leave", 2), ("stop", 1)])
+def test_d22_no_binding_is_lost_when_aftrs_leave_or_stand_still(lab: Lab, fault: str, times: int) -> None:
     report = chaos(lab, "--fault", fault, "--kills", str(times), "--seed", "3", "--flows", "3000")
     assert report["bindingsChecked"] > 1000 * times
     assert report["lostBindings"] == report["duplicateEndpoints"] == report["misdelivered"] == 0
