@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 from operator import index
 from typing import Any
 
@@ -34,7 +34,6 @@ from aftr.state.layout import (
     SLOT_SOFTWIRES,
     SLOT_SUBSCRIBERS,
     SOFTWIRE,
-    SUBSCRIBER,
     UNTRANSLATED_KEY,
     block_at,
     external_at,
@@ -119,19 +118,6 @@ def binding(row: Any, softwire: Any, slot: int, now: int) -> dict[str, Any]:
     if int(row["flags"]) & BYPASSED:
         entry["bypassed"] = True
     return entry
-
-
-def subscribers(pod: Pod) -> list[dict[str, Any]]:
-    """All subscribers with what they use."""
-    result = []
-    for number in pod.open_slots:
-        for row in rows(pod, pod.slot(number), SLOT_SUBSCRIBERS, SUBSCRIBER).copy():
-            if row["state"] == LIVE:
-                prefix = IPv6Network((int(ipv6(row["hi"], row["lo"])), int(row["bits"])))
-                group = pod.configuration.groups[int(row["group"])].metadata.name
-                counts = {name: int(row[name]) for name in ("softwires", "mappings", "sessions", "blocks")}
-                result.append({"slot": number, "subscriber": str(prefix), "group": group, **counts})
-    return result
 
 
 def slots(pod: Pod) -> list[dict[str, Any]]:

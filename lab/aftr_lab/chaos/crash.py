@@ -29,7 +29,7 @@ from aftr_lab.programs import kill_node, start_node
 from aftr_lab.record import Record
 from aftr_lab.status import read_status
 
-TICK_S, PROBE_S = 0.005, 0.005
+PROBE_S = 0.005
 SETTLE_S = 30.0  # for all slots to be served and spread again
 MANAGEMENT_DEVICE = "mgmt"
 RESTART_S = 2.0  # after a kill, before the pod comes again
@@ -197,7 +197,10 @@ def strike_out(
             report.void += 1
             continue
         kill = Kill(victim, whole, served[victim])
+        load.last(0.5)  # nobody was probed while the lab was asked who serves what
+        load.gaps.clear()
         FAULTS[fault](plan, record, load, kill)
+        kill.outage_ms = max(load.gaps.get(slot, 20.0) for slot in kill.slots) * 1000
         report.kills.append(kill)
         report.checked += len(load.crowd.endpoints)
         kill.lost = verify(load)
@@ -219,18 +222,20 @@ def settle(state: dict[str, Any], load: Load) -> bool:
     return False
 
 
-def strike(plan: Plan, record: Record, load: Load, kill: Kill) -> None:
-    """The kill, and until every slot answers again and the AFTR is back."""
-    load.last(0.5)  # nobody was probed while the lab was asked who serves what
-    load.gaps.clear()
-    moment = time.monotonic()
+def recover(load: Load) -> None:
+    """Until every slot answers again, and a while longer."""
+    struck = time.monotonic()
+    load.run(lambda: load.answered_since(struck + 0.1), 20.0)
+    load.last(RESTART_S)
+
+
+def crash(plan: Plan, record: Record, load: Load, kill: Kill) -> None:
+    """The AFTR is killed, and comes again."""
     if kill.whole:
         kill_node(record, kill.victim, signal.SIGKILL)
     else:
         kill_serving(record, kill.victim)
-    load.run(lambda: load.answered_since(moment + 0.1), 20.0)
-    load.last(RESTART_S)
-    kill.outage_ms = max((load.gaps.get(slot, 20.0) for slot in kill.slots), default=0.0) * 1000
+    recover(load)
     if kill.whole:
         start_node(plan, record, kill.victim)
 
@@ -238,42 +243,30 @@ def strike(plan: Plan, record: Record, load: Load, kill: Kill) -> None:
 def leave(plan: Plan, record: Record, load: Load, kill: Kill) -> None:
     """The AFTR is told to end: it hands its slots over first.  Then it comes again, and gets some back."""
     leader = recorded(record.process_file(kill.victim))
-    load.last(0.5)
-    load.gaps.clear()
     kill_node(record, kill.victim, signal.SIGTERM)
     if not load.run(lambda: leader is None or not is_running(leader), SETTLE_S):
         raise LabError(f"{kill.victim} does not end within {SETTLE_S:g} s of SIGTERM")
     load.last(RESTART_S)
-    kill.outage_ms = max((load.gaps.get(slot, 20.0) for slot in kill.slots), default=0.0) * 1000
     start_node(plan, record, kill.victim)
 
 
-def stop(plan: Plan, record: Record, load: Load, kill: Kill) -> None:
+def stop(_: Plan, record: Record, load: Load, kill: Kill) -> None:
     """The AFTR stands still for longer than its lease, then goes on."""
-    load.last(0.5)
-    load.gaps.clear()
-    moment = time.monotonic()
     kill_node(record, kill.victim, signal.SIGSTOP)
-    load.run(lambda: load.answered_since(moment + 0.1), 20.0)
-    load.last(RESTART_S)
+    recover(load)
     kill_node(record, kill.victim, signal.SIGCONT)
     load.last(RESTART_S)
-    kill.outage_ms = max((load.gaps.get(slot, 20.0) for slot in kill.slots), default=0.0) * 1000
 
 
-def cut(plan: Plan, record: Record, load: Load, kill: Kill) -> None:
+def cut(plan: Plan, _: Record, load: Load, kill: Kill) -> None:
     """The AFTR loses the management network, and with it store and members; packets still reach it."""
-    load.last(0.5)
-    load.gaps.clear()
-    moment, namespace = time.monotonic(), plan.namespace(kill.victim)
+    namespace = plan.namespace(kill.victim)
     run(namespace, ["ip", "link", "set", MANAGEMENT_DEVICE, "down"])
-    load.run(lambda: load.answered_since(moment + 0.1), 20.0)
-    load.last(RESTART_S)
+    recover(load)
     run(namespace, ["ip", "link", "set", MANAGEMENT_DEVICE, "up"])
     load.last(RESTART_S)
-    kill.outage_ms = max((load.gaps.get(slot, 20.0) for slot in kill.slots), default=0.0) * 1000
 
 
 FAULTS: dict[str, Callable[[Plan, Record, Load, Kill], None]] = {
-    "crash": strike, "leave": leave, "stop": stop, "cut": cut,
+    "crash": crash, "leave": leave, "stop": stop, "cut": cut,
 }  # fmt: skip

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from aftr.ops.tables import PROTOCOLS
 from dslite_contract.journal import Kind, Records
 
-NAMES = {1: "icmp", 6: "tcp", 17: "udp"}
 SHOWN = 20  # differences of one kind that are named
 Softwire = tuple[int, int]
 External = tuple[int, int, int]  # address, port, protocol
@@ -54,7 +54,7 @@ def _sentences(endpoints: list[External], mappings: dict[External, Inner], what:
         (hi, lo), address, port = mappings[endpoint]
         outer, outer_port, protocol = endpoint
         yield (
-            f"{NAMES.get(protocol, protocol)} {IPv4Address(outer)}:{outer_port} of {IPv6Address(hi << 64 | lo)} "
+            f"{PROTOCOLS.get(protocol, protocol)} {IPv4Address(outer)}:{outer_port} of {IPv6Address(hi << 64 | lo)} "
             f"{IPv4Address(address)}:{port} {what}"
         )
     if len(endpoints) > SHOWN:

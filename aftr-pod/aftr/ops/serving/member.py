@@ -38,7 +38,6 @@ log = structlog.get_logger()
 HEARTBEAT_S, RETRY_S, TICK_S, SESSIONS_S = 0.1, 0.04, 0.025, 0.2
 TAIL_MS = 50  # longest that a question to the journals stays open
 LEAVE_S = 10.0
-SERVES = frozenset({Phase.SERVING, Phase.FAILSAFE, Phase.FREEZING, Phase.REWRITING})
 
 
 def rules_of(pool: AftrPool) -> Rules:
@@ -254,7 +253,7 @@ class Member:
             owner_dead=head is not None and members.is_dead(self._view, head.owner, self.rules.dead_after),
             assigned=target,
             warm=self.warm[number],
-            turn=self._turn() == number if target not in (None, self.uid) else False,
+            turn=slot.phase is Phase.SERVING and target not in (None, self.uid) and self._turn() == number,
             target_ready=head is not None and self._is_ready(number, head),
             lease_until=self._lease,
             held=slot.held,
@@ -282,7 +281,7 @@ class Member:
 
     def set_deadline(self) -> None:
         """The moment past which no packet leaves: the earliest of the slots that we serve, else of those that drain."""
-        until = [slot.state.until for slot in self.slots if slot.phase in SERVES and slot.state.opened]
+        until = [slot.state.until for slot in self.slots if slot.state.opened]
         until = until or [slot.state.until for slot in self.slots if slot.phase is Phase.DRAINING]
         pod_at(self.pod.memory, 0).deadline = min(until) * 1_000_000 if until else 1
 

@@ -33,7 +33,7 @@ from aftr.ops.serving.compare import differences, replayed
 from aftr.state.journal import commit, drain, waiting
 from aftr.state.layout import slot_at
 from aftr.store.errors import StoreError, UnreadableRecordError
-from aftr.store.slots import Append, Owner, Reply
+from aftr.store.slots import STORED, Append, Owner, Reply
 from dslite_contract.journal import MAX_RECORDS, NOTHING, RECORD, EntryId, Kind, Records, pack_chunk, pack_entry
 
 if TYPE_CHECKING:
@@ -259,19 +259,14 @@ class Slot:
                     self.tell(Result.FLUSHED)
                 return None
             self.flight = Flight(pack_entry(records), int(self.record.journal_tail))
-        return Append(self.number, self.owner, self.last, self.flight.entry)
-
-    @property
-    def last(self) -> EntryId:
-        """The entry that the next one follows, in our epoch."""
-        return self.held
+        return Append(self.number, self.owner, self.held, self.flight.entry)
 
     def appended(self, reply: Reply) -> None:
         """What became of it."""
         flight = self.flight
         if flight is None or self.phase not in WRITES:
             return
-        if reply in (Reply.OK, Reply.DUPLICATE):
+        if reply in STORED:
             self.flight = None
             self.held = EntryId(self.state.epoch, self.held.seq + 1 if self.held.epoch == self.state.epoch else 1)
             self.written += len(flight.entry)
@@ -367,7 +362,7 @@ class Slot:
     async def seal(self, wanted: Seal) -> None:
         """Name the new owner after our last entry."""
         try:
-            owner = await self.member.store.seal(self.number, self.owner, self.last, wanted.target)
+            owner = await self.member.store.seal(self.number, self.owner, self.held, wanted.target)
         except StoreError as error:
             self.member.lose_store(str(error))
             self.events.append(Result.UNRESOLVED)
