@@ -104,6 +104,7 @@ EVENTS: dict[str, str] = {
     "handed-over": "frames passed to the worker that owns their slot",
     "parked": "first packets of mappings that waited until they were stored",
     "mappings-restored": "mappings taken over from another pod",
+    "mappings-not-stored": "mappings used while no store was in reach: they end with this pod",
 }
 EVENT_NAMES = tuple(EVENTS)
 

@@ -112,6 +112,22 @@ def test_crash_takeover() -> None:
     assert sentence == "serves with epoch 8"
 
 
+def test_a_former_owner_holds_all_that_was_written_in_its_epoch() -> None:
+    """Its checkpoint may be stored without its knowing: what the store has beyond `held` is its own, and read by nobody."""
+    claiming = of("a", Phase.CLAIMING, rewrite=True)
+    state, actions, _ = run(claiming, event=Won(8, EntryId(7, 12)))
+    assert (state.phase, state.need, actions) == (Phase.CATCHING_UP, NOTHING, ())
+    assert run(state).actions == (Do.WRITE_CHECKPOINT,)
+    other = run(claiming, event=Won(9, EntryId(8, 0))).state
+    assert other.need == EntryId(8, 0)
+
+
+def test_a_gap_in_the_tail_means_reload_also_for_who_holds_more_elsewhere() -> None:
+    catching_up = of("b", Phase.CATCHING_UP, epoch=8, need=EntryId(7, 12), rewrite=True)
+    assert run(catching_up, **DEAD, event=Result.BROKEN).actions == (Do.START_COPY,)
+    assert run(replace(catching_up, source="c", most=EntryId(7, 14)), **DEAD, event=Result.BROKEN).actions == ()
+
+
 def test_a_takeover_waits_while_the_owner_says_that_it_serves() -> None:
     asking = of("b", Phase.ASKING, asked=9_900, epoch=0)
     answers = {"a": Answer(9_950, serves=True), "c": Answer(9_950)}

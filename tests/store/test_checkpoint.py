@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from aftr.store.errors import JournalGapError, UnreadableRecordError
+from aftr.store.line import Command
 from aftr.store.slots import Owner, Reply, SlotHead
 from aftr.store.store import Store
 from dslite_contract.journal import EntryId
@@ -78,7 +79,7 @@ async def test_orphans_of_a_dead_owner_are_removed(store: Store, shared_redis: S
     second = await store.claim(SLOT, "b", owner)
     assert second
     assert await store.write_checkpoint(SLOT, second, EntryId(2, 0), [chunk(7)]) is Reply.OK
-    assert keys_of(shared_redis, prefix) == {"1:0"}
+    assert keys_of(shared_redis, prefix) == {"2:0"}
     assert await numbers_of(store.read(SLOT)) == [7]
 
 
@@ -181,8 +182,8 @@ async def test_a_checkpoint_repairs_a_store_that_came_back_empty(open_store: Ope
         assert str(redis.path) in store.trouble
         redis.start()
         assert await store.append(SLOT, owner, EntryId(7, 3), entry(4)) is Reply.REWOUND
-        assert await store.write_checkpoint(SLOT, owner, EntryId(7, 3), [chunk(1, 2, 3)]) is Reply.OK
-        assert await store.append(SLOT, owner, EntryId(7, 3), entry(4)) is Reply.OK
+        assert await store.write_anew(SLOT, owner, EntryId(7, 3), [chunk(1, 2, 3)]) is Reply.OK
+        assert await store.append(SLOT, owner, (await store.owners())[SLOT].last, entry(4)) is Reply.OK
         assert await numbers_of(store.read(SLOT)) == [1, 2, 3, 4]
         assert (await store.owners())[SLOT].owner == owner
 
@@ -197,20 +198,20 @@ async def test_the_owner_of_a_rewound_slot_is_put_back_before_its_checkpoint(ope
         redis.cli("FLUSHALL")
         impostor = await store.claim(SLOT, "b", None)
         assert impostor
-        assert await store.write_checkpoint(SLOT, owner, EntryId(7, 1), [chunk(1)]) is Reply.OK
+        assert await store.write_anew(SLOT, owner, EntryId(7, 1), [chunk(1)]) is Reply.OK
         assert await store.append(SLOT, impostor, EntryId(1, 0), entry(9)) is Reply.FENCED
         assert await numbers_of(store.read(SLOT)) == [1]
         head = (await store.owners())[SLOT]
-        assert (head.owner, head.last, head.covers) == (owner, EntryId(7, 1), EntryId(7, 1))
+        assert (head.owner, head.last, head.covers) == (owner, EntryId(7, 3), EntryId(7, 3))
 
 
 async def test_an_owner_that_lost_count_goes_on_from_what_the_store_has(store: Store) -> None:
     owner = await claimed(store)
     await written(store, owner, 1, 2)
     assert await store.append(SLOT, owner, EntryId(1, 1), entry(9)) is Reply.REWOUND  # 1-2 is another entry
-    assert await store.write_checkpoint(SLOT, owner, EntryId(1, 1), [chunk(1)]) is Reply.OK
+    assert await store.write_anew(SLOT, owner, EntryId(1, 1), [chunk(1, 2)]) is Reply.OK
     last = (await store.owners())[SLOT].last
-    assert last == EntryId(1, 2)
+    assert last == EntryId(1, 4)
     assert await store.append(SLOT, owner, last, entry(9)) is Reply.OK
     assert await numbers_of(store.read(SLOT)) == [1, 2, 9]
 
@@ -221,8 +222,75 @@ async def test_followers_of_a_rewound_slot_load_it_again(store: Store, shared_re
     shared_redis.cli("HSET", head_key(prefix, SLOT), "last", "1-2")
     shared_redis.cli("XTRIM", journal_key(prefix, SLOT), "MAXLEN", "0")
     assert await store.append(SLOT, owner, EntryId(1, 3), entry(4)) is Reply.REWOUND
-    await store.write_checkpoint(SLOT, owner, EntryId(1, 3), [chunk(1, 2, 3)])
-    await written(store, owner, 4)
+    await store.write_anew(SLOT, owner, EntryId(1, 3), [chunk(1, 2, 3)])
+    await written(store, owner, 6)
+    with pytest.raises(JournalGapError, match="between 1-2 and 1-5"):
+        await store.tail({SLOT: EntryId(1, 2)}, 1)
+    assert await numbers_of(store.read(SLOT)) == [1, 2, 3, 6]
+
+
+async def test_followers_learn_what_only_a_checkpoint_written_anew_says(store: Store) -> None:
+    """What was made while the store was out of reach is in no entry: who had all entries has a gap all the same."""
+    owner = await claimed(store)
+    await written(store, owner, 1, 2)
+    assert await store.write_anew(SLOT, owner, EntryId(1, 2), [chunk(1, 2, 77)]) is Reply.OK
     with pytest.raises(JournalGapError, match="between 1-2 and 1-4"):
         await store.tail({SLOT: EntryId(1, 2)}, 1)
-    assert await numbers_of(store.read(SLOT)) == [1, 2, 3, 4]
+    await written(store, owner, 5)
+    assert await numbers_of(store.read(SLOT)) == [1, 2, 77, 5]
+
+
+async def test_who_takes_a_slot_after_a_checkpoint_written_anew_reads_it(store: Store) -> None:
+    owner = await claimed(store)
+    await written(store, owner, 1)
+    await store.write_anew(SLOT, owner, EntryId(1, 1), [chunk(1, 77)])
+    taker = await store.claim(SLOT, "b", owner)
+    assert taker is not None
+    assert await store.before(SLOT, taker.epoch) == EntryId(1, 3)
+    with pytest.raises(JournalGapError, match="between 1-1 and 1-3"):
+        await store.tail({SLOT: EntryId(1, 1)}, 1)
+    assert await numbers_of(store.read(SLOT)) == [1, 77]
+
+
+async def test_an_entry_that_was_on_its_way_cannot_close_the_gap(open_store: Open, shared_redis: Server) -> None:
+    writer, late = await open_store(shared_redis.url), await open_store(shared_redis.url)
+    owner = await claimed(writer)
+    await written(writer, owner, 1)
+
+    def chunks() -> Iterator[bytes]:
+        yield chunk(1, 2, 77)
+
+    arrives = asyncio.create_task(late.append(SLOT, owner, EntryId(1, 1), entry(2)))
+    assert await arrives is Reply.OK  # of this, the writer never hears
+    assert await writer.write_anew(SLOT, owner, EntryId(1, 1), chunks()) is Reply.OK
+    assert await late.append(SLOT, owner, EntryId(1, 2), entry(3)) is Reply.REWOUND
+    with pytest.raises(JournalGapError, match="between 1-2 and 1-4"):
+        await writer.tail({SLOT: EntryId(1, 2)}, 1)
+
+
+async def test_an_attempt_that_is_late_adds_nothing_to_the_next(open_store: Open, shared_redis: Server) -> None:
+    """Two connections of one owner, as after a timeout: what the first one still sends must not mix with the second one's chunks."""
+    first, second = await open_store(shared_redis.url), await open_store(shared_redis.url)
+    owner = await claimed(first)
+    begun, resume = asyncio.Event(), asyncio.Event()
+
+    class Slowly:
+        def __iter__(self) -> Iterator[bytes]:
+            yield chunk(1)
+            begun.set()
+            yield chunk(2)
+
+    original = first._slots.run
+
+    async def run(slot: int, command: Command) -> Reply:
+        if begun.is_set():
+            await resume.wait()
+        return await original(slot, command)
+
+    first._slots.run = run  # type: ignore[method-assign]
+    writing = asyncio.create_task(first.write_checkpoint(SLOT, owner, EntryId(1, 0), Slowly()))
+    await begun.wait()
+    assert await second.write_checkpoint(SLOT, owner, EntryId(1, 0), [chunk(8), chunk(9)]) is Reply.OK
+    resume.set()
+    assert await writing is Reply.REWOUND
+    assert await numbers_of(second.read(SLOT)) == [8, 9]

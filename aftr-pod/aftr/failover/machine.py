@@ -304,10 +304,11 @@ def won(state: State, seen: Observation, claim: Won) -> Step:
     """The epoch is ours: now the copy must hold all that the store has, or that a member has beyond it."""
     beyond = max(claim.last, seen.held if seen.held.epoch < claim.epoch else NOTHING)
     elsewhere = state.most > beyond
+    ours = state.rewrite and claim.last.epoch == state.epoch  # nobody wrote since we did: we hold all of it
     owner = replace(
         state,
         epoch=claim.epoch,
-        need=claim.last,
+        need=NOTHING if ours else claim.last,
         source=state.source if elsewhere else "",
         rewrite=state.rewrite or elsewhere or beyond > claim.last,
     )
@@ -327,7 +328,7 @@ def catching_up(state: State, seen: Observation, rules: Rules) -> Step:
         return stay(replace(state, need=NOTHING, rewrite=True), f"the store fell back: goes on from {seen.held}")
     need = state.most if state.source else state.need
     if not guards.holds_the_tail(seen.held, need):
-        if seen.event is Result.BROKEN and not state.rewrite:
+        if seen.event is Result.BROKEN and not state.source:
             return stay(state, "reads the checkpoint again: a gap in the tail", Do.START_COPY)
         return stay(state, f"reads the tail: holds {seen.held}, needs {need}")
     if not guards.store_holds_it(state.rewrite):

@@ -19,7 +19,6 @@ from aiohttp import web
 from aftr.ops.agent_view import AgentView
 from aftr.ops.snapshot import at_most, binding_pieces, holders, subscriber_pieces
 from aftr.ops.tables import slots
-from aftr.state.counters import read_counters
 from aftr.state.pod import Pod
 from dslite_contract.errors import DsliteError
 from dslite_contract.slots import check_slot
@@ -92,8 +91,7 @@ def with_members(agent: AgentView, entries: list[dict[str, Any]]) -> list[dict[s
 
 async def get_counters(request: web.Request) -> web.StreamResponse:
     """The JSON of docs/counters.md."""
-    pod = request.app[AGENT].pod
-    return web.json_response(read_counters(pod.memory, pod.workers))
+    return web.json_response(request.app[AGENT].pod.counters())
 
 
 async def get_verify(request: web.Request) -> web.StreamResponse:

@@ -9,6 +9,7 @@ from aftr.ops.snapshot import live_mappings
 from aftr.ops.tables import Rows, rows
 from aftr.path.commit import abandon
 from aftr.path.restore import apply_records, restart
+from aftr.state.counters import add_event
 from aftr.state.journal import (
     BLOCK_RELEASED,
     BLOCK_TAKEN,
@@ -24,13 +25,16 @@ from aftr.state.layout import (
     JOURNAL_RECORD,
     LIVE,
     PUBLIC_SOURCE,
+    SLOT_MAPPINGS,
     SLOT_SUBSCRIBERS,
     SUBSCRIBER,
     WAS_ESTABLISHED,
     slot_at,
+    table_at,
     worker_at,
 )
 from aftr.state.pod import LIST_CAPACITY, Pod
+from aftr.state.reasons import MAPPINGS_RESTORED
 from dslite_contract.journal import RECORD, Records, unpack
 
 PIECE = LIST_CAPACITY * 16 // JOURNAL_RECORD  # records that fit the control worker's list
@@ -61,6 +65,7 @@ def open_restored(
     record = slot_at(pod.memory, slot)
     record.journal_head = record.journal_tail = record.committed = 0
     record.journaling, record.parking, record.frozen, record.refuse_blocks = int(journaling), int(parking), 0, 0
+    add_event(pod.memory, pod.control, MAPPINGS_RESTORED, table_at(pod.memory, slot + SLOT_MAPPINGS).live)
     pod.open(number, worker, now)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from aftr.ops.invariants import check_pod
 from aftr.ops.loop import work
 from aftr.ops.tables import bindings, preload_bindings
-from aftr.state.counters import read_counters
 from aftr.state.frames import give_frame, take_frame
 from aftr.state.layout import LINE, output_at, worker_at
 from aftr.state.pod import LIST_CAPACITY, Pod, Sizes
@@ -119,7 +118,7 @@ class Engine:
     # ------------------------------------------------------------ looking in
     def counters(self) -> dict[str, Any]:
         """The JSON of docs/counters.md."""
-        return read_counters(self.pod.memory, self.pod.workers)
+        return self.pod.counters()
 
     def bindings(self) -> list[dict[str, Any]]:
         """All mappings, as `aftr show bindings -o json` prints them."""

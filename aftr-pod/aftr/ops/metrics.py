@@ -13,7 +13,6 @@ from prometheus_client.registry import Collector
 
 from aftr.ops.agent_view import AgentView
 from aftr.ops.tables import slots
-from aftr.state.counters import read_counters
 from aftr.state.layout import pod_at
 from dslite_contract.counters import SIDES, TRAFFIC
 
@@ -81,7 +80,7 @@ class AftrCollector(Collector):
         return self._agent.pod.configuration.pool.metadata.name
 
     def _traffic(self) -> Iterator[Metric]:
-        counters = read_counters(self._agent.pod.memory, self._agent.pod.workers)
+        counters = self._agent.pod.counters()
         for name in TRAFFIC:
             kind = GaugeMetricFamily if name == "held" else CounterMetricFamily
             samples: list[tuple[Any, ...]] = [(side, counters[side][name]) for side in SIDES]

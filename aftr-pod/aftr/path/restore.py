@@ -42,7 +42,6 @@ from aftr.nat.subscriber import (
     subscriber_of,
 )
 from aftr.path.locate import find_range, range_external, range_slot
-from aftr.state.counters import count_event
 from aftr.state.journal import (
     BLOCK_RELEASED,
     BLOCK_TAKEN,
@@ -76,7 +75,6 @@ from aftr.state.layout import (
     table_at,
     worker_at,
 )
-from aftr.state.reasons import MAPPINGS_RESTORED
 from aftr.state.table import record_number, record_offset
 
 
@@ -165,7 +163,6 @@ def apply_mapping(memory: Memory, worker: int, slot: int, at: int, external: int
         mapping = enter_mapping(memory, worker, slot, softwire, key, port, external, external_port)
         if mapping == 0:
             return False
-        count_event(memory, worker, MAPPINGS_RESTORED, 1)
     restored = RESTORED if needs_session(memory, protocol) else 0
     restored |= WAS_ESTABLISHED if flags & ESTABLISHED_FLAG else 0
     restored |= BYPASSED if untranslated != 0 else 0

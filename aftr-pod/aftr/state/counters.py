@@ -51,6 +51,19 @@ def count_event(memory: Memory, worker: int, event: int, amount: int) -> None:
     store64(memory, at, load64(memory, at) + amount)
 
 
+def add_event(memory: Memory, control: int, event: int, amount: int) -> None:
+    """Count what the control thread did, in its own worker record."""
+    at = worker_at(memory, control).counters + 8 * (_EVENTS + event)
+    memory[at : at + 8].view(np.int64)[0] += amount
+
+
+def read_events(memory: Memory, control: int, events: tuple[int, ...]) -> dict[str, int]:
+    """What the control thread counted of these."""
+    at = worker_at(memory, control).counters + 8 * _EVENTS
+    words = memory[at : at + 8 * EVENT_WORDS].view(np.int64)
+    return {EVENT_NAMES[event]: int(words[event]) for event in events}
+
+
 def read_counters(memory: Memory, workers: list[int]) -> dict[str, Any]:
     """Sum over workers, in the JSON of docs/counters.md: {"access", "internet", "drops", "events"}."""
     total = np.zeros(COUNTER_WORDS, np.int64)

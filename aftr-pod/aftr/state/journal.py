@@ -54,16 +54,22 @@ def write_record(
 
 
 # ---------------------------------------------------------------- the control thread's end
-def drain(memory: Memory, slot: int, most: int) -> Records:
-    """Take at most `most` records out of the ring, oldest first: a copy."""
+def peek(memory: Memory, slot: int, most: int) -> Records:
+    """At most `most` records of the ring, oldest first: a copy."""
     record = slot_at(memory, slot)
     first, last = record.journal_tail, min(record.journal_head, record.journal_tail + most)
     size = record.journal_mask + 1
     ring = memory[record.journal : record.journal + size * JOURNAL_RECORD].reshape(size, JOURNAL_RECORD)
     begin, end = first % size, first % size + last - first
     taken = np.concatenate([ring[begin : min(end, size)], ring[: max(end - size, 0)]]).view(np.ndarray)
-    record.journal_tail = last
     return taken.reshape(-1).view(RECORD)
+
+
+def drain(memory: Memory, slot: int, most: int) -> Records:
+    """The same, and take them out."""
+    records = peek(memory, slot, most)
+    slot_at(memory, slot).journal_tail += len(records)
+    return records
 
 
 def waiting(memory: Memory, slot: int) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from aftr.lowlevel.bits import Memory
 from aftr.lowlevel.memory import HUGE_PAGE, Arena, Planner, round_up
-from aftr.state.counters import COUNTER_WORDS
+from aftr.state.counters import COUNTER_WORDS, read_counters, read_events
 from aftr.state.frames import frames_size, open_frames
 from aftr.state.layout import (
     EXTERNAL,
@@ -31,6 +32,7 @@ from aftr.state.layout import (
     worker_at,
 )
 from aftr.state.policy import MAX_POOLS, InterfaceSetting, plan_policy, write_policy, write_secrets, write_tables
+from aftr.state.reasons import MAPPINGS_NOT_STORED, MAPPINGS_RESTORED
 from aftr.state.slot import open_slot, plan_slot
 from dslite_contract.load import Configuration
 from dslite_contract.slots import slot_address
@@ -109,6 +111,12 @@ class Pod:
         for number in range(self.sizes.workers**2):
             ring = ring_at(self.memory, rings + number * RING.itemsize)
             ring.items, ring.mask = items + number * RING_ITEMS * RING_ITEM, RING_ITEMS - 1
+
+    def counters(self) -> dict[str, Any]:
+        """The JSON of docs/counters.md: of all workers, and what only the control thread does."""
+        found = read_counters(self.memory, self.workers)
+        found["events"] |= read_events(self.memory, self.control, (MAPPINGS_RESTORED, MAPPINGS_NOT_STORED))
+        return found
 
     # ------------------------------------------------------------ slots
     def slot(self, number: int) -> int:

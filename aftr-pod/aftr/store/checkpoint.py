@@ -1,18 +1,24 @@
 """Writing a checkpoint: numbered chunks, then one call that makes them the slot's checkpoint.
 
 Each call checks the owner, and that all chunks so far are there: the head counts them, so a store that failed over in between and lost some
-says REWOUND.  The count also names the chunks of whoever died while writing, which the next one removes.
+says REWOUND.  The count also names the chunks of whoever died while writing, which the next one removes; that one has a number of
+its own, so that a call of the old one that comes late finds nothing to add to.
 The journal keeps what came after the checkpoint before this one, and what the log has not exported.
+
+A checkpoint in passing holds what the journal says.  One that is written anew holds more: what the store lost, or never had.  It ends in an
+empty entry that follows no other, so that whoever tails the journal finds a gap and reads the checkpoint.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Iterable
 
 from aftr.store.client import Client
 from aftr.store.errors import StoreError
 from aftr.store.scripts import BEGIN, CHUNK, SWITCH
-from aftr.store.slots import Owner, Reply, SlotHead, Slots
+from aftr.store.slots import NO_RECORDS, Owner, Reply, SlotHead, Slots
 from dslite_contract.journal import NOTHING, EntryId
 from dslite_contract.store_keys import checkpoint_key, checkpoint_keys, exported_key, head_key, journal_key
 
@@ -24,17 +30,25 @@ class Checkpoints:
 
     def __init__(self, client: Client, slots: Slots) -> None:
         self._client, self._slots, self._prefix = client, slots, client.settings.prefix
+        self._busy: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def write(self, slot: int, owner: Owner, covers: EntryId, chunks: Iterable[bytes]) -> Reply:
+    async def write(
+        self, slot: int, owner: Owner, held: EntryId, chunks: Iterable[bytes], *, anew: bool = False
+    ) -> Reply:
         """OK, or the first reply that is not."""
+        async with self._busy[slot]:
+            return await self._write(slot, owner, held, chunks, anew)
+
+    async def _write(self, slot: int, owner: Owner, held: EntryId, chunks: Iterable[bytes], anew: bool) -> Reply:
         try:
             before = await self._slots.head(slot) or NO_HEAD
             exported = await self._exported(slot)
         except StoreError as error:
             self._client.trouble = str(error)
             return Reply.UNCONFIRMED
+        covers = beyond(owner.epoch, held, before.last) if anew else held
         head, fence = head_key(self._prefix, slot), (owner.epoch, owner.uid)
-        generation, count = before.generation + 1, 0
+        generation, count = max(before.generation, before.writing[0]) + 1, 0
         orphans = checkpoint_keys(self._prefix, slot, *before.writing)
         reply = await self._slots.run(slot, BEGIN.call((head, *orphans), *fence, generation))
         for chunk in chunks:
@@ -50,10 +64,16 @@ class Checkpoints:
         keys = head, journal_key(self._prefix, slot), *outdated
         rewound_to = str(covers) if covers > before.last else ""
         oldest = min(before.covers, exported or before.covers).following
-        values = f"{generation}:{count}", generation, count, str(covers), rewound_to, str(oldest)
+        gap = NO_RECORDS if anew else b""
+        values = f"{generation}:{count}", generation, count, str(covers), rewound_to, str(oldest), gap
         return await self._slots.run(slot, SWITCH.call(keys, *fence, *values))
 
     async def _exported(self, slot: int) -> EntryId | None:
         key = exported_key(self._prefix, slot)
         (answer,) = await self._client.ask(key, "ask", ("GET", key))
         return EntryId.parse(str(answer, "ascii")) if answer else None
+
+
+def beyond(epoch: int, *last: EntryId) -> EntryId:
+    """An id of this epoch that no entry has: past the last ones, and past one that may still be on its way."""
+    return EntryId(epoch, max((one.seq for one in last if one.epoch == epoch), default=0) + 2)

@@ -104,13 +104,14 @@ return 'OK'
 )
 
 # head, journal, chunks of the checkpoint before...;
-# epoch, uid, `writing`, generation, chunks, covers, last if it was rewound, oldest id to keep
+# epoch, uid, `writing`, generation, chunks, covers, last if it was rewound, oldest id to keep, the entry that makes a gap or ""
 SWITCH = Script(
     _WRITING
     + """
 redis.call('HSET', KEYS[1], 'generation', ARGV[4], 'chunks', ARGV[5], 'covers', ARGV[6])
 redis.call('HDEL', KEYS[1], 'writing')
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'last', ARGV[7]) end
+if ARGV[9] ~= '' then redis.call('XADD', KEYS[2], ARGV[6], 'entry', ARGV[9]) end
 redis.call('XTRIM', KEYS[2], 'MINID', '=', ARGV[8])
 for number = 3, #KEYS do redis.call('UNLINK', KEYS[number]) end
 return 'OK'

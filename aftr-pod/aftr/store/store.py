@@ -92,12 +92,18 @@ class Store:
         return await self._tail.entries(positions, block_ms)
 
     async def write_checkpoint(self, slot: int, owner: Owner, covers: EntryId, chunks: Iterable[bytes]) -> Reply:
-        """The slot's live state with everything up to entry `covers`; also the answer to REWOUND. If not OK: once more, from the start.
+        """The slot's live state with everything up to entry `covers`, in passing. If not OK: once more, from the start.
 
         `chunks` is consumed as they are written, entries may be appended meanwhile, and what they say may be in the chunks already.
-        After REWOUND go on from the later of `covers` and the head's `last` (in `owners`): the store may also hold more than was thought.
         """
         return await self._checkpoints.write(slot, owner, covers, chunks)
+
+    async def write_anew(self, slot: int, owner: Owner, held: EntryId, chunks: Iterable[bytes]) -> Reply:
+        """The same with more than the journal has, as after REWOUND; nothing is appended meanwhile, and `held` is the last that was.
+
+        Appending goes on from the head's `last` (in `owners`); whoever tails the journal finds a gap and reads the slot again.
+        """
+        return await self._checkpoints.write(slot, owner, held, chunks, anew=True)
 
     async def heartbeat(self, info: Mapping[str, str]) -> None:
         """Raise our counter."""

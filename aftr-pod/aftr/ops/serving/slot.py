@@ -30,8 +30,10 @@ from aftr.failover.observation import (
 )
 from aftr.ops import copies
 from aftr.ops.serving.compare import differences, replayed
-from aftr.state.journal import commit, drain, waiting
+from aftr.state.counters import add_event
+from aftr.state.journal import commit, drain, peek, waiting
 from aftr.state.layout import slot_at
+from aftr.state.reasons import MAPPINGS_NOT_STORED
 from aftr.store.errors import StoreError, UnreadableRecordError
 from aftr.store.slots import STORED, Append, Owner, Reply
 from dslite_contract.journal import MAX_RECORDS, NOTHING, RECORD, EntryId, Kind, Records, pack_chunk, pack_entry
@@ -278,11 +280,12 @@ class Slot:
 
     async def write_checkpoint(self) -> None:
         """All that we hold, fenced by our epoch; what waited for the store leaves with it."""
-        record, pod = self.record, self.member.pod
-        number = int(record.journal_head)
-        drain(pod.memory, pod.area(self.number), record.journal_mask + 1)
-        self.flight = None
-        reply = await self.member.store.write_checkpoint(self.number, self.owner, self.held, self.chunks())
+        pod = self.member.pod
+        with self.member.workers.halted():  # what has a record is in the tables
+            self.take_records()
+            self.record.parking = int(self.member.commits)
+        number = int(self.record.journal_tail)
+        reply = await self.member.store.write_anew(self.number, self.owner, self.held, self.chunks())
         if self.phase is not Phase.REWRITING:
             return
         if reply is not Reply.OK:
@@ -298,6 +301,11 @@ class Slot:
         self.written = 0
         commit(pod.memory, pod.area(self.number), number)
         self.tell(Result.CHECKPOINTED)
+
+    def take_records(self) -> Records:
+        """Everything out of the journal: it is to be stored in another way, or not at all."""
+        self.flight = None
+        return drain(self.member.pod.memory, self.member.pod.area(self.number), self.record.journal_mask + 1)
 
     async def shorten(self) -> None:
         """A checkpoint in passing, so that the journal stays short; writing goes on meanwhile."""
@@ -419,9 +427,29 @@ class Slot:
 
     def serve_from_memory(self) -> None:
         """Let first packets leave unstored, if the pool wants that, and every block in use is stored."""
-        unstored = self.flight is not None and Kind.BLOCK_TAKEN in copies.kinds_of(self.flight.entry)
-        if self.member.serves_on_loss and not unstored:
+        if not self.member.serves_on_loss:
+            return
+        with self.member.workers.halted():  # no block is taken meanwhile
+            if self.has_unstored_block():
+                return
             self.record.parking = 0
+            if (
+                self.phase is Phase.FAILSAFE
+            ):  # a checkpoint comes when the store is back, so the journal need not wait for it
+                self.forgo_storing()
+
+    def has_unstored_block(self) -> bool:
+        """Whether a port block is in use that the store may not know."""
+        pod, flight = self.member.pod, self.flight
+        kinds = set(peek(pod.memory, pod.area(self.number), self.record.journal_mask + 1)["kind"].tolist())
+        return Kind.BLOCK_TAKEN in kinds | (copies.kinds_of(flight.entry) if flight is not None else set())
+
+    def forgo_storing(self) -> None:
+        """What waits for the store leaves without it, and is counted."""
+        pod, records = self.member.pod, self.take_records()
+        made = records[records["kind"] == Kind.MAPPING][["external_address", "external_port", "protocol"]]
+        add_event(pod.memory, pod.control, MAPPINGS_NOT_STORED, len(np.unique(made)))
+        commit(pod.memory, pod.area(self.number), int(self.record.journal_tail))
 
     def allow_blocks(self) -> None:
         """As ever."""
