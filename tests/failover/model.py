@@ -18,7 +18,6 @@ from itertools import count
 from aftr.failover import machine, members
 from aftr.failover.assignment import assign, eligible, next_handover, warm_copies
 from aftr.failover.lease import renewed
-from aftr.failover.machine import Failsafe, Phase, Rules, State
 from aftr.failover.observation import (
     Action,
     Answer,
@@ -34,6 +33,7 @@ from aftr.failover.observation import (
     TakeTail,
     Won,
 )
+from aftr.failover.state import SERVES, Failsafe, Phase, Rules, State
 from dslite_contract.journal import NOTHING, EntryId
 
 HOLD_DOWN = 1000
@@ -851,7 +851,7 @@ class History:
         kind = self.random.choice(self.kinds)
         running = [m for m in self.members.values() if not m.gone]
         if running:
-            owners = [m for m in running if any(s.phase in machine.SERVES for s in m.states)]
+            owners = [m for m in running if any(s.phase in SERVES for s in m.states)]
             member = self.random.choice(owners if owners and self.random.random() < 0.6 else running)
             if self.log is not None:
                 self.log.append(f"{self.now:5} FAULT {kind} {member.uid}")

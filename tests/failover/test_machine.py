@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from aftr.failover.machine import HANDLERS, Failsafe, Phase, Rules, State, Step, answer, step
+from aftr.failover.machine import HANDLERS, answer, step
 from aftr.failover.observation import (
     Answer,
     Claim,
@@ -21,6 +21,7 @@ from aftr.failover.observation import (
     TakeTail,
     Won,
 )
+from aftr.failover.state import Failsafe, Phase, Rules, State, Step
 from dslite_contract.journal import NOTHING, EntryId
 
 RULES = Rules()

@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from aftr.failover import guards
-from aftr.failover.machine import Phase
+from aftr.failover.state import Phase
 from failover.model import History, ViolationError
 
 SHORT, LONG, CHUNK = 800, 100_000, 500

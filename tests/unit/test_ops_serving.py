@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aftr.failover.machine import Failsafe
+from aftr.failover.state import Failsafe
 from aftr.ops.serving.member import copies_of, own_address, rules_of, store_settings
 from aftr.ops.show import slot_table
 from aftr.store.members import MemberRecord

@@ -17,8 +17,8 @@ from aftr.announce.announcer import ESTABLISHED, Announcer
 from aftr.failover import members
 from aftr.failover.assignment import assign, eligible, next_handover, warm_copies
 from aftr.failover.lease import lease_ms, renewed
-from aftr.failover.machine import Failsafe, Phase, Rules
 from aftr.failover.observation import Head, Observation, Result, Won
+from aftr.failover.state import Failsafe, Phase, Rules
 from aftr.ops.clock import boottime_ms
 from aftr.ops.serving.peers import Peers
 from aftr.ops.serving.slot import FOLLOWS, Slot

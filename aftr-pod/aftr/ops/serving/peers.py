@@ -17,8 +17,8 @@ import aiohttp
 import numpy as np
 from aiohttp import web
 
-from aftr.failover.machine import Phase
 from aftr.failover.observation import Answer
+from aftr.failover.state import Phase
 from dslite_contract.journal import NOTHING, RECORD, EntryId, Records
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ import structlog
 
 from aftr.announce.errors import AnnounceError
 from aftr.failover import machine
-from aftr.failover.machine import Phase, State
 from aftr.failover.observation import (
     Action,
     Answer,
@@ -28,6 +27,7 @@ from aftr.failover.observation import (
     TakeTail,
     Won,
 )
+from aftr.failover.state import Phase, State
 from aftr.ops import copies
 from aftr.ops.serving.compare import differences, replayed
 from aftr.state.counters import add_event

@@ -1,0 +1,114 @@
+"""An owner's life: SERVING, without the store in FAILSAFE, REWRITING when the store holds less, and LOST when the lease has ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aftr.failover import guards
+from aftr.failover.handover import hand_over
+from aftr.failover.lease import lease_ms
+from aftr.failover.observation import Do, Observation, Result
+from aftr.failover.state import (
+    Failsafe,
+    Phase,
+    Rules,
+    State,
+    Step,
+    close,
+    end_of_service,
+    enter,
+    extend,
+    lose,
+    reason_to_take,
+    rewind,
+    stay,
+    store_knows_less,
+    superseded,
+)
+from aftr.failover.taking import ask, rewriting_before_opening
+
+
+def serving(state: State, seen: Observation, rules: Rules) -> Step:
+    """Serves, while the lease runs and the store names no other."""
+    if why := end_of_service(state, seen):
+        return lose(state, seen, why)
+    if seen.event is Result.REWOUND or store_knows_less(state, seen):
+        return rewind(state, seen)
+    if not seen.connected:
+        asked = replace(state, asked=seen.now)
+        sentence = "the store is out of reach: asks all members whether they reach it"
+        return enter(asked, seen, Phase.FAILSAFE, sentence, Do.REFUSE_BLOCKS, Do.ASK_MEMBERS)
+    state, actions = extend(state, seen.lease_until)
+    if seen.event is Result.REFUSED and not state.refused:
+        return stay(replace(state, refused=True), "serves; the store refuses to write", *actions, Do.REFUSE_BLOCKS)
+    if seen.event is Result.ACCEPTED and state.refused:
+        return stay(replace(state, refused=False), "serves; the store writes again", *actions, Do.ALLOW_BLOCKS)
+    if seen.assigned not in (None, state.me):
+        return hand_over(state, seen, actions)
+    return stay(state, f"serves with epoch {state.epoch}", *actions)
+
+
+def rewriting(state: State, seen: Observation, _: Rules) -> Step:
+    """Stores what it holds anew."""
+    if not state.opened:
+        return rewriting_before_opening(state, seen)
+    if why := end_of_service(state, seen):
+        return lose(state, seen, why)
+    if seen.event is Result.CHECKPOINTED:
+        return enter(
+            replace(state, rewrite=False), seen, Phase.SERVING, "serves; the store holds all of it", Do.ALLOW_BLOCKS
+        )
+    if not seen.connected or seen.event is Result.UNRESOLVED:
+        asked = replace(state, asked=seen.now)
+        return enter(asked, seen, Phase.FAILSAFE, "the store is out of reach again", Do.REFUSE_BLOCKS, Do.ASK_MEMBERS)
+    state, actions = extend(state, seen.lease_until)
+    return stay(state, "serves; writes a checkpoint", *actions)
+
+
+# ── without the store ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def failsafe(state: State, seen: Observation, rules: Rules) -> Step:
+    """Serves on while all others cannot reach the store either."""
+    if why := newer_elsewhere(state, seen) or end_of_service(state, seen):
+        return lose(state, seen, why)
+    if seen.connected and seen.head:
+        sentence = "serves; the store is back, and gets what was created meanwhile"
+        back, actions = extend(replace(state, rewrite=True), seen.lease_until)
+        return enter(back, seen, Phase.REWRITING, sentence, *actions, Do.WRITE_CHECKPOINT)
+    state, actions = extend(state, promised_until(state, seen, rules))
+    if seen.now - state.asked >= rules.ask:
+        state, actions = replace(state, asked=seen.now), (*actions, Do.ASK_MEMBERS)
+    left = state.until - seen.now
+    return stay(state, f"serves without the store for {left} ms more; {len(seen.known)} members are asked", *actions)
+
+
+def newer_elsewhere(state: State, seen: Observation) -> str:
+    """Why an answer says that this member is no longer the owner."""
+    newer = [uid for uid, answer in seen.answers.items() if answer.held.epoch > state.epoch]
+    return f"{newer[0]} holds epoch {seen.answers[newer[0]].held.epoch}, ours is {state.epoch}" if newer else ""
+
+
+def promised_until(state: State, seen: Observation, rules: Rules) -> int:
+    """Until when the other members' promises let this owner serve; in a pool of one there is nobody to ask."""
+    fresh = [answer for uid, answer in seen.answers.items() if uid in seen.known and answer.asked_ms >= state.since]
+    if rules.failsafe is Failsafe.AVAILABLE:
+        contradicted = any(not answer.promises for answer in fresh)
+        return 0 if contradicted else seen.now + lease_ms(rules.dead_after)
+    if not guards.everyone_promised(seen.known, seen.answers, seen.now, rules.dead_after):
+        return 0
+    return min((answer.asked_ms for answer in fresh), default=seen.now) + lease_ms(rules.dead_after)
+
+
+# ── after the lease ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def lost(state: State, seen: Observation, rules: Rules) -> Step:
+    """Keeps what it holds until there is a newer owner; its own slot it takes like any other."""
+    if not seen.connected or seen.head is None:
+        return stay(state, f"does not serve; keeps {seen.held} until the store is in reach")
+    if why := superseded(state, seen):
+        return close(state, seen, f"closed: {why}")
+    if why := reason_to_take(state, seen, rules):
+        return ask(state, seen, why)
+    return stay(state, f"does not serve; keeps {seen.held} until there is a new owner")

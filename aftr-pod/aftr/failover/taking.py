@@ -1,0 +1,184 @@
+"""From nothing to an open slot: CLOSED ─► COPYING ─► WARM ─► ASKING ─► CLAIMING ─► CATCHING_UP ─► (REWRITING) ─► OPENING."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aftr.failover import guards
+from aftr.failover.observation import Answer, Claim, Do, Head, Observation, Open, Result, ServeUntil, TakeTail, Won
+from aftr.failover.state import (
+    Phase,
+    Rules,
+    State,
+    Step,
+    back_off,
+    close,
+    enter,
+    is_wanted,
+    lose,
+    reason_to_take,
+    stay,
+    store_knows_less,
+    superseded,
+)
+from dslite_contract.journal import NOTHING
+
+# ── copies ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def closed(state: State, seen: Observation, _: Rules) -> Step:
+    """Holds nothing."""
+    if seen.connected and is_wanted(state, seen):
+        role = "to serve" if seen.assigned == state.me else "as warm copy"
+        return enter(state, seen, Phase.COPYING, f"reads the checkpoint, {role}", Do.START_COPY)
+    return stay(state, "closed: another pod's")
+
+
+def copying(state: State, seen: Observation, _: Rules) -> Step:
+    """Reads the checkpoint; a copy that is complete tails the journal, until the slot is open."""
+    if seen.event is Result.COPIED:
+        return enter(state, seen, Phase.WARM, f"warm: holds {seen.held}")
+    if seen.event is Result.BROKEN:
+        return stay(state, "reads the checkpoint again: the last reading had a gap", Do.START_COPY)
+    if seen.connected and not is_wanted(state, seen):
+        return close(state, seen, "closed: has no part in the slot any more")
+    return stay(state, "reads the checkpoint")
+
+
+def warm(state: State, seen: Observation, rules: Rules) -> Step:
+    """Tails the journal, and takes the slot when it must."""
+    if seen.event is Result.BROKEN:
+        return enter(state, seen, Phase.COPYING, f"reads the checkpoint again: a gap after {seen.held}", Do.START_COPY)
+    if not seen.connected or seen.head is None:
+        return stay(state, f"warm up to {seen.held}; the store is out of reach")
+    why = reason_to_take(state, seen, rules)
+    if why and seen.head.owner == state.me and seen.head.sealed:
+        return claim(state, seen, {}, f"takes over as handed: {why}")
+    if why:
+        return ask(state, seen, why)
+    if not is_wanted(state, seen) and guards.may_forget(seen.head, seen.held):
+        return close(state, seen, "closed: has no part in the slot any more")
+    return stay(state, f"warm up to {seen.held}")
+
+
+# ── taking a slot ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ask(state: State, seen: Observation, why: str) -> Step:
+    """Begin to take the slot."""
+    asking = replace(state, asked=seen.now)
+    return enter(asking, seen, Phase.ASKING, f"asks {len(seen.known)} members what they hold: {why}", Do.ASK_MEMBERS)
+
+
+def asking(state: State, seen: Observation, rules: Rules) -> Step:
+    """Hears what others hold, and that nobody serves, before the epoch is raised."""
+    why = reason_to_take(state, seen, rules)
+    if not seen.connected or seen.head is None or not why or superseded_while_lost(state, seen):
+        return back_off(
+            state, seen, "asks no further: the slot is not to be taken any more, or the store is out of reach"
+        )
+    answers = {uid: answer for uid, answer in seen.answers.items() if answer.asked_ms >= state.since}
+    silent = sorted(seen.known - answers.keys())
+    heard = guards.members_were_heard(seen.known, answers.keys(), seen.now - state.since, rules.ask)
+    settled = guards.store_settled(
+        seen.head, seen.known, answers.keys(), seen.now - seen.connected_ms, rules.dead_after
+    )
+    free = guards.nobody_serves(answers.values(), seen.now, rules.dead_after)
+    if heard and settled and free:
+        missing = f"; no answer from {', '.join(silent)}" if silent else ""
+        return claim(state, seen, answers, f"claims: {why}{missing}")
+    waits = "a member says that it serves" if not free else "not all have answered"
+    if seen.now - state.asked < rules.ask:
+        return stay(state, f"asks: {waits}")
+    return stay(replace(state, asked=seen.now), f"asks again: {waits}", Do.ASK_MEMBERS)
+
+
+def superseded_while_lost(state: State, seen: Observation) -> bool:
+    """Whether what this former owner holds is outdated, and must not be the base of a new epoch."""
+    return state.rewrite and bool(superseded(state, seen))
+
+
+def claim(state: State, seen: Observation, answers: dict[str, Answer], sentence: str) -> Step:
+    """Raise the epoch above all that anyone holds, and note who holds most."""
+    head = seen.head or Head()
+    source, most = max(
+        ((uid, answer.held) for uid, answer in answers.items()), key=lambda x: x[1], default=("", NOTHING)
+    )
+    epochs = [seen.held.epoch, state.epoch, *(answer.held.epoch for answer in answers.values())]
+    epoch = guards.newest_epoch(head.epoch + 1, epochs)
+    claiming = replace(state, most=most, source=source)
+    return enter(claiming, seen, Phase.CLAIMING, sentence, Claim(head.epoch, head.owner, epoch))
+
+
+def claiming(state: State, seen: Observation, _: Rules) -> Step:
+    """Waits for the claim to be decided; there is no way back from here without the store."""
+    if isinstance(seen.event, Won):
+        return won(state, seen, seen.event)
+    if seen.event in (Result.BEATEN, Result.UNRESOLVED):
+        return back_off(state, seen, f"did not get the slot: {seen.event.value}")
+    return stay(state, "raises the epoch")
+
+
+def won(state: State, seen: Observation, claim: Won) -> Step:
+    """The epoch is ours: now the copy must hold all that the store has, or that a member has beyond it."""
+    beyond = max(claim.last, seen.held if seen.held.epoch < claim.epoch else NOTHING)
+    elsewhere = state.most > beyond
+    ours = state.rewrite and claim.last.epoch == state.epoch  # nobody wrote since we did: we hold all of it
+    owner = replace(
+        state,
+        epoch=claim.epoch,
+        need=NOTHING if ours else claim.last,
+        source=state.source if elsewhere else "",
+        rewrite=state.rewrite or elsewhere or beyond > claim.last,
+    )
+    if elsewhere:
+        sentence = f"owner with epoch {claim.epoch}; takes the tail up to {state.most} from {state.source}"
+        return enter(owner, seen, Phase.CATCHING_UP, sentence, TakeTail(state.source, beyond))
+    return enter(owner, seen, Phase.CATCHING_UP, f"owner with epoch {claim.epoch}; reads up to {claim.last}")
+
+
+def catching_up(state: State, seen: Observation, rules: Rules) -> Step:
+    """Has the epoch; opens when it holds all there is, and the store holds it too."""
+    if why := superseded(state, seen):
+        return close(state, seen, f"closed before it opened: {why}")
+    if state.source and (seen.event is Result.TAIL_FAILED or seen.now - state.since >= rules.tail):
+        return stay(replace(state, source=""), f"goes on without what {state.source} alone held: no answer")
+    if store_knows_less(state, seen) and not state.rewrite:
+        return stay(replace(state, need=NOTHING, rewrite=True), f"the store fell back: goes on from {seen.held}")
+    need = state.most if state.source else state.need
+    if not guards.holds_the_tail(seen.held, need):
+        if seen.event is Result.BROKEN and not state.source:
+            return stay(state, "reads the checkpoint again: a gap in the tail", Do.START_COPY)
+        return stay(state, f"reads the tail: holds {seen.held}, needs {need}")
+    if not guards.store_holds_it(state.rewrite):
+        sentence = f"writes a checkpoint up to {seen.held} first: the store may hold less"
+        return enter(state, seen, Phase.REWRITING, sentence, Do.WRITE_CHECKPOINT)
+    return open_slot(state, seen)
+
+
+def rewriting_before_opening(state: State, seen: Observation) -> Step:
+    """Stores what it holds; nothing is served yet."""
+    if seen.event is Result.CHECKPOINTED:
+        return open_slot(state, seen)
+    if seen.event is Result.FENCED or superseded(state, seen):
+        return close(state, seen, f"closed before it opened: {superseded(state, seen) or Result.FENCED.value}")
+    if seen.event is Result.UNRESOLVED:
+        return stay(state, "writes the checkpoint again: the connection broke", Do.WRITE_CHECKPOINT)
+    return stay(state, "writes a checkpoint before it opens")
+
+
+def open_slot(state: State, seen: Observation) -> Step:
+    """Open, with the deadline of the lease."""
+    opening = replace(state, until=seen.lease_until, rewrite=False)
+    return enter(opening, seen, Phase.OPENING, f"opens with epoch {state.epoch}", Open(state.epoch, seen.lease_until))
+
+
+def opening(state: State, seen: Observation, _: Rules) -> Step:
+    """Waits for the engine."""
+    if why := superseded(state, seen):
+        return lose(state, seen, why)
+    if seen.event is Result.OPENED:
+        serving = replace(state, opened=True, until=seen.lease_until)
+        sentence = f"serves with epoch {state.epoch}"
+        return enter(serving, seen, Phase.SERVING, sentence, ServeUntil(seen.lease_until), Do.ANNOUNCE)
+    return stay(state, "opens")
