@@ -22,7 +22,7 @@ IPv4Network = ipaddress.IPv4Network
 V4 = str | int | IPv4Address
 V6 = str | int | IPv6Address
 
-ETHERTYPE_IPV4 = 0x0800
+ETHERTYPE_IPV4, ETHERTYPE_ARP = 0x0800, 0x0806
 ETHERTYPE_IPV6 = 0x86DD
 ICMP, IPIP, TCP, UDP, IPV6, ROUTING, FRAGMENT, GRE, ESP, AH, ICMPV6, NO_NEXT, DESTINATION, SCTP = (
     1, 4, 6, 17, 41, 43, 44, 47, 50, 51, 58, 59, 60, 132,
@@ -157,6 +157,46 @@ def time_exceeded(quote: bytes, code: int = 0, **lies: int) -> Segment:
 def icmp6(kind: int, code: int = 0, rest: int = 0, payload: bytes = b"", *, checksum: int | None = None) -> Segment:
     data = struct.pack("!BBHI", kind, code, checksum or 0, rest) + payload
     return Segment(ICMPV6, data, 2 if checksum is None else None)
+
+
+def link_option(kind: int, station: str, length: int = 1) -> bytes:
+    """A link-layer address option (RFC 4861 4.6.1): 1 the source's, 2 the target's; `length` in 8-byte units."""
+    return bytes([kind, length]) + mac(station)
+
+
+def solicited_node(target: V6) -> IPv6Address:
+    """RFC 4291 2.7.1."""
+    return IPv6Address(int(v6("ff02::1:ff00:0")) | int(v6(target)) & 0xFFFFFF)
+
+
+def solicitation(
+    target: V6,
+    *,
+    src: V6,
+    dst: V6 | None = None,
+    options: bytes = b"",
+    code: int = 0,
+    hop_limit: int = 255,
+    **lies: int,
+) -> bytes:
+    """A neighbour solicitation (RFC 4861 4.3), to the target's group unless told otherwise."""
+    body = icmp6(135, code, 0, v6(target).packed + options, **lies)
+    return ipv6(body, src=src, dst=solicited_node(target) if dst is None else dst, hop_limit=hop_limit)
+
+
+def advertisement(
+    target: V6, *, dst: V6 = "ff02::1", src: V6 | None = None, flags: int = 1 << 29, options: bytes = b"", code: int = 0
+) -> bytes:
+    """A neighbour advertisement (RFC 4861 4.4) of the target itself; flags: router, solicited, override from bit 31 down."""
+    body = icmp6(136, code, flags, v6(target).packed + options)
+    return ipv6(body, src=target if src is None else src, dst=dst, hop_limit=255)
+
+
+def arp(
+    operation: int, sender: str, src: V4, target: str, dst: V4, *, head: bytes = bytes.fromhex("000108000604")
+) -> bytes:
+    """An ARP packet (RFC 826): stations and addresses of sender and target."""
+    return head + struct.pack("!H", operation) + mac(sender) + v4(src).packed + mac(target) + v4(dst).packed
 
 
 def raw(protocol: int, data: bytes = b"") -> Segment:

@@ -84,7 +84,7 @@ def config_text(spec: dict[str, Any] | None = None, groups: list[dict[str, Any]]
 def _configuration(text: str) -> Any:
     from dslite_contract.load import load_config
 
-    return load_config(text, ignore=("interfaces", "routing", "store"))
+    return load_config(text, ignore=("interfaces", "store"))
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,12 @@ DROPS: dict[str, str] = {
     "drop-icmp-type": "ICMP or ICMPv6 type that is not translated or not meant for us",
     "drop-icmp-checksum": "ICMP checksum, or checksum of the quoted IPv4 header, is wrong (RFC 5508 REQ-3)",
     "drop-icmp-quote": "ICMP error whose quoted packet is truncated or matches no mapping or softwire",
+    # neighbours
+    "drop-neighbour-elsewhere": "ARP or neighbour discovery about an address of a slot that is not open on this pod",
+    "drop-neighbour-hop-limit": "neighbour discovery with a hop limit other than 255: it has crossed a router (RFC 4861 section 7.1)",
+    "drop-neighbour-header": "neighbour discovery with a wrong code, from :: and not to the target's group, or solicited and to a group",
+    "drop-neighbour-option": "neighbour discovery with an option of length 0, cut off, not an Ethernet station's, or not allowed from ::",
+    "drop-arp-header": "ARP for other than IPv4 on Ethernet, with an unknown operation, or from a group's address (RFC 826)",
     "drop-rate-limited": "a request to the AFTR itself over its rate limit",
     # send
     "drop-too-big": "does not fit the next link and may not be fragmented (answered by type 3 code 4)",
@@ -71,7 +77,7 @@ DROPS: dict[str, str] = {
     # store
     "drop-commit-backlog": "first packet of a mapping while too many wait to be stored",
     "drop-commit-timeout": "first packet of a mapping that was not stored within a second",
-    "drop-slot-frozen": "first packet of a mapping while its slot moves to another pod",
+    "drop-slot-frozen": "first packet of a mapping, ARP or neighbour discovery while its slot moves to another pod",
     "drop-slot-not-owned": "this pod's lease was over before the frame could leave",
 }
 DROP_NAMES = tuple(DROPS)
@@ -103,6 +109,8 @@ EVENTS: dict[str, str] = {
     "syns-held": "unsolicited SYNs held for six seconds",
     "handed-over": "frames passed to the worker that owns their slot",
     "parked": "first packets of mappings that waited until they were stored",
+    "neighbours-answered": "ARP requests and neighbour solicitations answered",
+    "neighbour-conflicts": "claims of other stations to an address of a slot that is served here",
     "mappings-restored": "mappings taken over from another pod",
     "mappings-not-stored": "mappings used while no store was in reach: they end with this pod",
 }

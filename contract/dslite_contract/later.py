@@ -13,7 +13,6 @@ LATER: Mapping[str, Mapping[str, str]] = {
         "spec.release": "Operator",
         "spec.nat.alg": "Governance",
         "spec.nat.pcp": "Governance",
-        "spec.routing.layer2": "State, second part",
         "spec.autoscaling": "Operator",
         "spec.thresholds": "Governance",
         "spec.logging": "Governance",

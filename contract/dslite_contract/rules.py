@@ -178,11 +178,12 @@ def interface_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
 
 
 def routing_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
-    """BGP peers have different names and addresses, and an interface whose side routes the families they are told."""
+    """Exactly one way; BGP peers have different names and addresses, and an interface whose side routes the families they are told."""
     if spec.routing is None:
         return
-    if spec.routing.bgp is None:
+    if (spec.routing.bgp is None) == (spec.routing.layer2 is None):
         yield "routing", "exactly one of bgp and layer2 is needed"
+    if spec.routing.bgp is None:
         return
     path, peers = "routing.bgp.peers", spec.routing.bgp.peers
     yield from unique_names(path, peers)

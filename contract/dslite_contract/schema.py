@@ -351,10 +351,18 @@ class Bgp(Model):
     peers: tuple[Peer, ...] = Field(min_length=1, max_length=16, description="Sessions of every AFTR. [live]")
 
 
+class Layer2(Model):
+    """Tunnel and external addresses are on the links themselves: AFTRs answer for them (RFC 4861, RFC 826) and announce a takeover."""
+
+
 class Routing(Model):
-    """How routers learn where a slot is."""
+    """How routers learn where a slot is: exactly one of `bgp` and `layer2`."""
 
     bgp: Bgp | None = Field(default=None, description="By BGP, as docs/routing.md describes. [rolling]")
+    layer2: Layer2 | None = Field(
+        default=None,
+        description="By neighbour discovery and ARP on links that the AFTRs share, as docs/routing.md describes. [rolling]",
+    )
 
 
 class EmbeddedStore(Model):

@@ -73,12 +73,19 @@ def _with(address: IPv4Address | IPv6Address, length: int) -> Interface:
 
 
 def _build_router(plan: Plan) -> None:
-    """The router's two links to the AFTR are bridges, so that several AFTRs, and the server, are neighbours there."""
+    """The router's two links to the AFTR are bridges, so that several AFTRs, and the server, are neighbours there.
+
+    Where slots' addresses are on these links, it looks for every one of them.
+    """
     router = plan.namespace("router")
     access = _with(planned.ROUTER_IPV6, planned.ACCESS_LINK.prefixlen)
     internet = _with(planned.ROUTER_IPV4, planned.INTERNET_LINK.prefixlen)
     add_bridge(End(router, "access", (access,)), plan.options.access_mtu)
     add_bridge(End(router, "internet", (internet,)), planned.INTERNET_MTU)
+    if plan.layer2:
+        add_route(router, str(plan.pool.spec.softwire.prefix), device="access")
+        for prefix in plan.internet_prefixes():
+            add_route(router, str(prefix), device="internet")
 
 
 def _build_internet(plan: Plan) -> None:
@@ -110,7 +117,7 @@ def _build_store(plan: Plan) -> None:
 def _build_aftr(plan: Plan, aftr: Aftr) -> None:
     """Two arms, a queue for each worker; the kernel has addresses and default routes there, the rest is the AFTR's.
 
-    A router that is told nothing by BGP has static routes to it.
+    A router that learns of no slots has static routes to it.
     """
     name, router, queues = plan.namespace(aftr.name), plan.namespace("router"), plan.options.workers
     access = End(name, "access", (_with(aftr.access_address, planned.ACCESS_LINK.prefixlen),))
@@ -123,7 +130,7 @@ def _build_aftr(plan: Plan, aftr: Aftr) -> None:
         management = _with(aftr.management_address, planned.MANAGEMENT_LINK.prefixlen)
         port = End(plan.namespace("store"), aftr.name, bridge="mgmt")
         add_link(End(name, "mgmt", (management,)), port, planned.MANAGEMENT_MTU)
-    if plan.bgp:
+    if plan.bgp or plan.layer2:
         return
     add_route(router, str(plan.pool.spec.softwire.prefix), gateway=str(aftr.access_address))
     for prefix in plan.internet_prefixes():

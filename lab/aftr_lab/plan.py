@@ -133,8 +133,13 @@ class Plan:
 
     @property
     def bgp(self) -> Bgp | None:
-        """How the router learns where slots are; None: its routes to the one AFTR are static."""
+        """How the router learns where slots are; None: by asking on its links, or its routes to the one AFTR are static."""
         return self.pool.spec.routing.bgp if self.pool.spec.routing else None
+
+    @property
+    def layer2(self) -> bool:
+        """Whether slots' addresses are on the router's own links, where it looks for them."""
+        return self.pool.spec.routing is not None and self.pool.spec.routing.layer2 is not None
 
     @property
     def durability(self) -> Durability | None:
@@ -194,15 +199,13 @@ def _check_store(pool: AftrPool) -> None:
 
 
 def _check_routing(pool: AftrPool) -> None:
-    """The lab's router is every peer; without BGP its routes are static, and lead to one AFTR."""
-    bgp, replicas = pool.spec.routing.bgp if pool.spec.routing else None, pool.spec.replicas
+    """The lab's router is every peer; without `routing` its routes are static, and lead to one AFTR."""
+    routing, replicas = pool.spec.routing, pool.spec.replicas
     if replicas > MOST_AFTRS:
         raise LabError(f"spec.replicas is {replicas}: the lab has addresses for {MOST_AFTRS} AFTRs")
-    if bgp is None:
-        if replicas > 1:
-            raise LabError(f"spec.replicas is {replicas} without spec.routing.bgp: static routes lead to one AFTR only")
-        return
-    for peer in bgp.peers:
+    if routing is None and replicas > 1:
+        raise LabError(f"spec.replicas is {replicas} without spec.routing: static routes lead to one AFTR only")
+    for peer in routing.bgp.peers if routing and routing.bgp else ():
         if peer.address not in (ROUTER_IPV6, ROUTER_IPV4):
             here = f"the lab's router has {ROUTER_IPV6} and {ROUTER_IPV4}"
             raise LabError(f"BGP peer {peer.name} has the address {peer.address}: {here}")

@@ -35,6 +35,7 @@ from packets import (
     pseudo6,
 )
 from reference.fragments import Context, Contexts
+from reference.neighbours import Neighbours, Verdict, is_discovery
 from reference.oracle import Oracle
 from reference.policy import AFTR_ADDRESS, INTERNET_MTU, Policy
 from reference.rewrite import translate, with_fields, with_lower_mss
@@ -86,6 +87,7 @@ class Reference:
         policy = self.policy
         self.slots = [SlotState(policy, number, self.events) for number in range(policy.slots)]
         self.contexts = [Contexts(policy.max_contexts, policy.max_bytes, policy.reassembly_ms) for _ in self.slots]
+        self.neighbours = Neighbours(policy)
         self.labels: dict[tuple[object, ...], int] = {}
         self.now = 0
         self.side: Side = "access"
@@ -177,6 +179,8 @@ class Reference:
             raise Drop("drop-truncated")
         if outer.version != 6:
             raise Drop("drop-ipv6-header")
+        if self.policy.layer2 and is_discovery(outer):
+            self.neighbour(self.neighbours.discovery(frame, outer, self.now))
         if 40 + outer.payload_length > len(outer.raw):
             raise Drop("drop-truncated")
         if outer.src.is_multicast or outer.src.is_unspecified or outer.src in self.policy.addresses:
@@ -185,6 +189,21 @@ class Reference:
             raise Drop("drop-not-local")
         slot = self.slots[self.policy.addresses.index(outer.dst)]
         self.through_headers(slot, outer, outer.next_header, outer.payload, MAX_EXTENSION_HEADERS, outer.traffic_class)
+
+    def slot_number(self, address: IPv4Address) -> int | None:
+        slot = self.slot_of(address)
+        return None if slot is None else slot.number
+
+    def neighbour(self, verdict: Verdict) -> None:
+        """A question of a neighbour, or its claim."""
+        if verdict.drop:
+            raise Drop(verdict.drop)
+        self.events["neighbour-conflicts"] += verdict.conflict
+        if verdict.answer:
+            self.send([verdict.answer])
+            self.count[self.side]["originated"] += 1
+            self.events["neighbours-answered"] += 1
+        raise Consumed
 
     def through_headers(
         self, slot: SlotState, outer: IPv6, next_header: int, data: bytes, most: int, traffic_class: int
@@ -667,6 +686,8 @@ class Reference:
     def from_internet(self, frame: bytes) -> None:
         if len(frame) < 14:
             raise Drop("drop-truncated")
+        if self.policy.layer2 and frame[12:14] == b"\x08\x06":
+            self.neighbour(self.neighbours.arp(frame[14:], self.slot_number, self.now))
         if frame[12:14] != b"\x08\x00":
             raise Drop("drop-ethertype")
         packet = self.sane(frame[14:])

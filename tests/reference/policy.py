@@ -109,6 +109,7 @@ class Policy:
     untranslated: list[IPv4Network]
     pre_authorised: list[IPv4Network]
     allowed_private: list[IPv4Network]
+    layer2: bool
     bypass: list[Bypass] = field(default_factory=list)
 
     @classmethod
@@ -151,6 +152,7 @@ class Policy:
             untranslated=networks(nat.get("noTranslationDestinations", [])),
             pre_authorised=networks(nat.get("preAuthorizedSources", [])),
             allowed_private=networks(nat.get("allowedPrivateDestinations", [])),
+            layer2="layer2" in spec.get("routing", {}),
             bypass=[read_bypass(entry) for entry in nat.get("bypass", [])],
         )  # fmt: skip
 

@@ -191,7 +191,6 @@ POOL_VALUES = [
     ("spec.interfaces[0].sriov.resourceName", "vf", f"vf is not allowed: {RESOURCE}"),
     ("spec.release", '""', "not implemented yet (comes with Operator)"),
     ("spec.routing", "{}", "exactly one of bgp and layer2 is needed"),
-    ("spec.routing.layer2", "{}", "not implemented yet (comes with State, second part)"),
     ("spec.routing.bgp.localAsn", "0", f"0 is not allowed: {ASN}"),
     ("spec.routing.bgp.localAsn", "4294967295", f"4294967295 is not allowed: {ASN}"),
     ("spec.routing.bgp.peers", "[]", "an empty list is not allowed: at least 1 entry"),

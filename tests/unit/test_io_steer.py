@@ -48,12 +48,11 @@ def icmp6(kind: int, dst: str = SLOT_0, payload: bytes = bytes(48)) -> bytes:
 
 
 def solicitation(target: str, dst: str) -> bytes:
-    return icmp6(135, dst, packets.v6(target).packed)
+    return packets.solicitation(target, src=B4, dst=dst)
 
 
-def arp(target: str, operation: int = 1) -> bytes:
-    head = bytes.fromhex("000108000604") + bytes([0, operation])
-    return head + bytes(6) + bytes([192, 0, 2, 200]) + bytes(6) + packets.v4(target).packed
+def arp(target: str, operation: int = 1, sender: str = "192.0.2.200") -> bytes:
+    return packets.arp(operation, packets.SENDER_MAC, sender, "00:00:00:00:00:00", target)
 
 
 def down(dst: str = "192.0.2.15", **how: object) -> bytes:
@@ -159,18 +158,27 @@ def test_every_cut_of_every_frame_has_an_answer(program: Program) -> None:
 
 
 def test_neighbours_are_ours_when_the_engine_answers_for_them(program: Program) -> None:
+    """Questions, and claims of others: all whose target is an address of ours, to us or to a group."""
     program.steer(Steering(FIRST, SLOTS, POOLS, answer_neighbours=True), packets.mac(OURS))
+    claim = packets.advertisement(SLOT_0)
     for ours in (
         eth(solicitation(SLOT_0, "ff02::1:ff00:1"), dst=MULTICAST),
         eth(solicitation(LAST_SLOT, LAST_SLOT)),
+        eth(claim, dst="33:33:00:00:00:01"),
         eth(arp("192.0.2.1"), dst=BROADCAST, ethertype=0x0806),
+        eth(arp("192.0.2.1"), ethertype=0x0806),
+        eth(arp("192.0.2.1", 2, "192.0.2.1"), dst=BROADCAST, ethertype=0x0806),
+        vlan(eth(arp("192.0.2.1"), dst=BROADCAST, ethertype=0x0806), 200),
     ):
         assert program.test_run(ours) == XDP_REDIRECT
     for foreign in (
         eth(solicitation(BEYOND, "ff02::1:ff00:11"), dst=MULTICAST),
         eth(solicitation(SLOT_0, SLOT_0), dst="02:00:00:00:00:77"),
+        eth(packets.advertisement(BEYOND), dst="33:33:00:00:00:01"),
         eth(arp("192.0.2.16"), dst=BROADCAST, ethertype=0x0806),
-        eth(arp("192.0.2.1", operation=2), dst=BROADCAST, ethertype=0x0806),
+        eth(arp("192.0.2.1"), dst="02:00:00:00:00:77", ethertype=0x0806),
+        eth(arp("192.0.2.1")[:27], dst=BROADCAST, ethertype=0x0806),
+        vlan(eth(arp("192.0.2.1"), dst=BROADCAST, ethertype=0x0806), 100),
     ):
         assert program.test_run(foreign) == XDP_PASS
 

@@ -1,4 +1,4 @@
-"""Announcing slots, as the control thread uses it."""
+"""Announcing slots by BGP, as the control thread uses it."""
 
 from __future__ import annotations
 
@@ -95,6 +95,10 @@ class Announcer:
         routing = self._configuration.pool.spec.routing
         names = [peer.name for peer in routing.bgp.peers] if routing and routing.bgp else []
         return {name: found.get(name, DOWN) for name in names}
+
+    async def linked(self) -> bool:
+        """Whether every session is up."""
+        return all(state == ESTABLISHED for state in (await self.sessions()).values())
 
     async def reconfigure(self, configuration: Configuration, interface_addresses: Addresses | None = None) -> None:
         """Follow a changed file or changed addresses. Sessions that stay the same stay up. Raises AnnounceError, keeping what runs.

@@ -33,7 +33,7 @@ class Steering:
     first_slot: ipaddress.IPv6Address
     slots: int
     pools: tuple[ipaddress.IPv4Network, ...]
-    answer_neighbours: bool = False  # ARP and neighbour solicitations for these addresses go to the engine
+    answer_neighbours: bool = False  # ARP and neighbour discovery about these addresses are the engine's
 
 
 class _LinkOptions(ctypes.Structure):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from aftr.io.bpf import OBJECT, Program, Steering, sides_of
 from aftr.io.errors import DeviceError
+from aftr.io.groups import SolicitedNodeGroups
 from aftr.io.layout import STATISTICS, queue_at
 from aftr.io.links import Link, find_link, forwards, need_link, offloads
 from aftr.io.packet_socket import PacketSocket
@@ -69,6 +70,7 @@ class Device:
         self._candidates: tuple[str, ...] = ()
         self._sockets: list[XdpSocket | PacketSocket] = []
         self._program: Program | None = None
+        self._groups: list[SolicitedNodeGroups] = []
         self._past: Counter[str] = Counter()  # what closed sockets had counted
         self._closing = False
         self._complaint = ""
@@ -97,6 +99,7 @@ class Device:
         for mode in candidates:
             try:
                 self._open_packet() if mode == "packet" else self._open_xdp(mode)
+                self._join_groups()
             except DeviceError as error:
                 self._close_sockets()
                 reasons.append(f"{MODES[mode]}: {error}")
@@ -152,6 +155,15 @@ class Device:
             sock = PacketSocket(self.link.index, self._steering, sides, shared=workers > 1, group=first)
             self._sockets.append(sock)
             first = first or sock
+
+    def _join_groups(self) -> None:
+        """Hear the solicitations that the engine answers."""
+        if not self._steering.answer_neighbours:
+            return
+        for port in self.ports:
+            if port.interface.side != "internet":
+                groups = SolicitedNodeGroups(port.link.index, self._steering.first_slot, self._steering.slots)
+                self._groups.append(groups)
 
     def _connect(self) -> None:
         """Give each socket a QUEUE, sockets in turn to the workers, and ask the workers to use them."""
@@ -258,6 +270,9 @@ class Device:
             self._past.update(_of_socket(sock))
             sock.close()
         self._sockets.clear()
+        for groups in self._groups:
+            groups.close()
+        self._groups.clear()
         if self._program:
             self._program.close()
             self._program = None

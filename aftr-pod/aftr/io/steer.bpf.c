@@ -13,7 +13,8 @@
 
 #define ACCESS 1   /* flags of `vlans`: softwires are expected with this tag, */
 #define INTERNET 2 /* or IPv4 */
-#define ANSWER_NEIGHBOURS 1 /* flag of `softwire`: the engine answers ARP and neighbour solicitations for its addresses */
+#define ANSWER_NEIGHBOURS 1 /* flag of `softwire`: ARP and neighbour discovery about these addresses are the engine's */
+#define NEIGHBOUR(type) ((type) == 135 || (type) == 136) /* solicitation, advertisement */
 #define MAX_HEADERS 8 /* extension headers that are looked behind */
 #define SLOT_ICMP6(type) ((type) == 128 || ((type) >= 1 && (type) <= 4)) /* echo request; unreachable … parameter problem */
 
@@ -48,7 +49,7 @@ static __always_inline int is_ours6(const struct softwire *ours, struct ipv6hdr 
 	if ((void *)(ip + 1) > end)
 		return 0;
 	__u8 *header = (void *)(ip + 1), next = ip->nexthdr;
-	if (next == IPPROTO_ICMPV6 && (void *)(header + 24) <= end && header[0] == 135 && is_slot(ours, (void *)(header + 8)))
+	if (next == IPPROTO_ICMPV6 && (void *)(header + 24) <= end && NEIGHBOUR(header[0]) && is_slot(ours, (void *)(header + 8)))
 		return (ours->flags & ANSWER_NEIGHBOURS) && (to_us || ip->daddr.s6_addr[0] == 0xff);
 	if (!to_us || !is_slot(ours, ip->daddr.s6_addr32))
 		return 0;
@@ -94,7 +95,7 @@ SEC("xdp") int steer(struct xdp_md *ctx)
 	else if (type == bpf_htons(ETH_P_IP) && *sides & INTERNET && to_us && ip + sizeof(struct iphdr) <= end)
 		taken = in_pool(((struct iphdr *)ip)->daddr);
 	else if (type == bpf_htons(ETH_P_ARP) && *sides & INTERNET && ours->flags & ANSWER_NEIGHBOURS && ip + 28 <= end)
-		taken = *(__be16 *)(ip + 6) == bpf_htons(1) && in_pool(*(__be32 *)(ip + 24));
+		taken = (to_us || ethernet->h_dest[0] & 1) && in_pool(*(__be32 *)(ip + 24)); /* the target's address */
 	return taken ? bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS) : XDP_PASS;
 }
 

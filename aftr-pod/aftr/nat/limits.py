@@ -1,4 +1,4 @@
-"""Token buckets: new sessions per subscriber (row C01), ICMP messages per subscriber and slot (row I03)."""
+"""Token buckets: new sessions per subscriber (row C01), ICMP messages per subscriber and slot (row I03), answers to neighbours."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from aftr.state.layout import SLOT, SUBSCRIBER, bucket_at, group_at, slot_at, su
 TOKEN = 1000  # thousandths: a rate per second is thousandths per millisecond
 SOFTWIRE_ICMP_RATE, SOFTWIRE_ICMP_BURST = 50, 100
 INTERNET_ICMP_RATE, INTERNET_ICMP_BURST = 1000, 1000
+NEIGHBOUR_RATE, NEIGHBOUR_BURST = 1000, 1000
 MAPPING_BYTES = 96  # record, index word at load 1/2, reverse and free-list entries
 SESSION_BYTES = 52
 _SESSION_BUCKET = SUBSCRIBER.fields["session_tokens"][1]  # type: ignore[index]
 _ICMP_BUCKET = SUBSCRIBER.fields["icmp_tokens"][1]  # type: ignore[index]
 _SLOT_BUCKET = SLOT.fields["icmp_tokens"][1]  # type: ignore[index]
+_NEIGHBOUR_BUCKET = SLOT.fields["neighbour_tokens"][1]  # type: ignore[index]
 
 
 @kernel
@@ -51,6 +53,12 @@ def take_softwire_icmp_token(memory: Memory, subscriber: int, now: int) -> bool:
 def take_internet_icmp_token(memory: Memory, slot: int, now: int) -> bool:
     """Whether the slot may send one more ICMP message of its own to the internet, or answer one more ICMPv6 echo."""
     return take_token(memory, slot + _SLOT_BUCKET, now, INTERNET_ICMP_RATE, INTERNET_ICMP_BURST)
+
+
+@kernel
+def take_neighbour_token(memory: Memory, slot: int, now: int) -> bool:
+    """Whether the slot may answer one more ARP request or neighbour solicitation."""
+    return take_token(memory, slot + _NEIGHBOUR_BUCKET, now, NEIGHBOUR_RATE, NEIGHBOUR_BURST)
 
 
 @kernel

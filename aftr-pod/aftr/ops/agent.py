@@ -18,9 +18,10 @@ import structlog
 from aftr.announce.addresses import read_addresses
 from aftr.announce.announcer import Announcer
 from aftr.announce.errors import AnnounceError
+from aftr.announce.layer2 import Layer2Announcer
 from aftr.io.bpf import Steering
 from aftr.io.device import Device, Interface, open_devices
-from aftr.io.links import need_link
+from aftr.io.links import Link, need_link
 from aftr.io.neighbours import Neighbours, NextHop
 from aftr.io.queue_table import QueueTable, Umem, table_size
 from aftr.ops.clock import boottime_ms
@@ -29,7 +30,7 @@ from aftr.ops.loop import DEVICE_SIZE, device_at
 from aftr.ops.serving.member import Member, store_settings
 from aftr.ops.workers import Workers
 from aftr.state.frames import frames_at
-from aftr.state.layout import MAX_INTERFACES, worker_at
+from aftr.state.layout import MAX_INTERFACES, pod_at, slot_at, worker_at
 from aftr.state.pod import Pod, Sizes
 from aftr.state.policy import Hop, InterfaceSetting, RouteSetting, write_hops, write_interfaces, write_policy
 from aftr.state.slot import plan_slot
@@ -71,7 +72,8 @@ def steering(configuration: Configuration) -> Steering:
     pools += [IPv4Network(entry.address) for entry in spec.nat.bypass]
     if spec.nat.no_translation_destinations:
         pools += spec.nat.pre_authorized_sources
-    return Steering(slot_address(configuration.pool, 0), spec.slots, tuple(dict.fromkeys(pools)))
+    shared = spec.routing is not None and spec.routing.layer2 is not None
+    return Steering(slot_address(configuration.pool, 0), spec.slots, tuple(dict.fromkeys(pools)), shared)
 
 
 def check_memory(configuration: Configuration, frames: int) -> None:
@@ -97,6 +99,11 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
+def setting_of(interface: Interface, link: Link, vlan: int) -> InterfaceSetting:
+    """An interface as the engine sees it."""
+    return InterfaceSetting(interface.name, interface.side, link.mtu, vlan, link.mac)
+
+
 def routes_of(table: list[NextHop], name: str) -> list[RouteSetting]:
     """The next hops of one interface as the engine wants them; weights are repeated hops."""
     by_prefix: dict[Any, list[Hop]] = {}
@@ -116,16 +123,14 @@ class Agent:
         self.last_error: str | None = None
         self._asked: dict[int, int] = {}
         self._moved: dict[int, int] = {}
-        settings = [
-            InterfaceSetting(one.name, one.side, need_link(one.device).mtu, one.vlan) for one in options.interfaces
-        ]
+        settings = [setting_of(one, need_link(one.device), one.vlan) for one in options.interfaces]
         frames = FRAMES_PER_WORKER * options.workers
         extra = table_size(frames, options.workers) + MAX_INTERFACES * DEVICE_SIZE
         check_memory(self.configuration, frames << CHUNK_SHIFT)
         sizes = Sizes(frames, 1 << CHUNK_SHIFT, options.workers, options.huge_pages, extra)
         self.pod = Pod(self.configuration, settings, sizes)
         self.member: Member | None = None
-        self.announcer: Announcer | None = None
+        self.announcer: Announcer | Layer2Announcer | None = None
         self._reconfiguring: asyncio.Task[None] | None = None
         self.devices = self._open_devices()
         self.workers = Workers(self.pod)
@@ -142,10 +147,7 @@ class Agent:
 
     async def _join(self, stack: contextlib.AsyncExitStack) -> None:
         """Become a member of the pool: routes, store, slots as they fall to us."""
-        devices = {one.name: one.device for one in self.options.interfaces}
-        announcer = Announcer(
-            self.configuration, await read_addresses(devices), self.options.runtime or DEFAULT_RUNTIME, say=log.info
-        )
+        announcer = await self._make_announcer()
         await announcer.start()
         self.announcer = announcer
         stack.push_async_callback(announcer.stop)
@@ -157,6 +159,26 @@ class Agent:
         store = Store(store_settings(self.configuration.pool, self.options.store, self.options.member))
         stack.push_async_callback(store.close)
         self.member = Member(self.pod, self.workers, store, announcer, self.options.member, self.options.status_port)
+
+    async def _make_announcer(self) -> Announcer | Layer2Announcer:
+        """How the configuration wants slots to be announced, if at all."""
+        devices = {one.name: one.device for one in self.options.interfaces}
+        routing = self.configuration.pool.spec.routing
+        if routing is None or routing.layer2 is None:
+            runtime = self.options.runtime or DEFAULT_RUNTIME
+            return Announcer(self.configuration, await read_addresses(devices), runtime, say=log.info)
+        sides = {one.name: one.side for one in self.options.interfaces}
+        return Layer2Announcer(self.configuration, devices, sides, owns=self._owns, claims=self._claims, say=log.info)
+
+    def _owns(self, number: int) -> bool:
+        """Whether a slot is open here, stays, and may send (`ops.loop.owns`)."""
+        slot, deadline = self.pod.slot(number), pod_at(self.pod.memory, 0).deadline
+        in_time = deadline == 0 or time.clock_gettime_ns(time.CLOCK_BOOTTIME) < deadline
+        return in_time and slot > 0 and slot_at(self.pod.memory, slot).frozen == 0
+
+    def _claims(self, number: int) -> int:
+        """Claims of others to a slot's addresses that its worker has heard."""
+        return int(slot_at(self.pod.memory, self.pod.area(number)).claims)
 
     def _open_devices(self) -> list[Device]:
         pod = self.pod
@@ -201,11 +223,10 @@ class Agent:
             self._settings_changed()
 
     def _settings_changed(self) -> None:
-        """MTUs as the links have them now."""
+        """MTUs and MACs as the links have them now."""
         ports = {port.interface.name: port for device in self.devices for port in device.ports}
         self.pod.interfaces[:] = [
-            InterfaceSetting(one.name, one.side, ports[one.name].link.mtu, ports[one.name].vlan)
-            for one in self.options.interfaces
+            setting_of(one, ports[one.name].link, ports[one.name].vlan) for one in self.options.interfaces
         ]
         with self.workers.halted():
             write_interfaces(self.pod.memory, self.pod.policy, self.configuration, self.pod.interfaces)

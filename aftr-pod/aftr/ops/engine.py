@@ -36,8 +36,8 @@ class Engine:
 
     def __init__(self, configuration: Configuration, *, seed: int = 0, workers: int = 1) -> None:
         interfaces = [
-            InterfaceSetting("access", "access", ACCESS_MTU),
-            InterfaceSetting("internet", "internet", INTERNET_MTU),
+            InterfaceSetting("access", "access", ACCESS_MTU, mac=OUR_MAC),
+            InterfaceSetting("internet", "internet", INTERNET_MTU, mac=OUR_MAC),
         ]
         sizes = Sizes(frames=4096, chunk=CHUNK, workers=workers, huge_pages=False)
         self.configuration = configuration

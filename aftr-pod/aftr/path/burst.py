@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from aftr.lowlevel.bits import M32, Memory, load64, store64
+from aftr.lowlevel.bits import M32, Memory, be16, load64, store64
 from aftr.lowlevel.kernel import kernel
 from aftr.path.commit import release_committed
 from aftr.path.handover import EVENT_SHIFT, HAIRPIN_BIT, ORIGINATED_BIT, VLAN_SHIFT, pop, push, ring_between
 from aftr.path.pipeline_in import run_in
 from aftr.path.pipeline_out import run_out
 from aftr.path.receive import begin, receive, receive_internet
-from aftr.path.send import interface_offset
+from aftr.path.send import ETHERTYPE_ARP, ETHERTYPE_IPV4, interface_offset
 from aftr.path.sweep import sweep
 from aftr.state.frames import frames_at, give_frame, take_frame
 from aftr.state.layout import (
@@ -95,14 +95,14 @@ def take_frames(memory: Memory, worker: int, interface: int, list_: int, n: int)
 
 @kernel
 def split_sides(memory: Memory, worker: int, list_: int, n: int, vlan: int) -> None:
-    """One-armed: IPv4 frames are internet side, all others access side."""
+    """One-armed: IPv4 and ARP frames are internet side, all others access side."""
     me = worker_at(memory, worker)
     to_access, to_internet = 0, 0
     for number in range(n):
         start, word = load64(memory, list_ + 16 * number), load64(memory, list_ + 16 * number + 8)
         at = start + (16 if vlan > 0 else 12)
-        is_ipv4 = word & M32 >= at - start + 2 and load64(memory, at) & 0xFFFF == 0x0008
-        if is_ipv4:
+        kind = be16(memory, at) if word & M32 >= at - start + 2 else 0
+        if kind in (ETHERTYPE_IPV4, ETHERTYPE_ARP):
             store64(memory, me.internet_list + 16 * to_internet, start)
             store64(memory, me.internet_list + 16 * to_internet + 8, word)
             to_internet += 1

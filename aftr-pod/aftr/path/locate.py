@@ -20,6 +20,12 @@ def tunnel_slot(memory: Memory, hi: int, lo: int) -> int:
     return number if hi == pod.tunnel_hi and 0 <= number < pod.slots else -1
 
 
+@kernel
+def bad_source(memory: Memory, hi: int, lo: int) -> bool:
+    """IPv6 sources that nobody has: unspecified, loopback, multicast, our own."""
+    return (hi == 0 and 0 <= lo <= 1) or (hi >> 56) & 0xFF == 0xFF or tunnel_slot(memory, hi, lo) >= 0
+
+
 @inline_kernel
 def slot_offset(memory: Memory, number: int) -> int:
     """Byte offset of an open slot's record; 0 when it is closed."""

@@ -14,10 +14,12 @@ from aftr.path.handover import INBOUND_BIT, VLAN_SHIFT, hand_over, slot_worker
 from aftr.path.icmpv6 import icmpv6
 from aftr.path.inbound import inbound
 from aftr.path.ipv4 import check_header
-from aftr.path.locate import find_range, range_external, range_slot, slot_offset, tunnel_slot
+from aftr.path.locate import bad_source, find_range, range_external, range_slot, slot_offset, tunnel_slot
+from aftr.path.neighbours import arp, discovery, is_about_neighbour
 from aftr.path.outbound import outbound
 from aftr.path.reassemble import reassemble
 from aftr.path.send import (
+    ETHERTYPE_ARP,
     ETHERTYPE_IPV4,
     ETHERTYPE_IPV6,
     ETHERTYPE_VLAN,
@@ -90,17 +92,13 @@ def receive(memory: Memory, worker: int, packet: int, vlan: int) -> None:
     elif record.side == INTERNET and kind == ETHERTYPE_IPV4:
         record.ip = ip
         receive_internet(memory, worker, packet, end)
+    elif record.side == INTERNET and kind == ETHERTYPE_ARP and pod_at(memory, 0).answers_neighbours == 1:
+        arp(memory, worker, packet, ip, end)
     else:
         drop(memory, worker, packet, ETHERTYPE)
 
 
 # ---------------------------------------------------------------- IPv6 side
-@kernel
-def bad_source(memory: Memory, hi: int, lo: int) -> bool:
-    """IPv6 sources that cannot be a B4: unspecified, loopback, multicast, our own."""
-    return (hi == 0 and 0 <= lo <= 1) or (hi >> 56) & 0xFF == 0xFF or tunnel_slot(memory, hi, lo) >= 0
-
-
 @kernel
 def receive_softwire(memory: Memory, worker: int, packet: int, ip6: int, end: int) -> None:
     """An IPv6 packet from the access side whose header begins at `ip6`."""
@@ -110,6 +108,9 @@ def receive_softwire(memory: Memory, worker: int, packet: int, ip6: int, end: in
         return
     if load8(memory, ip6) >> 4 != 6:
         drop(memory, worker, packet, IPV6_HEADER)
+        return
+    if pod_at(memory, 0).answers_neighbours == 1 and is_about_neighbour(memory, ip6, end):
+        discovery(memory, worker, packet, ip6, end)
         return
     number = tunnel_slot(memory, be64(memory, ip6 + 24), be64(memory, ip6 + 32))
     if number < 0:

@@ -45,7 +45,7 @@ from aftr.state.reasons import IPV4_FRAGMENTS_SENT, IPV6_FRAGMENTS_SENT, NEXT_HO
 
 FORWARD, EXTRA, OWN = 0, 1, 2  # why a frame leaves: a packet received, a further fragment of it, made here
 INTERFACE_SIZE, HOP_SIZE, ROUTE_SIZE = INTERFACE.itemsize, HOP.itemsize, ROUTE.itemsize
-ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN = 0x0800, 0x86DD, 0x8100
+ETHERTYPE_IPV4, ETHERTYPE_ARP, ETHERTYPE_IPV6, ETHERTYPE_VLAN = 0x0800, 0x0806, 0x86DD, 0x8100
 HOP_LIMIT = 64
 NEXT_IPV4, NEXT_FRAGMENT, NEXT_ICMPV6 = 4, 44, 58
 
@@ -194,19 +194,36 @@ def unresolved(memory: Memory, worker: int, packet: int, number: int, hi: int, l
 
 
 @inline_kernel
+def put_ethertype(memory: Memory, interface: int, ip: int, ethertype: int) -> int:
+    """Write what follows the Ethernet addresses in front of `ip`: the VLAN tag, if any, and the type; where the frame begins."""
+    vlan = interface_at(memory, interface).vlan
+    put_be16(memory, ip - 2, ethertype)
+    if vlan == 0:
+        return ip - 14
+    put_be16(memory, ip - 6, ETHERTYPE_VLAN)
+    put_be16(memory, ip - 4, vlan)
+    return ip - 18
+
+
+@inline_kernel
 def put_link_header(memory: Memory, interface: int, hop: int, ip: int, ethertype: int) -> int:
-    """Write the Ethernet (and VLAN) header in front of `ip`; where the frame begins."""
-    addresses, vlan = hop_at(memory, hop), interface_at(memory, interface).vlan
-    start = ip - 14
-    if vlan > 0:
-        start = ip - 18
-        put_be16(memory, ip - 6, ETHERTYPE_VLAN)
-        put_be16(memory, ip - 4, vlan)
-        put_be16(memory, ip - 2, ethertype)
-    else:
-        put_be16(memory, ip - 2, ethertype)
+    """Write the Ethernet (and VLAN) header of a frame to a next hop in front of `ip`; where the frame begins."""
+    addresses = hop_at(memory, hop)
+    start = put_ethertype(memory, interface, ip, ethertype)
     store64(memory, start, addresses.ethernet0)
     store32(memory, start + 8, addresses.ethernet1)
+    return start
+
+
+@kernel
+def put_station_header(memory: Memory, interface: int, station: int, ip: int, ethertype: int) -> int:
+    """The same for a frame to a station on the link itself, by its 48-bit address."""
+    ours = interface_at(memory, interface).mac
+    start = put_ethertype(memory, interface, ip, ethertype)
+    put_be32(memory, start, station >> 16)
+    put_be16(memory, start + 4, station & 0xFFFF)
+    put_be16(memory, start + 6, ours >> 32)
+    put_be32(memory, start + 8, ours & M32)
     return start
 
 

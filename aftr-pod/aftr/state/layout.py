@@ -41,7 +41,7 @@ POD = record_layout(
     *_i8("state_migrate address_change_limit udp_timeout tcp_established tcp_transitory icmp_timeout"),
     *_i8("secret0 secret1 secret2 secret3 umem umem_size chunk_shift"),
     *_i8("access_interface slot_workers worker_stride"),
-    *_i8("deadline journal_event journal_armed restored_grace"),
+    *_i8("deadline journal_event journal_armed restored_grace answers_neighbours"),
 )
 GROUP = record_layout(
     128,  # one per B4Group prefix, longest prefix first
@@ -53,7 +53,9 @@ RANGE = record_layout(64, *_i8("base mask part_shift first_slot slots first_exte
 PREFIX = record_layout(64, *_i8("kind base mask"))  # preAuthorizedSources and the like
 PRE_AUTHORIZED, ALLOWED_PRIVATE, NO_TRANSLATION = 1, 2, 3
 BYPASS = record_layout(128, *_i8("hi mask_hi lo mask_lo address port protocol destination destination_mask slot"))
-INTERFACE = record_layout(64, *_i8("side mtu vlan hops hop_count routes route_count"))  # side 2: both
+INTERFACE = record_layout(
+    64, *_i8("side mtu vlan hops hop_count routes route_count mac")
+)  # side 2: both; mac as a 48-bit number
 HOP = record_layout(32, *_i8("resolved ethernet0 ethernet1"))  # bytes 0–7 and 8–11 of the Ethernet header, as loaded
 ROUTE = record_layout(64, *_i8("hi lo mask_hi mask_lo hops hop_count"))
 MAX_INTERFACES, MAX_HOPS = 16, 16
@@ -83,7 +85,7 @@ SLOT = record_layout(
     *_i8("context_buffers context_stride context_head context_tail context_bytes"),
     *_i8("icmp_tokens icmp_time fragment_counter syn_ring syn_head syn_count sweep_time"),
     *_i8("journal journal_mask journal_head journal_tail committed journaling parking frozen refuse_blocks"),
-    *_i8("park_ring park_head park_tail restored moving"),
+    *_i8("park_ring park_head park_tail restored moving neighbour_tokens neighbour_time claims"),
 )
 SLOT_MAPPINGS, SLOT_SESSIONS, SLOT_SOFTWIRES, SLOT_SUBSCRIBERS, SLOT_CONTEXTS = 512, 640, 768, 896, 1024
 SLOT_POOLS = 1152  # per pool: first external, count (2 × i8), at most 16 pools

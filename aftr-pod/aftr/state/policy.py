@@ -55,12 +55,13 @@ _FILTERINGS = {"endpoint-independent": 0, "address-dependent": 1, "address-and-p
 
 @dataclass(frozen=True)
 class InterfaceSetting:
-    """An interface as the engine sees it: MTU in bytes, VLAN 0 for none."""
+    """An interface as the engine sees it: MTU in bytes, VLAN 0 for none, MAC of 6 bytes."""
 
     name: str
     side: str
     mtu: int
     vlan: int = 0
+    mac: bytes = bytes(6)
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ def write_policy(
     pod.tcp_established = nat.timeouts.tcp_established_seconds * 1000
     pod.tcp_transitory = nat.timeouts.tcp_transitory_seconds * 1000
     pod.icmp_timeout = nat.timeouts.icmp_seconds * 1000
+    pod.answers_neighbours = int(spec.routing is not None and spec.routing.layer2 is not None)
     pod.generation += 1
     write_groups(memory, plan, configuration)
     write_ranges(memory, plan, configuration)
@@ -264,11 +266,12 @@ def write_bypasses(memory: Memory, plan: PolicyPlan, configuration: Configuratio
 def write_interfaces(
     memory: Memory, plan: PolicyPlan, configuration: Configuration, interfaces: list[InterfaceSetting]
 ) -> None:
-    """Sides, MTUs and VLANs; which interface each NAT pool leaves by."""
+    """Sides, MTUs, VLANs and MACs; which interface each NAT pool leaves by."""
     pod = pod_at(memory, 0)
     for number, setting in enumerate(interfaces):
         entry = interface_at(memory, plan.interfaces + number * INTERFACE.itemsize)
         entry.side, entry.mtu, entry.vlan = SIDES[setting.side], setting.mtu, setting.vlan
+        entry.mac = int.from_bytes(setting.mac)
     pod.interfaces = len(interfaces)
     pod.access_interface = next(n for n, setting in enumerate(interfaces) if setting.side != "internet")
     internet = [n for n, setting in enumerate(interfaces) if setting.side != "access"]

@@ -37,7 +37,7 @@ from dslite_contract.slots import blocks_per_address, carrying_slots, first_bloc
 
 NO_POOL = 255  # of ranges that are not a NAT pool: addresses that keep themselves
 SYN_RING_BYTES = 1024 * 128
-TOKENS_ICMP = 1000 * 1000
+TOKENS_ICMP = TOKENS_NEIGHBOURS = 1000 * 1000  # a full bucket of each (nat/limits.py)
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,8 @@ def open_slot(memory: Memory, base: int, number: int, tunnel: int, plan: SlotPla
     slot.journal, slot.journal_mask = base + plan.journal, JOURNAL_RECORDS - 1
     slot.park_ring = base + plan.park_ring
     slot.icmp_tokens = TOKENS_ICMP
-    slot.icmp_time = now & 0xFFFFFFFF
+    slot.neighbour_tokens = TOKENS_NEIGHBOURS
+    slot.icmp_time = slot.neighbour_time = now & 0xFFFFFFFF
     slot.fragment_counter = random & 0xFFFFFFFF
     slot.sweep_time = now
     for place in plan.ranges:

@@ -13,7 +13,8 @@ from typing import Any
 
 import structlog
 
-from aftr.announce.announcer import ESTABLISHED, Announcer
+from aftr.announce.announcer import Announcer
+from aftr.announce.layer2 import Layer2Announcer
 from aftr.failover import members
 from aftr.failover.assignment import assign, eligible, next_handover, warm_copies
 from aftr.failover.lease import lease_ms, renewed
@@ -35,7 +36,7 @@ from dslite_contract.schema import AftrPool, effective_durability
 
 log = structlog.get_logger()
 
-HEARTBEAT_S, RETRY_S, TICK_S, SESSIONS_S = 0.1, 0.04, 0.025, 0.2
+HEARTBEAT_S, RETRY_S, TICK_S, LINKS_S = 0.1, 0.04, 0.025, 0.2
 TAIL_MS = 50  # longest that a question to the journals stays open
 LEAVE_S = 10.0
 
@@ -56,7 +57,13 @@ class Member:
     """All slots of a pool, as one of its members sees them."""
 
     def __init__(
-        self, pod: Pod, workers: Workers, store: Store, announcer: Announcer, uid: str, status_port: int
+        self,
+        pod: Pod,
+        workers: Workers,
+        store: Store,
+        announcer: Announcer | Layer2Announcer,
+        uid: str,
+        status_port: int,
     ) -> None:
         self.pod, self.workers, self.store, self.announcer, self.uid = pod, workers, store, announcer, uid
         self._status_port, self._address = status_port, ""
@@ -107,7 +114,7 @@ class Member:
         loop.add_reader(self._event, self._written)
         try:
             async with asyncio.TaskGroup() as group:
-                for work in (self._beat, self._watch_sessions, self._follow, self._flush, self._tick):
+                for work in (self._beat, self._watch_links, self._follow, self._flush, self._tick):
                     group.create_task(work())
                 group.create_task(self._fail(self._failure))
         finally:
@@ -187,12 +194,11 @@ class Member:
             self._seen(records, heads, sent)
             await asyncio.sleep(max(0.0, HEARTBEAT_S - (self.now - sent) / 1000))
 
-    async def _watch_sessions(self) -> None:
+    async def _watch_links(self) -> None:
         """Whether routers hear us; apart from the heartbeat, which must not wait for BIRD."""
         while True:
-            sessions = await self.announcer.sessions()
-            self._linked = all(state == ESTABLISHED for state in sessions.values())
-            await asyncio.sleep(SESSIONS_S)
+            self._linked = await self.announcer.linked()
+            await asyncio.sleep(LINKS_S)
 
     def _info(self) -> dict[str, str]:
         """What we say of ourselves."""
