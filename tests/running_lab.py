@@ -20,6 +20,7 @@ from pyroute2 import netns
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "samples" / "lab.yaml"
 FAILOVER = ROOT / "samples" / "failover.yaml"  # three AFTRs, BGP, a store
+LAYER2 = ROOT / "samples" / "layer2.yaml"  # three AFTRs, a store, no BGP
 AFTR_LAB = Path(sys.executable).with_name("aftr-lab")
 AFTR = Path(sys.executable).with_name("aftr")
 SERVER = "198.18.0.80"

@@ -118,7 +118,7 @@ def test_the_description_names_store_management_and_sessions() -> None:
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
-        (["routing"], None, "spec.replicas is 3 without spec.routing.bgp"),
+        (["routing"], None, "spec.replicas is 3 without spec.routing: static"),
         (["store"], {"secretRef": "redis"}, "spec.store has a secretRef"),
         (
             ["routing", "bgp", "peers", 0, "address"],
@@ -147,12 +147,19 @@ def test_more_aftrs_than_addresses_are_refused() -> None:
         plan_of(objects)
 
 
-@pytest.mark.parametrize(("field", "value"), [("replicas", 2), ("routing", {"layer2": {}})])
+@pytest.mark.parametrize(("field", "value"), [("replicas", 2), ("rollout", {})])
 def test_what_comes_later_or_needs_a_store_is_refused_by_name(field: str, value: Any) -> None:
     objects = documents()
     objects[0]["spec"][field] = value
     with pytest.raises(ConfigurationError, match=rf"spec\.{field}"):
         plan_of(objects)
+
+
+def test_on_a_shared_layer_2_the_router_needs_no_sessions() -> None:
+    plan = make_plan("test", load_config(SAMPLE.with_name("layer2.yaml")), Options())
+    assert (plan.layer2, plan.bgp, len(plan.aftrs)) == (True, None, 3)
+    assert describe(plan)["bgp"] is None
+    assert not plan_of(documents()).layer2
 
 
 def test_more_interfaces_than_the_lab_has_are_refused() -> None:

@@ -20,9 +20,9 @@ Seeds = list[tuple[Side, bytes]]
 
 def seeds(endpoints: dict[str, Endpoint]) -> Seeds:
     """Good frames of every kind; `endpoints` of live mappings by protocol, for what comes from the internet."""
-    return [("access", eth(packet)) for packet in access_seeds(endpoints)] + [
-        ("internet", eth(packet)) for packet in internet_seeds(endpoints)
-    ]
+    arp: Seeds = [("internet", eth(packet, ethertype=packets.ETHERTYPE_ARP)) for packet in arp_seeds()]
+    access: Seeds = [("access", eth(packet)) for packet in access_seeds(endpoints) + discovery_seeds()]
+    return [*access, *arp, *(("internet", eth(packet)) for packet in internet_seeds(endpoints))]
 
 
 def access_seeds(endpoints: dict[str, Endpoint]) -> list[bytes]:
@@ -47,6 +47,27 @@ def access_seeds(endpoints: dict[str, Endpoint]) -> list[bytes]:
     ours = ipv6(ipv4(udp(53, 5000), src=SERVER, dst=HOST), src=AFTR, dst=B4)
     found += [ipv6(icmp6(kind, 0, 1300, ours), src="2001:db8:ffff::1", dst=AFTR) for kind in (1, 2, 3, 4)]
     return found
+
+
+def discovery_seeds() -> list[bytes]:
+    router, station = "2001:db8:ffff::1", packets.link_option(1, packets.SENDER_MAC)
+    return [
+        packets.solicitation(slot_address(0), src=router, options=station),
+        packets.solicitation(
+            slot_address(1), src=router, dst=slot_address(1), options=bytes([14, 1]) + bytes(6) + station
+        ),
+        packets.solicitation(slot_address(1), src="::"),
+        packets.advertisement(slot_address(0), src=router, options=packets.link_option(2, packets.SENDER_MAC)),
+    ]
+
+
+def arp_seeds() -> list[bytes]:
+    sender, nobody = packets.SENDER_MAC, "00:00:00:00:00:00"
+    return [
+        packets.arp(1, sender, SERVER, nobody, "192.0.2.1"),
+        packets.arp(1, sender, SERVER, nobody, "192.0.2.200"),
+        packets.arp(2, sender, "192.0.2.1", nobody, "192.0.2.1"),
+    ]
 
 
 def internet_seeds(endpoints: dict[str, Endpoint]) -> list[bytes]:

@@ -21,6 +21,7 @@ SPEC = {
         "unsolicitedSyn": "icmp",
         "preAuthorizedSources": ["100.64.0.0/10"],
     },
+    "routing": {"layer2": {}},
     "capacity": {"mappingsPerSlot": 65536, "extraSessionsPerSlot": 1024, "subscribersPerSlot": 16384},
 }
 

@@ -181,12 +181,12 @@ class Reference:
             raise Drop("drop-ipv6-header")
         if self.policy.layer2 and is_discovery(outer):
             self.neighbour(self.neighbours.discovery(frame, outer, self.now))
+        if outer.dst not in self.policy.addresses:
+            raise Drop("drop-not-local")
         if 40 + outer.payload_length > len(outer.raw):
             raise Drop("drop-truncated")
         if outer.src.is_multicast or outer.src.is_unspecified or outer.src in self.policy.addresses:
             raise Drop("drop-ipv6-header")
-        if outer.dst not in self.policy.addresses:
-            raise Drop("drop-not-local")
         slot = self.slots[self.policy.addresses.index(outer.dst)]
         self.through_headers(slot, outer, outer.next_header, outer.payload, MAX_EXTENSION_HEADERS, outer.traffic_class)
 

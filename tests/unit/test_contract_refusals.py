@@ -24,6 +24,7 @@ PEER = "a unicast IPv4 or IPv6 address such as 2001:db8::1 or 198.51.100.254, no
 RESOURCE = "a resource such as example.com/aftr_access"
 
 # One field, one bad value (in YAML): path, value, what the message says of it.
+BGP = "{localAsn: 64512, peers: [{name: a, interface: access, address: '2001:db8::1', asn: 1, families: [ipv6]}]}"
 POOL_VALUES = [
     ("apiVersion", "v1", "v1 is not allowed: dslite.dev/v1alpha1"),
     ("metadata.name", "East", f"East is not allowed: {LABEL}"),
@@ -190,6 +191,7 @@ POOL_VALUES = [
      "NetworkAttachmentDefinition")),
     ("spec.interfaces[0].sriov.resourceName", "vf", f"vf is not allowed: {RESOURCE}"),
     ("spec.release", '""', "not implemented yet (comes with Operator)"),
+    ("spec.routing", f"{{bgp: {BGP}, layer2: {{}}}}", "exactly one of bgp and layer2 is needed"),
     ("spec.routing", "{}", "exactly one of bgp and layer2 is needed"),
     ("spec.routing.bgp.localAsn", "0", f"0 is not allowed: {ASN}"),
     ("spec.routing.bgp.localAsn", "4294967295", f"4294967295 is not allowed: {ASN}"),
@@ -384,7 +386,7 @@ def test_ignored_fields_are_dropped_unread() -> None:
     assert objects == documents({"spec.interfaces": "nonsense", "spec.routing": "1", "spec.store": "[]"})
     assert lines_of([*objects]) == [
         "AftrPool east: spec.interfaces: nonsense is not allowed: a list",
-        "AftrPool east: spec.routing: 1 is not allowed: a mapping with bgp",
+        "AftrPool east: spec.routing: 1 is not allowed: a mapping with bgp, layer2",
         (
             "AftrPool east: spec.store: a list is not allowed: a mapping with embedded, secretRef, durability, waitReplicas, "
             "onLoss, adopt"

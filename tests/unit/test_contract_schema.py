@@ -27,7 +27,12 @@ MODELS = [
 
 @pytest.mark.parametrize(
     ("name", "groups"),
-    [("pool.yaml", ["homes", "shops"]), ("lab.yaml", ["north", "south"]), ("failover.yaml", ["north", "south"])],
+    [
+        ("pool.yaml", ["homes", "shops"]),
+        ("lab.yaml", ["north", "south"]),
+        ("failover.yaml", ["north", "south"]),
+        ("layer2.yaml", ["north", "south"]),
+    ],
 )
 def test_samples_load(name: str, groups: list[str]) -> None:
     loaded = load_config(SAMPLES / name)
@@ -35,7 +40,7 @@ def test_samples_load(name: str, groups: list[str]) -> None:
 
 
 def test_every_sample_is_loaded_here() -> None:
-    assert {path.name for path in SAMPLES.iterdir()} == {"pool.yaml", "lab.yaml", "failover.yaml"}
+    assert {path.name for path in SAMPLES.iterdir()} == {"pool.yaml", "lab.yaml", "failover.yaml", "layer2.yaml"}
 
 
 def test_lab_sample_is_the_demos_pool() -> None:
