@@ -275,6 +275,23 @@ def test_without_layer_2_neighbours_are_the_kernels(boot: Boot) -> None:
     rig.was_dropped("internet", "drop-ethertype")
 
 
+def test_one_arm_with_a_vlan_answers_both_kinds(rig: Rig) -> None:
+    from aftr.state.policy import InterfaceSetting, write_interfaces
+
+    engine = rig.engine
+    arm = InterfaceSetting("both", "both", 1500, vlan=5, mac=packets.mac(ENGINE_MAC))
+    write_interfaces(engine.pod.memory, engine.pod.policy, engine.configuration, [arm])
+    for question, dst, ethertype, (answer,) in (
+        (packets.solicitation(AFTR, src=ROUTER), GROUP_MAC, None, told(AFTR, dst=ROUTER, station=SENDER_MAC)),
+        (request(), BROADCAST, ETHERTYPE_ARP, told4(EXTERNAL)),
+    ):
+        frame = eth(question, dst=dst, ethertype=ethertype)
+        assert rig.send("access", vlan(frame, 5)) == [("access", vlan(answer[1], 5))]
+        assert rig.send("access", frame) == []
+    traffic = {"rx": 2, "consumed": 1, "dropped": 1, "tx": 1, "originated": 1}
+    rig.counted(access=traffic, internet=traffic, drops={"drop-ethertype": 2}, events={"neighbours-answered": 2})
+
+
 def test_softwires_go_on_as_ever(rig: Rig) -> None:
     endpoint = rig.open(udp(5000, 53))
     assert rig.down(packets.ipv4(udp(53, endpoint.port), src=SERVER, dst=endpoint.address)) != []
