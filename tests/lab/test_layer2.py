@@ -9,6 +9,7 @@ import re
 import select
 import socket
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,11 +20,13 @@ from pyroute2 import netns
 
 import packets
 from aftr.announce.layer2 import Layer2Announcer
+from aftr.io.errors import DeviceError
+from aftr.io.groups import SolicitedNodeGroups
 from dslite_contract.load import load_config
 from packets import ETHERTYPE_ARP, mac
 from rig import config_text
 from running_lab import LAYER2, URL, Lab, aftr_lab, chaos, lab_up
-from veths import inside, plug, two_namespaces
+from veths import inside, plug, run, two_namespaces
 
 pytestmark = pytest.mark.lab
 
@@ -251,6 +254,27 @@ def test_a_slot_of_256_addresses_is_announced_within_milliseconds() -> None:
                 assert heard == [address.packed for address in packets.IPv4Network("192.0.2.0/24")]
     print(f"256 addresses: {1000 * statistics.median(took):.1f} ms (median), {1000 * max(took):.1f} ms (longest of 20)")
     assert statistics.median(took) < 0.1
+
+
+def test_groups_of_a_thousand_slots_are_joined_and_left() -> None:
+    def joined(aftr: str) -> int:
+        shown = subprocess.run(
+            ["ip", "-n", aftr, "-6", "maddr", "show", "dev", "access"], capture_output=True, text=True, check=True
+        )
+        return shown.stdout.count(" ff02::1:ff00:")
+
+    with two_namespaces() as (aftr, peer):
+        plug(aftr, peer, "access")
+        run("ip", "netns", "exec", aftr, "sysctl", "-qw", "net.ipv6.conf.access.disable_ipv6=0")
+        with inside(aftr):
+            groups = SolicitedNodeGroups(socket.if_nametoindex("access"), packets.v6(tunnel(0)), 1024)
+            assert joined(aftr) == 1024
+            groups.close()
+            assert joined(aftr) == 0
+            with pytest.raises(
+                DeviceError, match="solicited-node groups of 2001:db8:64::1 and those after it cannot be joined"
+            ):
+                SolicitedNodeGroups(socket.if_nametoindex("lo") + 1000, packets.v6(tunnel(0)), 1)
 
 
 @pytest.mark.parametrize("mode", ["generic", "packet"])

@@ -184,6 +184,8 @@ def test_a_device_that_is_gone_is_named() -> None:
     async def play() -> None:
         announcer = Layer2Announcer(configuration(), DEVICES, SIDES, owns=lambda _: True, claims=lambda _: 0)
         assert not await announcer.linked()
+        here = Layer2Announcer(configuration(), {"access": "lo"}, SIDES, owns=lambda _: True, claims=lambda _: 0)
+        assert await here.linked()
         with pytest.raises(AnnounceError, match="interface access: nothing can be sent on no-access: "):
             await announcer.announce(0, 1)
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 from aftr.announce.claims import frames
-from aftr.announce.config import Addresses
 from aftr.announce.errors import AnnounceError
 from dslite_contract.load import Configuration
 
@@ -100,8 +99,8 @@ class Layer2Announcer:
         """Whether all devices have link."""
         return all(_has_link(device) for device in self._devices.values())
 
-    async def reconfigure(self, configuration: Configuration, interface_addresses: Addresses | None = None) -> None:
-        """Follow a changed file: what has been added is told. Raises AnnounceError. The devices' addresses say nothing here."""
+    async def reconfigure(self, configuration: Configuration) -> None:
+        """Follow a changed file: what has been added is told, and all else again. Raises AnnounceError."""
         self._pool = configuration.pool
         for slot, announced in list(self._slots.items()):
             await self.announce(slot, announced.epoch)
