@@ -13,7 +13,7 @@ from aftr.ops.copies import apply, close, open_restored, snapshot
 from aftr.ops.tables import slots
 from aftr.state.journal import drain
 from aftr.state.layout import JOURNAL_RECORDS, SLOT_MAPPINGS, slot_at, table_at
-from dslite_contract.journal import RECORD, Records
+from dslite_contract.journal import RECORD, Kind, Records
 from packets import ACK, SYN, echo, ipv4, tcp, udp
 from properties.mutants import Numbers
 from rig import HOST, SERVER, Rig, b4, config_text
@@ -191,4 +191,19 @@ def test_records_that_cannot_be_applied_are_counted_and_harm_nothing() -> None:
     open_restored(rig.engine.pod, 0, 0, 0)
     assert rig.engine.bindings() == []
     rig.open(udp(5000, 53))
+    rig.close()
+
+
+@pytest.mark.nojit
+def test_half_of_a_move_that_is_lost_moves_nothing_else() -> None:
+    """The B4 that moved is gone when the other half of a later move comes."""
+    records = np.zeros(4, RECORD)
+    records["kind"] = [Kind.MAPPING, Kind.SOFTWIRE_FROM, Kind.MAPPING_REMOVED, Kind.SOFTWIRE_TO]
+    records["protocol"], records["external_address"], records["external_port"] = 17, 0xC0000201, 1024
+    records["hi"], records["lo"] = 0x20010DB810000100, [1, 1, 0, 2]
+    rig = Rig(config_text(SPEC))
+    close(rig.engine.pod, 0)
+    assert apply(rig.engine.pod, 0, records, 0) == 0
+    open_restored(rig.engine.pod, 0, 0, 0)
+    assert rig.engine.check() == []
     rig.close()

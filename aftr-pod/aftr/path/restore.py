@@ -101,6 +101,7 @@ def apply_record(memory: Memory, worker: int, slot: int, at: int) -> bool:
             rename_softwire(memory, slot, moving, load64(memory, at + 16), load64(memory, at + 24))
         slot_at(memory, slot).moving = 0
         return True
+    slot_at(memory, slot).moving = 0  # the other half is lost: what moved may end before another one comes
     address = load32(memory, at + 4)
     entry = find_range(memory, address)
     if entry == 0 or range_slot(memory, entry, address) != slot_at(memory, slot).number:
