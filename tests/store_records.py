@@ -9,7 +9,7 @@ import numpy as np
 from aftr.store.reading import Reading
 from aftr.store.slots import Owner
 from aftr.store.store import Store
-from dslite_contract.journal import RECORD, Kind, Records, pack_chunk, pack_entry
+from dslite_contract.journal import RECORD, Kind, Records, newest, pack_chunk, pack_entry
 
 Open = Callable[..., Awaitable[Store]]
 SLOT = 3
@@ -30,11 +30,11 @@ def records(*numbers: int) -> Records:
 
 
 def entry(*numbers: int) -> bytes:
-    return pack_entry(records(*numbers))
+    return pack_entry(records(*numbers), newest())
 
 
 def chunk(*numbers: int) -> bytes:
-    return pack_chunk(records(*numbers))
+    return pack_chunk(records(*numbers), newest())
 
 
 def numbers(*parts: Records) -> list[int]:

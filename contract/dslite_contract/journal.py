@@ -1,12 +1,13 @@
 """Binding state at rest: records, journal entries and checkpoint chunks, as docs/design/0003-state.md lays them out.
 
 A record is 32 bytes, little-endian and absolute: applied twice, or late, it changes nothing in the end.  An entry is one flush of
-one slot, a chunk a part of a checkpoint; both are a header of 16 bytes and their records.  Pure functions.
+one slot, a chunk a part of a checkpoint; both are a header of 16 bytes and their records, in one of the versions of FORMATS.
+Programs know records as RECORD; what is stored is turned into it, and back.  Pure functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -35,9 +36,7 @@ HEADER = np.dtype(
     [("magic", "<u2"), ("version", "u1"), ("kind", "u1"), ("count", "<u4"), ("crc32c", "<u4"), ("reserved", "<u4")]
 )
 MAGIC = 0xD51E
-VERSION = 1  # what is written
 MAX_ENTRY = 256 * 1024  # bytes of an entry or a chunk, header included
-MAX_RECORDS = (MAX_ENTRY - HEADER.itemsize) // RECORD.itemsize
 
 
 class Kind(IntEnum):
@@ -90,25 +89,70 @@ class DamagedEntryError(DsliteError):
         super().__init__(f"at byte {offset}: {sentence}")
 
 
+# ---------------------------------------------------------------- versions
+class Format(NamedTuple):
+    """How one version stores records: `read` makes RECORDs of them, `write` the reverse; ValueError for what does not fit."""
+
+    dtype: np.dtype[np.void]
+    read: Callable[[Records], Records]
+    write: Callable[[Records], Records]
+
+
+def by_name(dtype: np.dtype[np.void]) -> Format:
+    """A version whose fields mean what RECORD's of the same name mean; a field that one of them lacks is 0 in the other."""
+    return Format(dtype, lambda stored: _cast(stored, RECORD), lambda records: _cast(records, dtype))
+
+
+def _cast(records: Records, dtype: np.dtype[np.void]) -> Records:
+    if records.dtype == dtype:
+        return records
+    cast = np.zeros(len(records), dtype)
+    for name in set(dtype.names or ()) & set(records.dtype.names or ()):
+        cast[name] = records[name]
+        if (cast[name] != records[name]).any():
+            raise ValueError(f"a value of {name} does not fit {dtype[name].itemsize} bytes")
+    return cast
+
+
+FORMATS: dict[int, Format] = {1: by_name(RECORD)}  # what this program reads: its own version, and the one before
+UNANNOUNCED = 1  # what a member reads that announces nothing, and what a head holds that says nothing
+
+
+def newest() -> int:
+    """The version of this program."""
+    return max(FORMATS)
+
+
+def oldest() -> int:
+    """The oldest version that this program reads, and writes while others need it."""
+    return min(FORMATS)
+
+
+def most_records(version: int) -> int:
+    """How many records an entry or a chunk of a version may have."""
+    return (MAX_ENTRY - HEADER.itemsize) // FORMATS[version].dtype.itemsize
+
+
 # ---------------------------------------------------------------- writing
-def pack_entry(records: np.ndarray[Any, Any]) -> bytes:
-    """One journal entry. `records`: of dtype RECORD, or their bytes as uint8; at most MAX_RECORDS, else ValueError."""
-    return _pack(Part.ENTRY, records)
+def pack_entry(records: np.ndarray[Any, Any], version: int) -> bytes:
+    """One journal entry. `records`: of dtype RECORD, or their bytes as uint8; at most `most_records`, else ValueError."""
+    return _pack(Part.ENTRY, records, version)
 
 
-def pack_chunk(records: np.ndarray[Any, Any]) -> bytes:
+def pack_chunk(records: np.ndarray[Any, Any], version: int) -> bytes:
     """The same as a chunk of a checkpoint."""
-    return _pack(Part.CHUNK, records)
+    return _pack(Part.CHUNK, records, version)
 
 
-def _pack(part: Part, records: np.ndarray[Any, Any]) -> bytes:
-    body = records.tobytes()
-    count, rest = divmod(len(body), RECORD.itemsize)
-    if rest or count > MAX_RECORDS:
-        raise ValueError(f"{len(body)} bytes are not 0 to {MAX_RECORDS} records of {RECORD.itemsize} bytes")
+def _pack(part: Part, records: np.ndarray[Any, Any], version: int) -> bytes:
+    size = records.size * records.itemsize
+    if size % RECORD.itemsize or size // RECORD.itemsize > most_records(version):
+        most = most_records(version)
+        raise ValueError(f"{size} bytes are not 0 to {most} records of {RECORD.itemsize} bytes")
+    body = FORMATS[version].write(records.view(RECORD)).tobytes()
     header = np.zeros((), HEADER)
-    header["magic"], header["version"], header["kind"] = MAGIC, VERSION, part
-    header["count"], header["crc32c"] = count, google_crc32c.value(body)
+    header["magic"], header["version"], header["kind"] = MAGIC, version, part
+    header["count"], header["crc32c"] = size // RECORD.itemsize, google_crc32c.value(body)
     return header.tobytes() + body
 
 
@@ -120,17 +164,20 @@ def unpack(data: bytes, part: Part = Part.ENTRY) -> Records:
     header = np.frombuffer(data, HEADER, count=1)[0]
     if header["magic"] != MAGIC:
         raise DamagedEntryError(0, f"magic {header['magic']:#06x} instead of {MAGIC:#06x}: not written by dslite")
-    reader = READERS.get(int(header["version"]))
-    if reader is None:
-        known = " and ".join(str(version) for version in sorted(READERS))
-        raise DamagedEntryError(2, f"format version {header['version']}, this program reads {known}: upgrade it first")
+    stored = FORMATS.get(int(header["version"]))
+    if stored is None:
+        raise DamagedEntryError(2, f"format version {header['version']}, this program reads {versions_read()}")
     if header["kind"] != part:
         raise DamagedEntryError(3, f"part {header['kind']} instead of {part} ({part.name.lower()})")
-    return reader(data, header)
+    body = _checked_body(data, header, stored.dtype.itemsize)
+    try:
+        return stored.read(np.frombuffer(body, stored.dtype))
+    except ValueError as error:
+        raise DamagedEntryError(HEADER.itemsize, str(error)) from None
 
 
-def _read_version_1(data: bytes, header: np.void) -> Records:
-    body, expected = data[HEADER.itemsize :], int(header["count"]) * RECORD.itemsize
+def _checked_body(data: bytes, header: np.void, size: int) -> bytes:
+    body, expected = data[HEADER.itemsize :], int(header["count"]) * size
     if len(body) < expected:
         raise DamagedEntryError(
             len(data), f"truncated, {header['count']} records end at byte {HEADER.itemsize + expected}"
@@ -140,12 +187,29 @@ def _read_version_1(data: bytes, header: np.void) -> Records:
     found = google_crc32c.value(body)
     if found != header["crc32c"]:
         raise DamagedEntryError(8, f"CRC32C {header['crc32c']:#010x}, but that of the records is {found:#010x}")
-    records = np.frombuffer(body, RECORD)
-    unknown = np.flatnonzero((records["kind"] < min(Kind)) | (records["kind"] > max(Kind)))
-    if unknown.size:
-        first = int(unknown[0])
-        raise DamagedEntryError(HEADER.itemsize + first * RECORD.itemsize, f"kind {records['kind'][first]} is unknown")
-    return records
+    return body
 
 
-READERS: dict[int, Callable[[bytes, np.void], Records]] = {1: _read_version_1}  # this version and the one before
+def versions_read() -> str:
+    """For sentences."""
+    return " and ".join(str(version) for version in sorted(FORMATS))
+
+
+def version_of(data: bytes) -> int:
+    """The format version of an entry or a chunk."""
+    return data[HEADER.fields["version"][1]]  # type: ignore[index]
+
+
+def offset_of(data: bytes, number: int) -> int:
+    """The byte at which record `number` of an entry or a chunk begins."""
+    return HEADER.itemsize + number * FORMATS[version_of(data)].dtype.itemsize
+
+
+def split(data: bytes) -> Iterator[bytes]:
+    """Entries or chunks that stand behind each other; where one cannot be told from the next, all the rest, for `unpack` to judge."""
+    while data:
+        stored = FORMATS.get(version_of(data)) if len(data) >= HEADER.itemsize else None
+        count = int(np.frombuffer(data, HEADER, count=1)[0]["count"]) if stored else 0
+        end = HEADER.itemsize + count * stored.dtype.itemsize if stored else len(data)
+        yield data[:end]
+        data = data[end:]

@@ -51,6 +51,16 @@ def checkpoint_keys(prefix: str, slot: int, generation: int, count: int) -> Iter
     return (checkpoint_key(prefix, slot, generation, number) for number in range(count))
 
 
+def quarantine_key(prefix: str, slot: int) -> str:
+    """Hash: what is wrong with an entry or a chunk → its bytes. While it is there, no block that looks free is given out."""
+    return f"{slot_tag(prefix, slot)}:quarantine"
+
+
+def accepted_key(prefix: str, slot: int) -> str:
+    """The last quarantine that has ended."""
+    return f"{slot_tag(prefix, slot)}:accepted"
+
+
 def pool_key(prefix: str) -> str:
     """String: the cluster and the pool that the state belongs to."""
     return f"{prefix}:pool"

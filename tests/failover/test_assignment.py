@@ -120,6 +120,11 @@ def test_only_members_with_links_own_slots_unless_none_has(linked: str, leaving:
     assert eligible("abc", linked, leaving) == frozenset(expected)
 
 
+@pytest.mark.parametrize(("able", "expected"), [("bc", "b"), ("a", "a"), ("c", "c"), ("", "b")])
+def test_only_who_reads_what_is_stored_owns_slots_unless_nobody_does(able: str, expected: str) -> None:
+    assert eligible("abc", linked="b", leaving="", readers=able) == frozenset(expected)
+
+
 def test_one_handover_at_a_time() -> None:
     owners, assigned = ("a", "a", "b", "a"), ("a", "b", "c", "c")
     assert next_handover("a", owners, assigned, busy=(), warm={1, 3}) == 1

@@ -13,6 +13,7 @@ from aftr.ops.copies import apply, close, open_restored, snapshot
 from aftr.ops.tables import slots
 from aftr.state.journal import drain
 from aftr.state.layout import JOURNAL_RECORDS, SLOT_MAPPINGS, slot_at, table_at
+from dslite_contract.bounds import bounds_of, faults
 from dslite_contract.journal import RECORD, Kind, Records
 from packets import ACK, SYN, echo, ipv4, tcp, udp
 from properties.mutants import Numbers
@@ -191,6 +192,35 @@ def test_records_that_cannot_be_applied_are_counted_and_harm_nothing() -> None:
     open_restored(rig.engine.pod, 0, 0, 0)
     assert rig.engine.bindings() == []
     rig.open(udp(5000, 53))
+    rig.close()
+
+
+def anything(numbers: Numbers, count: int) -> Records:
+    """Records whose every field may be right or wrong."""
+    found = np.zeros(count, RECORD)
+    for record in found:
+        record["kind"], record["protocol"] = numbers.below(8), (1, 6, 17, 17, 50)[numbers.below(5)]
+        record["flags"], record["bits"] = numbers.below(16), (0, 56, 56, 128, 129)[numbers.below(5)]
+        record["external_address"] = 0xC0000200 + numbers.below(5)  # the last one is not the slot's
+        record["external_port"] = (1024 + 64 * numbers.below(4) + numbers.below(3), 80, 65535)[numbers.below(9) // 7]
+        record["internal_address"], record["internal_port"] = 0x0A000001 + numbers.below(3), 5000 + numbers.below(4)
+        record["hi"] = 0x20010DB810000000 + (numbers.below(4) << 8)
+        record["lo"] = 1 + numbers.below(2)
+    return found
+
+
+@pytest.mark.nojit
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1 << 30), count=st.integers(1, 200))
+def test_whatever_is_not_refused_leaves_tables_that_agree(seed: int, count: int) -> None:
+    """Records that nobody ever wrote: what is wrong by itself is named, and the rest, however it contradicts, does no harm."""
+    rig = Rig(config_text(SPEC))
+    close(rig.engine.pod, 0)
+    records = anything(Numbers(seed), count)
+    wrong = faults(records, bounds_of(rig.engine.pod.configuration.pool, 0))
+    apply(rig.engine.pod, 0, np.delete(records, list(wrong)), 0)
+    open_restored(rig.engine.pod, 0, 0, 0)
+    assert rig.engine.check() == []
     rig.close()
 
 

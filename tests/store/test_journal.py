@@ -50,7 +50,7 @@ async def test_more_entries_than_one_answer_holds(store: Store) -> None:
 async def test_a_damaged_entry_does_not_hide_the_others(store: Store, shared_redis: Server, prefix: str) -> None:
     owner = await claimed(store)
     await store.append(SLOT, owner, EntryId(1, 0), entry(10))
-    await store.append(SLOT, owner, EntryId(1, 1), b"damaged" * 10)
+    await store.append(SLOT, owner, EntryId(1, 1), b"da\x01aged" * 10)
     await store.append(SLOT, owner, EntryId(1, 2), entry(12))
     found: list[int] = []
 

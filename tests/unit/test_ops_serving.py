@@ -6,11 +6,14 @@ import pytest
 
 from aftr.failover.state import Failsafe
 from aftr.ops.serving.member import copies_of, own_address, rules_of, store_settings
+from aftr.ops.serving.versions import READS, readers, to_write
 from aftr.ops.show import slot_table
 from aftr.store.members import MemberRecord
 from aftr.store.settings import Durability
-from dslite_contract.journal import EntryId
+from aftr.store.slots import Owner, SlotHead
+from dslite_contract.journal import FORMATS, EntryId
 from dslite_contract.load import load_config
+from next_version.next_format import NEXT, NEXT_VERSION
 from rig import config_text
 
 STORE = {"replicas": 2, "slots": 4, "store": {"embedded": {}}}
@@ -47,11 +50,43 @@ def test_warm_copies_are_listed_by_heartbeats() -> None:
     assert copies_of(MemberRecord(7)) == {}
 
 
+def reading(version: int | None) -> MemberRecord:
+    return MemberRecord(1, {} if version is None else {READS: str(version)})
+
+
+@pytest.mark.parametrize(
+    ("announced", "written"), [([2, 2], 2), ([1, 2], 1), ([2, None], 1), ([3, 2], 2), ([0], 1), ([], 2)]
+)
+def test_what_all_members_read_is_written(
+    announced: list[int | None], written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS, NEXT_VERSION, NEXT)
+    assert to_write(map(reading, announced)) == written
+
+
+def test_slots_go_to_those_who_can_read_all_of_them() -> None:
+    records = {"old": reading(1), "new": reading(2), "silent": reading(None)}
+    heads = [SlotHead(Owner(1, "new"), EntryId(1, 0), versions=versions) for versions in ((1, 1), (1, 2))]
+    assert readers(records, records, heads[:1]) == {"old", "new", "silent"}
+    assert readers(records, records, heads) == {"new"}
+    assert readers(["old"], records, heads) == set()
+    assert readers(["unlisted"], {}, []) == {"unlisted"}
+
+
 def test_people_see_owner_epoch_and_how_far_the_warm_copy_is() -> None:
     entry = {"slot": 0, "state": "open", "prefixes": ["192.0.2.0/26"], "phase": "serving", "owner": "a", "epoch": 3,
-             "warmCopy": "b", "warmLag": 0}  # fmt: skip
-    table = slot_table([entry, {**entry, "slot": 1, "phase": "closed", "warmCopy": None, "warmLag": None}])
+             "warmCopy": "b", "warmLag": 0, "quarantine": ["one", "two"], "quarantineSecondsLeft": 90}  # fmt: skip
+    other = {
+        "slot": 1,
+        "phase": "closed",
+        "warmCopy": None,
+        "warmLag": None,
+        "quarantine": [],
+        "quarantineSecondsLeft": 0,
+    }
+    table = slot_table([entry, entry | other])
     columns = {str(column.header): list(column.cells) for column in table.columns}
     assert columns["state"] == ["serving", "closed"]
     assert (columns["owner"], columns["epoch"]) == (["a", "a"], ["3", "3"])
     assert (columns["warm copy"], columns["behind"]) == (["b", ""], ["0", ""])
+    assert columns["quarantine"] == ["2 unreadable, 90 s", ""]

@@ -42,6 +42,7 @@ class Agent:
         self.lives, self.moves, self.loops = True, True, 0
         self.problems: list[str] = []
         self.member = None
+        self.store: dict[str, Any] | None = None
 
     def alive(self) -> bool:
         return self.lives
@@ -51,6 +52,9 @@ class Agent:
 
     def verify(self) -> list[str]:
         return self.problems
+
+    def store_state(self) -> dict[str, Any] | None:
+        return self.store
 
     def slot_states(self) -> list[dict[str, Any]]:
         return []
@@ -166,6 +170,13 @@ async def test_readyz_says_what_is_missing(url: str, agent: Agent) -> None:
     agent.reasons = ["interface access is down", "no next hop is resolved on interface internet"]
     code, text = await get(f"{url}/readyz")
     assert (code, text.splitlines()) == (503, agent.reasons)
+
+
+async def test_a_store_that_is_in_trouble_is_named_by_those_who_serve_on(url: str, agent: Agent) -> None:
+    assert json.loads((await get(f"{url}/status"))[1])["store"] is None
+    agent.store = {"reachable": False, "trouble": "store x answered 'OOM'; raise maxmemory", "warnings": []}
+    assert await get(f"{url}/readyz") == (200, "ready\nbut store x answered 'OOM'; raise maxmemory\n")
+    assert json.loads((await get(f"{url}/status"))[1])["store"] == agent.store
 
 
 @pytest.mark.parametrize("page", ["bindings", "subscribers", "slots", "counters", "verify", "lookup"])

@@ -21,13 +21,18 @@ def weight(member: str, slot: int) -> int:
 
 
 def eligible(
-    members: Collection[str], linked: Collection[str], leaving: Collection[str] = frozenset()
+    members: Collection[str],
+    linked: Collection[str],
+    leaving: Collection[str] = frozenset(),
+    readers: Collection[str] | None = None,
 ) -> frozenset[str]:
     """The living members that may own slots: link and session on each arm, not about to leave; never nobody.
 
-    If no member has links, links tell nothing about who serves best; the same for leaving.
+    `readers` can read what is stored (None: all can).  If no member has links, links tell nothing about who serves best; the
+    same for leaving, and for reading.
     """
-    staying = frozenset(members) - frozenset(leaving) or frozenset(members)
+    able = frozenset(members) & frozenset(members if readers is None else readers) or frozenset(members)
+    staying = able - frozenset(leaving) or able
     return staying & frozenset(linked) or staying
 
 

@@ -35,7 +35,9 @@ from aftr.state.pod import Pod, Sizes
 from aftr.state.policy import Hop, InterfaceSetting, RouteSetting, write_hops, write_interfaces, write_policy
 from aftr.state.slot import plan_slot
 from aftr.store.store import Store
+from dslite_contract.bounds import bounds_of, faults
 from dslite_contract.errors import DsliteError
+from dslite_contract.journal import Records
 from dslite_contract.load import Configuration, load_config
 from dslite_contract.slots import slot_address
 
@@ -156,7 +158,7 @@ class Agent:
             for number in self.pod.open_slots:
                 await announcer.announce(number, 0)
             return
-        store = Store(store_settings(self.configuration.pool, self.options.store, self.options.member))
+        store = Store(store_settings(self.configuration.pool, self.options.store, self.options.member), self._judge)
         stack.push_async_callback(store.close)
         self.member = Member(self.pod, self.workers, store, announcer, self.options.member, self.options.status_port)
 
@@ -179,6 +181,10 @@ class Agent:
     def _claims(self, number: int) -> int:
         """Claims of others to a slot's addresses that its worker has heard."""
         return int(slot_at(self.pod.memory, self.pod.area(number)).claims)
+
+    def _judge(self, slot: int, records: Records) -> dict[int, str]:
+        """Which stored records make no sense in a slot."""
+        return faults(records, bounds_of(self.configuration.pool, slot))
 
     def _open_devices(self) -> list[Device]:
         pod = self.pod
@@ -293,6 +299,13 @@ class Agent:
         if self.member is not None and not self.member.answered:
             reasons.append(f"the store has not answered yet: {self.member.trouble or 'it is being asked'}")
         return reasons
+
+    def store_state(self) -> dict[str, Any] | None:
+        """Whether the store answers, and in one sentence what is wrong with it and what to do."""
+        member = self.member
+        if member is None:
+            return None
+        return {"reachable": member.connected, "trouble": member.store_trouble, "warnings": list(member.store.warnings)}
 
     def slot_states(self) -> list[dict[str, Any]]:
         """What the pool's members do with each slot, as far as we know; nothing without a store."""

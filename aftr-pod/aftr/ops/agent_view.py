@@ -25,6 +25,9 @@ class AgentView(Protocol):
     def verify(self) -> list[str]:
         """What does not hold between the tables; packets wait meanwhile."""
 
+    def store_state(self) -> dict[str, Any] | None:
+        """The pool's store: reachable, trouble, warnings; None without one."""
+
     def slot_states(self) -> list[dict[str, Any]]:
         """What the pool's members do with each slot; empty without a store."""
 

@@ -2,6 +2,7 @@
 
     GET /v1/slots   /v1/counters   /v1/verify   /v1/subscribers?slot=&limit=   /v1/bindings?slot=&softwire=&limit=
         /v1/lookup?address=&port=&protocol=
+    POST /v1/accept   /v1/repair
 
 Answers are JSON; a refusal is {"error": sentence} with status 400.  Tables are read and sent in pieces.
 """
@@ -103,6 +104,24 @@ async def get_verify(request: web.Request) -> web.StreamResponse:
     return web.json_response(problems)
 
 
+async def post_accept(request: web.Request) -> web.StreamResponse:
+    """End the quarantine of all slots served here: what was in it."""
+    return web.json_response(await member_of(request).accept())
+
+
+async def post_repair(request: web.Request) -> web.StreamResponse:
+    """Store anew what the store holds wrongly: what that was."""
+    return web.json_response(await member_of(request).repair())
+
+
+def member_of(request: web.Request) -> Any:
+    """The member of the pool that this AFTR is."""
+    member = request.app[AGENT].member
+    if member is None:
+        raise QueryError("this AFTR has no store (spec.store): there is nothing to accept or to repair")
+    return member
+
+
 async def get_bindings(request: web.Request) -> web.StreamResponse:
     """Mappings, of one slot or of some B4s if asked for."""
     pod = request.app[AGENT].pod
@@ -147,6 +166,8 @@ def control_routes() -> list[web.RouteDef]:
         web.get("/v1/slots", get_slots),
         web.get("/v1/counters", get_counters),
         web.get("/v1/verify", get_verify),
+        web.post("/v1/accept", post_accept),
+        web.post("/v1/repair", post_repair),
         web.get("/v1/bindings", get_bindings),
         web.get("/v1/lookup", get_lookup),
         web.get("/v1/subscribers", get_subscribers),

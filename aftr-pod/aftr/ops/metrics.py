@@ -111,6 +111,10 @@ class AftrCollector(Collector):
         pairs = [(entry["slot"], label, entry, key) for entry in opened for key, label in TABLES.items()]
         used = [(slot, label, entry[key]) for slot, label, entry, key in pairs]
         sizes = [(slot, label, entry[f"{key}Capacity"]) for slot, label, entry, key in pairs]
+        noted = {one["slot"]: len(one["quarantine"]) for one in self._agent.slot_states()}
+        quarantined = [(entry["slot"], noted.get(entry["slot"], 0)) for entry in entries]
+        text = "Entries and chunks in quarantine: no new port blocks meanwhile."
+        yield family(GaugeMetricFamily, "slot_quarantined", text, ("slot",), quarantined)
         names = ("slot", "table")
         yield family(GaugeMetricFamily, "slot_table_entries", "Entries of a slot's table.", names, used)
         yield family(GaugeMetricFamily, "slot_table_capacity", "Room of a slot's table.", names, sizes)

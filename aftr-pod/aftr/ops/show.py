@@ -29,13 +29,13 @@ class ControlError(DsliteError):
 
 
 # ---------------------------------------------------------------- asking
-async def ask(path: Path, page: str, query: Query, take: Take) -> None:
+async def ask(path: Path, page: str, query: Query, take: Take, method: str = "GET") -> None:
     """Give an answer to `take`, piece by piece as it comes.  Raises ControlError."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=TIMEOUT_S)
     connector = aiohttp.UnixConnector(path=str(path))
     async with (
         aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-        session.get(f"http://aftr/v1/{page}", params=query) as response,
+        session.request(method, f"http://aftr/v1/{page}", params=query) as response,
     ):
         if response.status != 200:
             raise ControlError(refusal(await response.read(), path))
@@ -51,10 +51,10 @@ def refusal(body: bytes, path: Path) -> str:
         return f"{path} does not answer like an AFTR: {body[:200].decode(errors='replace')!r}"
 
 
-def fetch(path: Path, page: str, query: Query, take: Take) -> None:
+def fetch(path: Path, page: str, query: Query, take: Take, method: str = "GET") -> None:
     """`ask`, with every failure a sentence."""
     try:
-        asyncio.run(ask(path, page, query, take))
+        asyncio.run(ask(path, page, query, take, method))
     except TimeoutError as error:
         raise ControlError(f"the AFTR at {path} does not answer for {TIMEOUT_S:g} seconds") from error
     except aiohttp.ClientConnectorError as error:
@@ -64,10 +64,10 @@ def fetch(path: Path, page: str, query: Query, take: Take) -> None:
         raise ControlError(f"the AFTR at {path} ended while it answered ({error}): ask again") from error
 
 
-def fetch_all(path: Path, page: str, query: Query) -> Any:
+def fetch_all(path: Path, page: str, query: Query, method: str = "GET") -> Any:
     """The whole answer."""
     pieces: list[bytes] = []
-    fetch(path, page, query, pieces.append)
+    fetch(path, page, query, pieces.append, method)
     return json.loads(b"".join(pieces))
 
 
@@ -96,7 +96,9 @@ def with_capacity(entry: dict[str, Any], name: str) -> str:
 def slot_table(entries: list[dict[str, Any]]) -> Table:
     """Slots for people."""
     numbers = ("mappings", "sessions beyond", "subscribers", "port blocks used")
-    shared = ("owner", "epoch", "warm copy", "behind") if any("phase" in entry for entry in entries) else ()
+    shared = (
+        ("owner", "epoch", "warm copy", "behind", "quarantine") if any("phase" in entry for entry in entries) else ()
+    )
     columns = ("slot", "state", *shared, "tunnel address", "NAT prefixes", *numbers)
     table = new_table("Slots", *columns, right=("slot", "epoch", "behind", *numbers))
     for entry in entries:
@@ -107,7 +109,9 @@ def slot_table(entries: list[dict[str, Any]]) -> Table:
             str(entry.get(name) if entry.get(name) is not None else "")
             for name in ("owner", "epoch", "warmCopy", "warmLag")
         ]
-        state = [entry.get("phase", entry["state"]), *(owned if shared else ())]
+        left = entry.get("quarantineSecondsLeft", 0)
+        kept = f"{len(entry['quarantine'])} unreadable, {left} s" if left else ""
+        state = [entry.get("phase", entry["state"]), *((*owned, kept) if shared else ())]
         table.add_row(str(entry["slot"]), *state, entry.get("address", ""), prefixes, *fill, used)
     return table
 
@@ -213,13 +217,21 @@ def show_counters(path: Path, output: str) -> None:
 
 
 @click.command()
+@click.option("--repair", is_flag=True, help="Store anew the slots whose bindings the store holds wrongly.")
+@click.option(
+    "--accept", is_flag=True, help="End the quarantine: give out blocks that look free although records are missing."
+)
 @socket_option
 @output_option
-def verify(path: Path, output: str) -> None:
+def verify(repair: bool, accept: bool, path: Path, output: str) -> None:
     """Check that all tables of a running AFTR agree: no frame, port or fragment context is lost.  Packets wait meanwhile.
 
     With a store, also that it holds the very bindings of each slot served here; new flows wait while a slot is read.
     """
+    for wanted, page, done in ((accept, "accept", "accepted"), (repair, "repair", "repaired")):
+        found = fetch_all(path, page, {}, "POST") if wanted else []
+        for sentence in found or (["nothing, on this AFTR"] if wanted else []):
+            click.echo(f"{done}: {sentence}", err=True)
     problems = fetch_all(path, "verify", {})
     if output == "json":
         print_json(problems)

@@ -3,7 +3,7 @@
 /metrics   Prometheus
 /status    JSON: version, configuration, slots, workers, interfaces
 /healthz   200 while every worker moves: else start the process again
-/readyz    200 when traffic can pass: else the reasons, one a line
+/readyz    200 when traffic can pass, and what is wrong all the same: else the reasons, one a line
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def describe(agent: AgentView, utilisation: dict[int, float]) -> dict[str, Any]:
         "portUtilisation": used_share(blocks, free),
         "workers": [one | {"utilisation": utilisation.get(one["worker"], 0.0)} for one in agent.worker_states()],
         "interfaces": agent.interface_states(),
+        "store": agent.store_state(),
         "slots": entries,
     }
 
@@ -106,10 +107,12 @@ async def unmoved(agent: AgentView) -> list[int]:
 
 async def get_readyz(request: web.Request) -> web.Response:
     """Whether traffic can pass."""
-    missing = request.app[AGENT].missing()
+    agent = request.app[AGENT]
+    missing = agent.missing()
     if missing:
         return web.Response(status=503, text="".join(f"{reason}\n" for reason in missing))
-    return web.Response(text="ready\n")
+    store = agent.store_state()
+    return web.Response(text="ready\n" + (f"but {store['trouble']}\n" if store and store["trouble"] else ""))
 
 
 async def sample_utilisation(app: web.Application) -> None:

@@ -19,7 +19,7 @@ from aftr.store.client import Client
 from aftr.store.errors import StoreError
 from aftr.store.scripts import BEGIN, CHUNK, SWITCH
 from aftr.store.slots import NO_RECORDS, Owner, Reply, SlotHead, Slots
-from dslite_contract.journal import NOTHING, EntryId
+from dslite_contract.journal import NOTHING, EntryId, pack_entry
 from dslite_contract.store_keys import checkpoint_key, checkpoint_keys, exported_key, head_key, journal_key
 
 NO_HEAD = SlotHead(Owner(0, ""), NOTHING)
@@ -49,6 +49,7 @@ class Checkpoints:
         covers = beyond(owner.epoch, held, before.last) if anew else held
         head, fence = head_key(self._prefix, slot), (owner.epoch, owner.uid)
         generation, count = max(before.generation, before.writing[0]) + 1, 0
+        version = self._slots.version
         orphans = checkpoint_keys(self._prefix, slot, *before.writing)
         reply = await self._slots.run(slot, BEGIN.call((head, *orphans), *fence, generation))
         for chunk in chunks:
@@ -64,8 +65,8 @@ class Checkpoints:
         keys = head, journal_key(self._prefix, slot), *outdated
         rewound_to = str(covers) if covers > before.last else ""
         oldest = min(before.covers, exported or before.covers).following
-        gap = NO_RECORDS if anew else b""
-        values = f"{generation}:{count}", generation, count, str(covers), rewound_to, str(oldest), gap
+        gap = pack_entry(NO_RECORDS, version) if anew else b""
+        values = f"{generation}:{count}", generation, count, str(covers), rewound_to, str(oldest), gap, version
         return await self._slots.run(slot, SWITCH.call(keys, *fence, *values))
 
     async def _exported(self, slot: int) -> EntryId | None:

@@ -6,6 +6,7 @@ DsliteError
     ├── StoreRefusedError       the store said no (memory, disk, rights, role): nothing was stored
     ├── StoreUnsuitableError    this store, as it is set up, cannot keep what was asked of it
     ├── JournalGapError         entries between two ids are missing: load the slot again
+    ├── UnreadableVersionError  the slot is stored in a format version of another program: wait until it is written anew
     └── UnreadableRecordError   some of a slot is damaged; the rest was delivered before this was raised
 """
 
@@ -17,7 +18,9 @@ from typing import NamedTuple
 from redis.exceptions import RedisError
 
 from dslite_contract.errors import DsliteError
-from dslite_contract.journal import EntryId
+from dslite_contract.journal import EntryId, versions_read
+
+NAMED = 5  # places that one sentence names
 
 
 class StoreError(DsliteError):
@@ -44,13 +47,25 @@ class JournalGapError(StoreError):
         super().__init__(f"slot {slot}: entries between {after} and {found} are missing; the slot is loaded again")
 
 
+class UnreadableVersionError(StoreError):
+    """Nothing is damaged, and nothing is read: a member that can read it writes it anew once it sees us."""
+
+    def __init__(self, slot: int, versions: tuple[int, int]) -> None:
+        self.slot, self.versions = slot, versions
+        super().__init__(
+            f"slot {slot} is stored in format version {versions[0]} to {versions[1]}, this program reads {versions_read()}: "
+            "wait for a member that reads it, or start one; upgrade one version at a time"
+        )
+
+
 class Damage(NamedTuple):
-    """One place that could not be read; `offset` counts bytes of the key's value, of a journal's `entry`."""
+    """An entry or a chunk of which something could not be read; `offset` is the byte of its `data` at which that shows."""
 
     key: str
     offset: int
     sentence: str
     entry: EntryId | None = None
+    data: bytes = b""
 
     def __str__(self) -> str:
         return f"{self.key}{f' entry {self.entry}' if self.entry else ''} at byte {self.offset}: {self.sentence}"
@@ -62,7 +77,8 @@ class UnreadableRecordError(StoreError):
     def __init__(self, slot: int, damages: Sequence[Damage]) -> None:
         self.slot, self.damages = slot, tuple(damages)
         self.key, self.offset = damages[0].key, damages[0].offset
-        super().__init__("; ".join(str(damage) for damage in damages))
+        more = f"; and {len(damages) - NAMED} more" if len(damages) > NAMED else ""
+        super().__init__("; ".join(str(damage) for damage in damages[:NAMED]) + more)
 
 
 # ---------------------------------------------------------------- Redis' codes in words

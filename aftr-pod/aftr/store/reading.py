@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aftr.store.client import Client
-from aftr.store.errors import Damage, JournalGapError, StoreUnreachableError, UnreadableRecordError
+from aftr.store.errors import JournalGapError, StoreUnreachableError, UnreadableRecordError
+from aftr.store.inspection import Judge, check_versions, inspect
 from aftr.store.slots import SlotHead, Slots
-from dslite_contract.journal import NOTHING, DamagedEntryError, EntryId, Part, Records, unpack
+from dslite_contract.journal import NOTHING, EntryId, Records
 from dslite_contract.store_keys import checkpoint_keys, journal_key
 
 ATTEMPTS = 10  # a checkpoint that lasts no longer than its reading
@@ -26,25 +27,23 @@ Row = tuple[EntryId, dict[bytes, bytes]]
 class Reading:
     """`async for records in reading`; then `head` is what the slot's head said, and `last` the entry up to which it was read."""
 
-    def __init__(self, client: Client, slots: Slots, slot: int) -> None:
-        self._client, self._slots, self._slot = client, slots, slot
+    def __init__(self, client: Client, slots: Slots, slot: int, judge: Judge) -> None:
+        self._client, self._slots, self._slot, self._judge = client, slots, slot, judge
         self._prefix = client.settings.prefix
         self.head: SlotHead | None = None
         self.last = NOTHING
 
     async def __aiter__(self) -> AsyncIterator[Records]:
         chunks, rows = await self._fetch()
-        damages: list[Damage] = []
-        for key, data in chunks:
-            try:
-                yield unpack(data, Part.CHUNK)
-            except DamagedEntryError as error:
-                damages.append(Damage(key, error.offset, error.sentence))
-        for entry, fields in rows:
-            try:
-                yield unpack(fields.get(b"entry", b""))
-            except DamagedEntryError as error:
-                damages.append(Damage(journal_key(self._prefix, self._slot), error.offset, error.sentence, entry))
+        damages = []
+        key = journal_key(self._prefix, self._slot)
+        places: list[tuple[str, bytes, EntryId | None]] = [(chunk, data, None) for chunk, data in chunks]
+        places += [(key, fields.get(b"entry", b""), entry) for entry, fields in rows]
+        for place in places:
+            records, damage = inspect(self._judge, self._slot, *place)
+            yield records
+            if damage:
+                damages.append(damage)
         if damages:
             raise UnreadableRecordError(self._slot, damages)
 
@@ -52,12 +51,14 @@ class Reading:
         gap: JournalGapError | None = None
         for _ in range(ATTEMPTS):
             before = await self._slots.head(self._slot, "read")
+            check_versions(self._slot, before)
             chunks = await self._chunks(before) if before else []
             try:
                 rows = await self._journal(before.covers if before else NOTHING)
             except JournalGapError as error:
                 rows, gap = [], error
             after = await self._slots.head(self._slot, "read")
+            check_versions(self._slot, after)
             if _checkpoint(before) != _checkpoint(after):
                 gap = None
                 continue

@@ -1,7 +1,8 @@
 """The scripts that run inside Redis: each checks the owner and writes in one step, which nothing can come between.
 
 A head is a hash: `epoch` and `uid` (the owner; `sealed` while only named by the one before), `last` (id of the last entry), and of the
-checkpoint `generation`, `chunks`, `covers` and, while one is being written, `writing` = `<generation>:<chunks so far>`.
+checkpoint `generation`, `chunks`, `covers` and, while one is being written, `writing` = `<generation>:<chunks so far>`.  `oldest` and
+`newest` are the format versions that a reader meets in the checkpoint and the journal after it; a head without them has version 1.
 An answer is one word.  A repeated call writes the head once more, so that the WAIT after it, which counts this connection's writes
 only, says something.
 """
@@ -33,6 +34,17 @@ class Script:
 # By this line, of Redis 7.0, a script that may write is refused as a whole: by a replica, without memory, with too few replicas.
 _WRITES = "#!lua\n"
 
+# The format version of an entry (third byte of its header) goes into the head, unless it is the first thing there is.
+_NOTE_VERSION = """
+local function note_version(entry, known)
+  local version, found = string.byte(entry, 3) or 0, redis.call('HMGET', KEYS[1], 'oldest', 'newest')
+  local oldest, newest = tonumber(found[1] or (known and 1) or version), tonumber(found[2] or (known and 1) or version)
+  if not found[2] or version < oldest or version > newest then
+    redis.call('HSET', KEYS[1], 'oldest', math.min(oldest, version), 'newest', math.max(newest, version))
+  end
+end
+"""
+
 _OWNER = (
     _WRITES
     + """
@@ -45,11 +57,13 @@ if epoch > mine or (epoch == mine and head[2] ~= ARGV[2]) then return 'FENCED' e
 # head, journal; epoch, uid, last, id, entry
 APPEND = Script(
     _OWNER
+    + _NOTE_VERSION
     + """
 if epoch < mine then return 'REWOUND' end
 local answer = 'OK'
 if head[3] == ARGV[3] then
   redis.call('XADD', KEYS[2], ARGV[4], 'entry', ARGV[5])
+  note_version(ARGV[5], true)
 else
   local there = head[3] == ARGV[4] and redis.call('XRANGE', KEYS[2], ARGV[4], ARGV[4])[1]
   if not there or there[2][2] ~= ARGV[5] then return 'REWOUND' end
@@ -63,6 +77,7 @@ return answer
 # head, journal; owner expected (epoch, uid), last expected or '', new owner (epoch, uid), entry, '1' when the old owner names it
 RAISE = Script(
     _WRITES
+    + _NOTE_VERSION
     + """
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'uid', 'last')
 local id = ARGV[4] .. '-0'
@@ -70,6 +85,7 @@ if head[1] ~= ARGV[4] or head[2] ~= ARGV[5] or head[3] ~= id then
   if (head[1] or '0') ~= ARGV[1] or (head[2] or '') ~= ARGV[2] then return 'FENCED' end
   if ARGV[3] ~= '' and head[3] ~= ARGV[3] then return 'REWOUND' end
   redis.call('XADD', KEYS[2], id, 'entry', ARGV[6], 'after', head[3] or '0-0')
+  note_version(ARGV[6], head[1])
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[4], 'uid', ARGV[5], 'last', id, 'sealed', ARGV[7])
 return 'OK'
@@ -104,11 +120,11 @@ return 'OK'
 )
 
 # head, journal, chunks of the checkpoint before...;
-# epoch, uid, `writing`, generation, chunks, covers, last if it was rewound, oldest id to keep, the entry that makes a gap or ""
+# epoch, uid, `writing`, generation, chunks, covers, last if it was rewound, oldest id to keep, entry that makes a gap or "", version
 SWITCH = Script(
     _WRITING
     + """
-redis.call('HSET', KEYS[1], 'generation', ARGV[4], 'chunks', ARGV[5], 'covers', ARGV[6])
+redis.call('HSET', KEYS[1], 'generation', ARGV[4], 'chunks', ARGV[5], 'covers', ARGV[6], 'oldest', ARGV[10], 'newest', ARGV[10])
 redis.call('HDEL', KEYS[1], 'writing')
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'last', ARGV[7]) end
 if ARGV[9] ~= '' then redis.call('XADD', KEYS[2], ARGV[6], 'entry', ARGV[9]) end

@@ -16,10 +16,10 @@ from aftr.store.errors import PASSING, StoreError, StoreRefusedError, code_of, r
 from aftr.store.line import Command
 from aftr.store.scripts import APPEND, RAISE
 from aftr.store.settings import Node
-from dslite_contract.journal import NOTHING, EntryId, pack_entry
+from dslite_contract.journal import NOTHING, UNANNOUNCED, EntryId, oldest, pack_entry
 from dslite_contract.store_keys import head_key, journal_key
 
-NO_RECORDS = pack_entry(np.empty(0, np.uint8))
+NO_RECORDS = np.empty(0, np.uint8)
 
 
 class Reply(Enum):
@@ -46,7 +46,10 @@ class Owner:
 
 @dataclass(frozen=True)
 class SlotHead:
-    """What the store knows of a slot. `generation` 0: no checkpoint yet; else it has all up to entry `covers`."""
+    """What the store knows of a slot. `generation` 0: no checkpoint yet; else it has all up to entry `covers`.
+
+    `versions`: the oldest and the newest format version that a reader meets.
+    """
 
     owner: Owner
     last: EntryId
@@ -55,9 +58,10 @@ class SlotHead:
     covers: EntryId = NOTHING
     writing: tuple[int, int] = (0, 0)  # generation of a checkpoint in the making, and its chunks so far
     sealed: bool = False  # the owner was named by the one before, and has not raised the epoch itself yet
+    versions: tuple[int, int] = (UNANNOUNCED, UNANNOUNCED)
 
 
-HEAD_FIELDS = ("epoch", "uid", "last", "generation", "chunks", "covers", "writing", "sealed")
+HEAD_FIELDS = ("epoch", "uid", "last", "generation", "chunks", "covers", "writing", "sealed", "oldest", "newest")
 
 
 class Append(NamedTuple):
@@ -71,7 +75,9 @@ class Append(NamedTuple):
 
 def parse_head(fields: Sequence[bytes | None]) -> SlotHead | None:
     """Answer to HMGET of HEAD_FIELDS; None for a slot that was never owned."""
-    epoch, uid, last, generation, chunks, covers, writing, sealed = (str(field or b"", "utf-8") for field in fields)
+    epoch, uid, last, generation, chunks, covers, writing, sealed, old, new = (
+        str(one or b"", "utf-8") for one in fields
+    )
     if not epoch:
         return None
     making, _, done = writing.partition(":")
@@ -83,6 +89,7 @@ def parse_head(fields: Sequence[bytes | None]) -> SlotHead | None:
         EntryId.parse(covers or str(NOTHING)),
         (int(making or 0), int(done or 0)),
         sealed == "1",
+        (int(old or UNANNOUNCED), int(new or UNANNOUNCED)),
     )
 
 
@@ -91,6 +98,7 @@ class Slots:
 
     def __init__(self, client: Client) -> None:
         self._client, self._prefix = client, client.settings.prefix
+        self.version = oldest()
 
     # ------------------------------------------------------------ entries
     async def append_all(self, batch: Sequence[Append]) -> list[Reply]:
@@ -166,7 +174,8 @@ class Slots:
     async def _raise(self, slot: int, expected: Owner | None, last: str, new: Owner, *, sealed: bool) -> Owner | None:
         before = (expected.epoch, expected.uid) if expected else (0, "")
         keys = head_key(self._prefix, slot), journal_key(self._prefix, slot)
-        command = RAISE.call(keys, *before, last, new.epoch, new.uid, NO_RECORDS, int(sealed))
+        entry = pack_entry(NO_RECORDS, self.version)
+        command = RAISE.call(keys, *before, last, new.epoch, new.uid, entry, int(sealed))
         answer = await self._client.write_one(head_key(self._prefix, slot), command)
         return new if answer == "OK" else None
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from aftr.store.checkpoint import Checkpoints
 from aftr.store.client import Client
+from aftr.store.inspection import Judge, judge_any
 from aftr.store.members import MemberRecord, Members
+from aftr.store.quarantine import Quarantine
 from aftr.store.readiness import check, own
 from aftr.store.reading import Reading
 from aftr.store.settings import StoreSettings
@@ -19,11 +21,13 @@ from dslite_contract.store_keys import checked_prefix
 class Store:
     """All that is asked of the store. Every method raises StoreError with a sentence, except the appends, which put it into `trouble`."""
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StoreSettings, judge: Judge = judge_any) -> None:
+        """`judge` says which of a slot's records make no sense."""
         checked_prefix(settings.prefix)
-        self.settings = settings
+        self.settings, self._judge = settings, judge
         self._client = Client(settings)
-        self._slots, self._tail, self._members = Slots(self._client), Tail(self._client), Members(self._client)
+        self._slots, self._tail, self._members = Slots(self._client), Tail(self._client, judge), Members(self._client)
+        self.quarantine = Quarantine(self._client)
         self._checkpoints = Checkpoints(self._client, self._slots)
         self.warnings: tuple[str, ...] = ()
 
@@ -46,6 +50,15 @@ class Store:
     async def peer_key(self) -> bytes:
         """The secret that the pool's members sign their questions with: the first one made it."""
         return await self._members.key()
+
+    @property
+    def version(self) -> int:
+        """The format version to write: what all members read. It stays as it is while a checkpoint is being written."""
+        return self._slots.version
+
+    @version.setter
+    def version(self, version: int) -> None:
+        self._slots.version = version
 
     @property
     def trouble(self) -> str:
@@ -82,7 +95,7 @@ class Store:
 
     def read(self, slot: int) -> Reading:
         """`async for records in reading`, after which `reading.last` is where to `tail` from."""
-        return Reading(self._client, self._slots, slot)
+        return Reading(self._client, self._slots, slot, self._judge)
 
     async def tail(self, positions: Mapping[int, EntryId], block_ms: int) -> dict[int, Entries]:
         """What follows each position, as soon as there is anything; {} after about `block_ms`, or sooner.

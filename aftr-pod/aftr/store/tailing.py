@@ -12,10 +12,11 @@ from contextlib import suppress
 from typing import Any
 
 from aftr.store.client import Client
-from aftr.store.errors import Damage, StoreError, UnreadableRecordError
+from aftr.store.errors import StoreError, UnreadableRecordError
+from aftr.store.inspection import Judge, inspect
 from aftr.store.line import Command
 from aftr.store.reading import Row, check_next, rows_of
-from dslite_contract.journal import DamagedEntryError, EntryId, Records, unpack
+from dslite_contract.journal import EntryId, Records
 from dslite_contract.store_keys import journal_key
 
 AT_ONCE = 64  # entries per slot and answer
@@ -27,8 +28,8 @@ Entries = list[tuple[EntryId, Records]]
 class Tail:
     """`entries` is what a single reader calls in a loop; two at a time would take each other's answers."""
 
-    def __init__(self, client: Client) -> None:
-        self._client, self._prefix = client, client.settings.prefix
+    def __init__(self, client: Client, judge: Judge) -> None:
+        self._client, self._prefix, self._judge = client, client.settings.prefix, judge
         self._open: dict[Positions, asyncio.Task[dict[int, list[Row]]]] = {}
 
     async def entries(self, positions: Mapping[int, EntryId], block_ms: int) -> dict[int, Entries]:
@@ -84,11 +85,11 @@ class Tail:
 
     def _records(self, slot: int, row: Row) -> Records:
         entry, fields = row
-        try:
-            return unpack(fields.get(b"entry", b""))
-        except DamagedEntryError as error:
-            damage = Damage(journal_key(self._prefix, slot), error.offset, error.sentence, entry)
-            raise UnreadableRecordError(slot, [damage]) from None
+        key = journal_key(self._prefix, slot)
+        records, damage = inspect(self._judge, slot, key, fields.get(b"entry", b""), entry)
+        if damage:
+            raise UnreadableRecordError(slot, [damage])
+        return records
 
     async def _give_up(self, questions: set[Positions]) -> None:
         for question in questions:

@@ -23,6 +23,7 @@ from aftr.failover.state import Failsafe, Phase, Rules
 from aftr.ops.clock import boottime_ms
 from aftr.ops.serving.peers import Peers
 from aftr.ops.serving.slot import FOLLOWS, Slot
+from aftr.ops.serving.versions import READS, readers, to_write
 from aftr.ops.workers import Workers
 from aftr.state.layout import pod_at
 from aftr.state.pod import Pod
@@ -31,7 +32,7 @@ from aftr.store.members import MemberRecord
 from aftr.store.settings import Durability, Kind, StoreSettings, parse_url
 from aftr.store.slots import SlotHead
 from aftr.store.store import Store
-from dslite_contract.journal import EntryId
+from dslite_contract.journal import EntryId, newest
 from dslite_contract.schema import AftrPool, effective_durability
 
 log = structlog.get_logger()
@@ -202,9 +203,15 @@ class Member:
 
     def _info(self) -> dict[str, str]:
         """What we say of ourselves."""
+        damaged = {
+            str(slot.number): slot.quarantine.damaged_in
+            for slot in self.slots
+            if slot.quarantine.damages and slot.phase is Phase.WARM
+        }
         copies = {str(slot.number): str(slot.held) for slot in self.slots if slot.phase is Phase.WARM}
         return {
             "address": self._address, "linked": str(int(self._linked)), "leaving": str(int(self._leaving)), "warm": json.dumps(copies),
+            READS: str(newest()), "damaged": json.dumps(damaged),
         }  # fmt: skip
 
     def _seen(self, records: Mapping[str, MemberRecord], heads: Mapping[int, SlotHead], sent: int) -> None:
@@ -224,9 +231,38 @@ class Member:
         self._copies = {uid: copies_of(record) for uid, record in records.items()}
         linked = [uid for uid in alive if self._says(uid, "linked", "1") == "1"]
         owners = tuple(head.owner or None for head in self.heads)
-        serving = eligible(alive, linked, self._left)
+        self._settle_version()
+        serving = eligible(alive, linked, self._left, readers(alive, records, heads.values()))
         self.assigned, self.warm = assign(serving, owners), warm_copies(serving, owners)
         self.step_all()
+        self._keep_house(heads)
+
+    def _settle_version(self) -> None:
+        """Write what every listed member reads, from when no checkpoint is under way."""
+        version = to_write(self.records.values())
+        if version != self.store.version and not any(slot.is_writing_checkpoint for slot in self.slots):
+            log.info("format version of what is written", version=version, before=self.store.version)
+            self.store.version = version
+
+    def _keep_house(self, heads: Mapping[int, SlotHead]) -> None:
+        """What our slots need now and then: an end of their quarantine, and a checkpoint that others can read, one at a time."""
+        ours = [
+            (slot, head)
+            for slot in self.slots
+            if slot.may_shorten and (head := heads.get(slot.number)) and head.owner == slot.owner
+        ]
+        for slot, head in ours:
+            quarantine = slot.quarantine
+            if quarantine.is_over or (not quarantine.is_on and self._lacks_some(slot.number, head.generation)):
+                slot.spawn(quarantine.try_end())
+        outdated = [slot for slot, head in ours if set(head.versions) != {self.store.version}]
+        if outdated and not any(slot.is_writing_checkpoint for slot in self.slots):
+            outdated[0].spawn(outdated[0].shorten())
+
+    def _lacks_some(self, number: int, generation: int) -> bool:
+        """Whether a copy of ours was made from this very checkpoint, and not all of that was readable."""
+        said = (json.loads(self._says(uid, "damaged", "{}")) for uid in self.records)
+        return any(one.get(str(number)) == generation for one in said)
 
     def _head(self, head: SlotHead | None, sent: int) -> Head:
         if head is None:
@@ -239,7 +275,7 @@ class Member:
 
     def lose_store(self, why: str) -> None:
         """The store did not answer."""
-        if self.connected:
+        if why != self.trouble:
             log.warning("store out of reach", reason=why)
         self.trouble, self.heads = why, None
         self._view = members.disconnect(self._view)
@@ -343,6 +379,24 @@ class Member:
             worker.wake()
 
     # ------------------------------------------------------------ for people
+    @property
+    def store_trouble(self) -> str:
+        """What is wrong with the store, and what to do; empty when nothing is."""
+        return self.trouble or self.store.trouble
+
+    async def accept(self) -> list[str]:
+        """End the quarantine of the slots that we serve; what was in it."""
+        return [sentence for slot in self.slots if slot.quarantine.is_on for sentence in await slot.quarantine.end()]
+
+    async def repair(self) -> list[str]:
+        """Store anew what the store holds wrongly of the slots that we serve; what was wrong."""
+        repaired = []
+        for slot in self.slots:
+            if found := await slot.compare():
+                await slot.repair()
+                repaired += found
+        return repaired
+
     async def compare(self) -> list[str]:
         """What store and engine do not agree on, of the slots that we serve."""
         return [sentence for slot in self.slots for sentence in await slot.compare()]
@@ -365,7 +419,9 @@ class Member:
                 "assigned": self.assigned[slot.number],
                 "warmCopy": self.warm[slot.number],
                 "warmLag": self._lag(slot.number),
-                "sentence": slot.sentence,
+                "sentence": slot.trouble or slot.sentence,
+                "quarantine": slot.quarantine.noted,
+                "quarantineSecondsLeft": slot.quarantine.left // 1000,
             }
             for slot in self.slots
         ]

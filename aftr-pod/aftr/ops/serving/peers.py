@@ -1,7 +1,7 @@
 """Questions between members, over their status ports: what they hold of a slot, and all of it.  Signed with the pool's key.
 
 POST /v1/peer/ask   {"slot", "from", "asked"}   ->  {"held", "serves", "promises"}
-POST /v1/peer/tail  {"slot", "from"}            ->  records; header X-Held
+POST /v1/peer/tail  {"slot", "from", "reads"}   ->  chunks in the version that the asker reads; header X-Dslite-Held
 """
 
 from __future__ import annotations
@@ -15,14 +15,29 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import numpy as np
+import structlog
 from aiohttp import web
 
 from aftr.failover.observation import Answer
 from aftr.failover.state import Phase
-from dslite_contract.journal import NOTHING, RECORD, EntryId, Records
+from dslite_contract.journal import (
+    NOTHING,
+    RECORD,
+    UNANNOUNCED,
+    DamagedEntryError,
+    EntryId,
+    Part,
+    Records,
+    newest,
+    oldest,
+    split,
+    unpack,
+)
 
 if TYPE_CHECKING:
     from aftr.ops.serving.member import Member
+
+log = structlog.get_logger()
 
 SIGNATURE, HELD = "X-Dslite-Signature", "X-Dslite-Held"
 ASK_S, TAIL_S = 0.2, 2.0
@@ -57,10 +72,16 @@ class Peers:
 
     async def tail(self, uid: str, slot: int) -> tuple[EntryId, Records] | None:
         """All that a member holds of a slot, and up to which entry; None when it does not give it."""
-        found = await self._post(uid, "tail", {"slot": slot, "from": self._member.uid}, TAIL_S)
+        question = {"slot": slot, "from": self._member.uid, "reads": newest()}
+        found = await self._post(uid, "tail", question, TAIL_S)
         if found is None or HELD not in found[1]:
             return None
-        return EntryId.parse(found[1][HELD]), np.frombuffer(found[0], RECORD)
+        try:
+            pieces = [unpack(chunk, Part.CHUNK) for chunk in split(found[0])]
+        except DamagedEntryError as error:
+            log.warning("tail not readable", slot=slot, member=uid, reason=str(error))
+            return None
+        return EntryId.parse(found[1][HELD]), np.concatenate([np.zeros(0, RECORD), *pieces])
 
     async def _post(self, uid: str, what: str, question: dict[str, Any], seconds: float) -> tuple[bytes, Any] | None:
         record = self._member.records.get(uid)
@@ -87,17 +108,17 @@ class Peers:
         """For the status port."""
         return [web.post("/v1/peer/ask", self.get_ask), web.post("/v1/peer/tail", self.get_tail)]
 
-    async def _question(self, request: web.Request) -> tuple[bytes, Any]:
+    async def _question(self, request: web.Request) -> tuple[bytes, Any, dict[str, Any]]:
         body = await request.read()
         if not hmac.compare_digest(request.headers.get(SIGNATURE, ""), self.sign(body)):
             raise web.HTTPForbidden(text="not signed with the pool's key\n")
         question = json.loads(body)
         self._member.known |= {question["from"]} - {self._member.uid}
-        return body, self._member.slots[int(question["slot"])]
+        return body, self._member.slots[int(question["slot"])], question
 
     async def get_ask(self, request: web.Request) -> web.Response:
         """What we hold of a slot, whether we serve it, and what we promise."""
-        body, slot = await self._question(request)
+        body, slot, _ = await self._question(request)
         answer = slot.observed(self._member.observation(slot))
         if slot.phase is Phase.CLOSED:
             answer = replace(answer, held=NOTHING)
@@ -106,7 +127,7 @@ class Peers:
 
     async def get_tail(self, request: web.Request) -> web.Response:
         """All that we hold."""
-        body, slot = await self._question(request)
-        held = slot.held
-        data = (await asyncio.to_thread(slot.everything)).tobytes()
+        body, slot, question = await self._question(request)
+        held, version = slot.held, max(oldest(), min(newest(), int(question.get("reads", UNANNOUNCED))))
+        data = await asyncio.to_thread(lambda: b"".join(slot.chunks(version))) if held > NOTHING else b""
         return web.Response(body=data, headers={SIGNATURE: self.sign(body + data), HELD: str(held)})

@@ -30,13 +30,15 @@ from aftr.failover.observation import (
 from aftr.failover.state import Phase, State
 from aftr.ops import copies
 from aftr.ops.serving.compare import differences, replayed
+from aftr.ops.serving.quarantine import Quarantine
 from aftr.state.counters import add_event
 from aftr.state.journal import commit, drain, peek, waiting
 from aftr.state.layout import slot_at
 from aftr.state.reasons import MAPPINGS_NOT_STORED
-from aftr.store.errors import StoreError, UnreadableRecordError
+from aftr.store.errors import StoreError, UnreadableRecordError, UnreadableVersionError
+from aftr.store.reading import Reading
 from aftr.store.slots import STORED, Append, Owner, Reply
-from dslite_contract.journal import MAX_RECORDS, NOTHING, RECORD, EntryId, Kind, Records, pack_chunk, pack_entry
+from dslite_contract.journal import NOTHING, EntryId, Kind, Records, most_records, pack_chunk, pack_entry, version_of
 
 if TYPE_CHECKING:
     from aftr.ops.serving.member import Member
@@ -44,8 +46,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 CHECKPOINT_BYTES = 8 << 20  # a journal that is longer, and longer than the live table, gets a checkpoint
-QUARANTINE_MS = 7_440_000  # RFC 5382 REQ-5: the longest that a mapping lives without a packet
 TELL_AGAIN_S = 0.5
+READ_AGAIN_S = 0.5  # a slot that a newer program has written
 QUIET_MS = 1000  # for a slot's journal to be stored, once nothing is added
 FOLLOWS = frozenset({Phase.WARM, Phase.ASKING, Phase.CLAIMING, Phase.CATCHING_UP})
 WRITES = frozenset({Phase.SERVING, Phase.FREEZING})
@@ -77,11 +79,14 @@ class Slot:
     copy: asyncio.Task[None] | None = None
     copies: int = 0  # how often the tables were begun anew
     telling: int = 0  # which change of routes is the newest
-    quarantined_ms: int = 0  # when records were found unreadable; 0: never
+    trouble: str = ""  # why the slot cannot be read
+    quarantine: Quarantine = field(init=False)
+    shortening: bool = False
+    turned: asyncio.Event = field(default_factory=asyncio.Event)  # set when the phase is left
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.state = State(self.member.uid, self.number)
+        self.state, self.quarantine = State(self.member.uid, self.number), Quarantine(self)
 
     @property
     def phase(self) -> Phase:
@@ -113,6 +118,8 @@ class Slot:
             self.state = step.state
             if before.phase is not step.state.phase:
                 log.info(step.sentence, slot=self.number, phase=step.state.phase.name)
+                self.turned.set()
+                self.turned = asyncio.Event()
             self.sentence = step.sentence
             for action in step.actions:
                 self.act(action)
@@ -169,18 +176,28 @@ class Slot:
         """Checkpoint and journal into empty tables."""
         reading = self.member.store.read(self.number)
         try:
-            async for records in reading:
-                await self.apply(records)
-        except UnreadableRecordError as error:
-            self.quarantined_ms = self.member.now
-            log.error("records unreadable, no new port blocks", slot=self.number, reason=str(error))
+            await self.read_all(reading)
+        except UnreadableVersionError as error:
+            self.trouble = str(error)
+            log.warning("copy not read", slot=self.number, reason=self.trouble)
+            await asyncio.sleep(READ_AGAIN_S)
+            self.tell(Result.BROKEN)
+            return
         except StoreError as error:
             log.warning("copy not read", slot=self.number, reason=str(error))
             self.member.lose_store(str(error))
             self.events.append(Result.BROKEN)
             return
-        self.held = reading.last
+        self.held, self.trouble = reading.last, ""
         self.tell(Result.COPIED)
+
+    async def read_all(self, reading: Reading) -> None:
+        """Whatever is readable; the rest is noted in the store before anyone can open the slot."""
+        try:
+            async for records in reading:
+                await self.apply(records)
+        except UnreadableRecordError as error:
+            await self.quarantine.found(error, reading.head.generation if reading.head else 0)
 
     async def apply(self, records: Records) -> None:
         """Bring the tables up to date, without the event loop."""
@@ -205,6 +222,7 @@ class Slot:
         with self.member.workers.halted():
             copies.close(self.member.pod, self.number)
         self.held, self.flight, self.flushing, self.written = NOTHING, None, False, 0
+        self.quarantine.damages = ()
         self.copies += 1
 
     # ------------------------------------------------------------ taking
@@ -215,6 +233,7 @@ class Slot:
         try:
             owner = await store.claim(self.number, self.member.uid, expected, wanted.epoch - 1)
             before = await store.before(self.number, owner.epoch) if owner else NOTHING
+            await self.quarantine.begin()
         except StoreError as error:
             log.warning("claim not decided", slot=self.number, reason=str(error))
             self.member.lose_store(str(error))
@@ -244,7 +263,7 @@ class Slot:
         copies.open_restored(
             member.pod, self.number, member.worker_for(self.number), member.now, journaling=True, parking=member.commits
         )
-        self.record.refuse_blocks = int(self.is_quarantined)
+        self.record.refuse_blocks = int(self.quarantine.is_on)
         member.set_deadline()
         self.events.append(Result.OPENED)
 
@@ -254,13 +273,14 @@ class Slot:
         if self.phase not in WRITES:
             return None
         if self.flight is None:
-            records = drain(self.member.pod.memory, self.member.pod.area(self.number), MAX_RECORDS)
+            version = self.member.store.version
+            records = drain(self.member.pod.memory, self.member.pod.area(self.number), most_records(version))
             if not len(records):
                 if self.flushing:
                     self.flushing = False
                     self.tell(Result.FLUSHED)
                 return None
-            self.flight = Flight(pack_entry(records), int(self.record.journal_tail))
+            self.flight = Flight(pack_entry(records, version), int(self.record.journal_tail))
         return Append(self.number, self.owner, self.held, self.flight.entry)
 
     def appended(self, reply: Reply) -> None:
@@ -309,26 +329,32 @@ class Slot:
 
     async def shorten(self) -> None:
         """A checkpoint in passing, so that the journal stays short; writing goes on meanwhile."""
-        covers, self.written = self.held, 0
-        reply = await self.member.store.write_checkpoint(self.number, self.owner, covers, self.chunks())
+        covers, self.written, self.shortening = self.held, 0, True
+        try:
+            reply = await self.member.store.write_checkpoint(self.number, self.owner, covers, self.chunks())
+        finally:
+            self.shortening = False
         if reply is not Reply.OK:
             log.warning("checkpoint not written", slot=self.number, reply=reply.value, reason=self.member.store.trouble)
 
     @property
     def is_long(self) -> bool:
         """Whether the journal deserves a checkpoint."""
-        return self.phase is Phase.SERVING and self.written > CHECKPOINT_BYTES
+        return self.may_shorten and self.written > CHECKPOINT_BYTES
 
-    def chunks(self) -> Iterator[bytes]:
-        """The live state, piece by piece."""
+    @property
+    def may_shorten(self) -> bool:
+        """Whether a checkpoint can begin: what is on its way to the journal is of the same version."""
+        fits = self.flight is None or version_of(self.flight.entry) == self.member.store.version
+        return self.phase is Phase.SERVING and fits and not self.shortening
+
+    def chunks(self, version: int | None = None) -> Iterator[bytes]:
+        """The live state, piece by piece, in the version that all members read or in another."""
+        version = version or self.member.store.version
+        most = most_records(version)
         for records in copies.snapshot(self.member.pod, self.number):
-            for begin in range(0, len(records), MAX_RECORDS):
-                yield pack_chunk(records[begin : begin + MAX_RECORDS])
-
-    def everything(self) -> Records:
-        """The live state as records, for a member that needs it."""
-        pieces = copies.snapshot(self.member.pod, self.number) if self.held > NOTHING else []
-        return np.concatenate(pieces) if pieces else np.zeros(0, RECORD)
+            for begin in range(0, len(records), most):
+                yield pack_chunk(records[begin : begin + most], version)
 
     async def compare(self) -> list[str]:
         """What store and engine do not agree on (row O07).  Nothing is made or freed in the slot while it is read."""
@@ -352,6 +378,17 @@ class Slot:
                 self.thaw()
         found = await asyncio.to_thread(lambda: list(differences(replayed(stored), replayed(held))))
         return [f"slot {self.number}: {sentence}" for sentence in found]
+
+    async def repair(self) -> None:
+        """What we hold replaces all that the store has of the slot, and copies read it anew; new flows wait meanwhile."""
+        self.tell(Result.REWOUND)
+        while self.phase is Phase.REWRITING:
+            await self.turned.wait()
+
+    @property
+    def is_writing_checkpoint(self) -> bool:
+        """Whether one is under way."""
+        return self.shortening or self.phase is Phase.REWRITING
 
     # ------------------------------------------------------------ handing over
     def freeze(self) -> None:
@@ -453,12 +490,7 @@ class Slot:
 
     def allow_blocks(self) -> None:
         """As ever."""
-        self.record.refuse_blocks, self.record.parking = int(self.is_quarantined), int(self.member.commits)
-
-    @property
-    def is_quarantined(self) -> bool:
-        """Whether a block that looks free may be somebody's: until every mapping that could have been in it has ended."""
-        return self.quarantined_ms > 0 and self.member.now - self.quarantined_ms < QUARANTINE_MS
+        self.record.refuse_blocks, self.record.parking = int(self.quarantine.is_on), int(self.member.commits)
 
     def close(self) -> None:
         """Forget the slot, and end what is under way for it."""
