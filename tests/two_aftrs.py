@@ -1,0 +1,59 @@
+"""A small lab for tests of the store: two AFTRs, two slots, and a crowd that talks when it is told to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from aftr_lab.chaos.crash import slots_of
+from aftr_lab.chaos.crowd import Crowd
+from running_lab import FAILOVER, Lab, lab_up
+
+STORE = "10.64.0.1"
+B4S = 64  # of the crowd; B4 n uses slot n modulo 2
+TURN_S = 0.3
+
+
+@contextmanager
+def two_aftrs(name: str, directory: Path) -> Iterator[Lab]:
+    """The sample for failover, smaller."""
+    documents = list(yaml.safe_load_all(FAILOVER.read_text()))
+    documents[0]["spec"] |= {"replicas": 2, "slots": 2}
+    file = directory / "pool.yaml"
+    file.write_text(yaml.safe_dump_all(documents))
+    with lab_up(name, file, "--b4s", "0") as made:
+        yield made
+
+
+def talk(crowd: Crowd, flows: set[int], seconds: float = 5.0) -> set[int]:
+    """Those of these flows that are answered in this time."""
+    heard: set[int] = set()
+    deadline = time.monotonic() + seconds
+    while flows - heard and time.monotonic() < deadline:
+        for flow in flows - heard:
+            crowd.send(flow)
+        pause = time.monotonic() + TURN_S
+        while flows - heard and time.monotonic() < pause:
+            crowd.serve()
+            heard |= {flow for _, flow in crowd.collect()}
+            time.sleep(0.002)
+        crowd.give_up()
+    return heard
+
+
+def owner_of(lab: Lab, slot: int, seconds: float = 20.0) -> str:
+    """The AFTR that serves a slot, once one does."""
+    deadline = time.monotonic() + seconds
+    while not (found := [name for name, slots in slots_of(lab.state).items() if slot in slots]):
+        assert time.monotonic() < deadline, f"nobody serves slot {slot}"
+        time.sleep(0.1)
+    return found[0]
+
+
+def redis(lab: Lab, *words: str) -> str:
+    """What redis-cli prints."""
+    return lab.run("store", "redis-cli", "-h", STORE, *words).rstrip("\n")
