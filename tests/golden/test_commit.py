@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from aftr.ops.loop import work
+from aftr.path.commit import AT_ONCE
 from aftr.state.journal import commit, drain, waiting
 from aftr.state.layout import JOURNAL_RECORDS, PARK_CAPACITY, slot_at
 from dslite_contract.journal import Kind, Records
@@ -183,6 +185,19 @@ def test_too_many_wait(rig: Rig) -> None:
     rig.up(ipv4(udp(5001, 53), src=HOST, dst=SERVER))
     rig.was_dropped("access", "drop-commit-backlog", events={"mappings-created": 0})
     assert len(stored(rig)) == PARK_CAPACITY
+
+
+def test_what_is_stored_leaves_in_portions_that_a_device_can_take(rig: Rig) -> None:
+    record = store(rig)
+    for _ in range(AT_ONCE + 3):
+        rig.up(ipv4(udp(5000, 53), src=HOST, dst=SERVER))
+    rig.since()
+    pod = rig.engine.pod
+    commit(pod.memory, pod.slot(0), record.journal_head)
+    assert [work(pod.memory, pod.workers[0], False, 0, 0, 0, False) for _ in range(3)] == [AT_ONCE, 3, 0]
+    rig.step([])
+    assert len(rig.timed) == AT_ONCE + 3
+    rig.counted(access={"forwarded": AT_ONCE + 3, "held": -AT_ONCE - 3}, internet={"tx": AT_ONCE + 3})
 
 
 def test_a_full_journal_refuses_mappings_and_keeps_room_for_ends(rig: Rig) -> None:

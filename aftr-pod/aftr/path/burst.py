@@ -140,9 +140,9 @@ def return_surplus(memory: Memory, worker: int) -> None:
 def turn(memory: Memory, worker: int, interface: int, list_: int, n: int, sweeps: bool) -> int:
     """All that a worker does between two looks at its devices: time (if `sweeps`), `n` received frames, hand-overs, hairpins.
 
-    Returns how many handed-over frames it took.  One entry for run, replay and tests: it is compiled once.
+    Returns how many frames it took that were handed over, or had waited to be stored.  One entry for run, replay and tests.
     """
-    release_committed(memory, worker)
+    released = release_committed(memory, worker)
     if sweeps:
         sweep(memory, worker)
     if n > 0:
@@ -151,4 +151,4 @@ def turn(memory: Memory, worker: int, interface: int, list_: int, n: int, sweeps
     take_pending(memory, worker)
     if pod_at(memory, 0).workers > 1:
         return_surplus(memory, worker)
-    return taken
+    return taken + released

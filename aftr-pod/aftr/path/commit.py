@@ -26,26 +26,30 @@ from aftr.state.reasons import COMMIT_TIMEOUT, SLOT_CLOSED
 from aftr.state.table import record_offset
 
 PARKED_MS = 1000  # a first packet that waited so long is of no use any more
+AT_ONCE = 256  # packets that leave in one turn: a device's ring must have room for them and for a burst
 
 
 @kernel
-def release_committed(memory: Memory, worker: int) -> None:
-    """The parked packets of all slots of this worker whose records are stored."""
+def release_committed(memory: Memory, worker: int) -> int:
+    """The parked packets of this worker's slots whose records are stored, as many as may leave at once; how many."""
     pod, me = pod_at(memory, 0), worker_at(memory, worker)
-    if me.parked == 0:
-        return
+    parked, released = me.parked, 0
+    if parked == 0:
+        return 0
     for number in range(pod.slots):
         slot = load64(memory, pod.slot_table + 8 * number)
         if slot > 0 and load64(memory, pod.slot_workers + 8 * number) == me.number:
-            release_slot(memory, worker, slot)
+            release_slot(memory, worker, slot, AT_ONCE - released)
+            released = parked - me.parked
+    return released
 
 
 @kernel
-def release_slot(memory: Memory, worker: int, slot: int) -> None:
-    """The parked packets of one slot, oldest first."""
+def release_slot(memory: Memory, worker: int, slot: int, most: int) -> None:
+    """At most so many of the parked packets of one slot, oldest first."""
     record, now = slot_at(memory, slot), worker_at(memory, worker).now
-    committed = load64_acquire(memory, slot + COMMITTED)
-    while record.park_tail < record.park_head:
+    committed, last = load64_acquire(memory, slot + COMMITTED), min(record.park_head, record.park_tail + most)
+    while record.park_tail < last:
         item = parked_at(memory, parked_entry(memory, slot, record.park_tail))
         if item.commit <= committed:
             leave(memory, worker, unpark(memory, worker, slot), 0)
