@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from aftr.nat.tcp import is_established
@@ -90,15 +92,20 @@ def kinds_of(entry: bytes) -> set[int]:
 
 
 # ---------------------------------------------------------------- checkpoint
-def snapshot(pod: Pod, number: int) -> list[Records]:
-    """The live state of a slot as records, in pieces: blocks first, then mappings.
+def snapshot(pod: Pod, number: int) -> Iterator[Records]:
+    """The live state of a slot as records, in pieces, each read when it is asked for: blocks first, then mappings.
 
     Read while a worker goes on: what changes meanwhile is in the journal after the entry that the checkpoint covers.
     """
     slot = pod.area(number)
-    pieces = [block_records(pod, slot)]
-    pieces += [mapping_records(mappings, softwires) for mappings, softwires in live_mappings(pod, slot)]
-    return [piece for piece in pieces if len(piece)]
+    yield block_records(pod, slot)
+    for mappings, softwires in live_mappings(pod, slot):
+        yield mapping_records(mappings, softwires)
+
+
+def live_bytes(pod: Pod, number: int) -> int:
+    """About what a snapshot of the slot takes now."""
+    return int(table_at(pod.memory, pod.area(number) + SLOT_MAPPINGS).live) * JOURNAL_RECORD
 
 
 def mapping_records(mappings: Rows, softwires: Rows) -> Records:

@@ -46,7 +46,7 @@ def warm(say: Callable[[str], None]) -> float:
         check_pod(engine.pod)
 
     def copies() -> None:
-        records = snapshot(engine.pod, 0)
+        records = list(snapshot(engine.pod, 0))
         close(engine.pod, 0)
         for piece in records:
             apply(engine.pod, 0, piece, 0)

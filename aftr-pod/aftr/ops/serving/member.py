@@ -78,7 +78,7 @@ class Member:
         self.heads: list[Head] | None = None
         self.assigned: tuple[str | None, ...] = (None,) * len(self.slots)
         self.warm: tuple[str | None, ...] = (None,) * len(self.slots)
-        self.pending, self.applying = asyncio.Event(), asyncio.Lock()
+        self.pending, self.applying, self.shortening = asyncio.Event(), asyncio.Lock(), asyncio.Lock()
         self.answered = False  # whether the store has, since we started
         self.trouble = ""
         self._view = members.View()

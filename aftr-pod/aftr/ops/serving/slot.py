@@ -110,7 +110,7 @@ class Slot:
         self.step()
 
     def step(self) -> None:
-        """Let the machine look, and carry out what it wishes."""
+        """Let the machine look, and carry out what it wishes; in a new phase it looks again at once."""
         while True:
             event = self.events.popleft() if self.events else None
             before = self.state
@@ -123,7 +123,7 @@ class Slot:
             self.sentence = step.sentence
             for action in step.actions:
                 self.act(action)
-            if not self.events:
+            if not self.events and before.phase is step.state.phase:
                 return
 
     def act(self, action: Action) -> None:
@@ -209,12 +209,12 @@ class Slot:
     async def follow(self, entries: list[tuple[EntryId, Records]]) -> None:
         """Entries that came after what we hold."""
         copy = self.copies
-        for entry, records in entries:
-            if len(records):
-                await self.apply(records)
-            if self.copies != copy:  # begun anew meanwhile
-                return
-            self.held = entry
+        records = np.concatenate([records for _, records in entries])
+        if len(records):
+            await self.apply(records)
+        if self.copies != copy:  # begun anew meanwhile
+            return
+        self.held = entries[-1][0]
         self.step()
 
     def reset(self) -> None:
@@ -273,13 +273,14 @@ class Slot:
         if self.phase not in WRITES:
             return None
         if self.flight is None:
-            version = self.member.store.version
-            records = drain(self.member.pod.memory, self.member.pod.area(self.number), most_records(version))
-            if not len(records):
+            memory, area = self.member.pod.memory, self.member.pod.area(self.number)
+            if not waiting(memory, area):
                 if self.flushing:
                     self.flushing = False
                     self.tell(Result.FLUSHED)
                 return None
+            version = self.member.store.version
+            records = drain(memory, area, most_records(version))
             self.flight = Flight(pack_entry(records, version), int(self.record.journal_tail))
         return Append(self.number, self.owner, self.held, self.flight.entry)
 
@@ -329,9 +330,12 @@ class Slot:
 
     async def shorten(self) -> None:
         """A checkpoint in passing, so that the journal stays short; writing goes on meanwhile."""
-        covers, self.written, self.shortening = self.held, 0, True
+        self.written, self.shortening = 0, True
         try:
-            reply = await self.member.store.write_checkpoint(self.number, self.owner, covers, self.chunks())
+            async with self.member.shortening:  # so that entries wait for a chunk of one slot at most
+                if self.phase is not Phase.SERVING:
+                    return
+                reply = await self.member.store.write_checkpoint(self.number, self.owner, self.held, self.chunks())
         finally:
             self.shortening = False
         if reply is not Reply.OK:
@@ -340,7 +344,9 @@ class Slot:
     @property
     def is_long(self) -> bool:
         """Whether the journal deserves a checkpoint."""
-        return self.may_shorten and self.written > CHECKPOINT_BYTES
+        if not self.may_shorten or self.written <= CHECKPOINT_BYTES:
+            return False
+        return self.written > copies.live_bytes(self.member.pod, self.number)
 
     @property
     def may_shorten(self) -> bool:
@@ -370,7 +376,7 @@ class Slot:
                     ]
                 await asyncio.sleep(QUIET_MS / 1000 / 100)
             stored = [records async for records in self.member.store.read(self.number)]
-            held = copies.snapshot(self.member.pod, self.number)
+            held = await asyncio.to_thread(list, copies.snapshot(self.member.pod, self.number))
         except StoreError as error:
             return [f"slot {self.number}: {error}"]
         finally:
@@ -436,9 +442,15 @@ class Slot:
                 await asyncio.sleep(TELL_AGAIN_S)
 
     def ask(self) -> None:
-        """Ask every known member what it holds."""
+        """Ask every known member what it holds, and look again when they have had the time to answer."""
         for uid in self.member.known:
             self.spawn(self.ask_one(uid))
+        self.spawn(self.look_after(self.member.rules.ask))
+
+    async def look_after(self, milliseconds: int) -> None:
+        """Step once more, without waiting for the next tick."""
+        await asyncio.sleep(milliseconds / 1000)
+        self.step()
 
     async def ask_one(self, uid: str) -> None:
         """One question."""
