@@ -7,25 +7,22 @@ import datetime
 import json
 import os
 import pathlib
-import platform
 import statistics
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-import numba
 from rich.console import Console
 from rich.table import Table
 
+from bench.machine import RESULTS, about
 from bench.prototype import Prototype
 from bench.workload import DIRECTIONS, FRAMES, Workload, bytes_per_mapping, time_creation
 
 LAWS = ("uniform", "zipf")
 FLOWS = (1, 10_000, 100_000, 1_000_000, 4_000_000)
 ROUNDS, WARM_UP = 9, 1
-RESULTS = pathlib.Path(__file__).parent / "results"
 CREATION_FLOWS, CREATION_ROUNDS = 1 << 20, 3
 # Done when 6: at 1M flows
 GOAL_FLOWS = 1_000_000
@@ -238,27 +235,11 @@ def show(result: dict[str, Any]) -> None:
         console.print(f"{'[green]yes[/]' if reached else '[red]no [/]'} {what}: {value:.2f} ({wanted})")
 
 
-def about() -> dict[str, Any]:
-    """Machine and version."""
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": git.stdout.strip(),
-        "cpu": model,
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "numba": numba.__version__,
-        "frames": FRAMES,
-    }
-
-
 def main() -> None:
     """Measure, show, write."""
     chosen = options()
     os.sched_setaffinity(0, {chosen.cpu})
-    result: dict[str, Any] = {"about": about(), "rounds": chosen.rounds, "curve": []}
+    result: dict[str, Any] = {"about": about() | {"frames": FRAMES}, "rounds": chosen.rounds, "curve": []}
     laws, slots = (["uniform"], [1]) if chosen.quick else (chosen.laws, chosen.slots)
     prototype = Prototype(chosen.prototype) if chosen.prototype else None
     begun = time.monotonic()

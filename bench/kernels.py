@@ -164,25 +164,30 @@ def frame_start(memory: Memory, number: int) -> int:
 
 
 @kernel
+def put_out(memory: Memory, start: int, flow: int, control: int) -> None:
+    """The frame of a flow as its B4 sends it; its payload is what lies there."""
+    put_be64(memory, start, 0x02000000000A0200)
+    put_be32(memory, start + 8, 0x00000001)
+    put_be16(memory, start + 12, 0x86DD)
+    ip6, slot = start + 14, slot_at(memory, flow_slot(memory, flow))
+    put_be64(memory, ip6, 0x6 << 60 | (FRAME_SIZE - 54) << 16 | 4 << 8 | 64)
+    put_be64(memory, ip6 + 8, flow_hi(flow))
+    put_be64(memory, ip6 + 16, 1)
+    put_be64(memory, ip6 + 24, slot.tunnel_hi)
+    put_be64(memory, ip6 + 32, slot.tunnel_lo)
+    ports = flow_port(flow) << 16 | REMOTE_PORT
+    size, protocol = FRAME_SIZE - 54, flow_protocol(flow)
+    put_ipv4(memory, ip6 + 40, size, flow_address(flow), REMOTE_ADDRESS, ports, protocol, control)
+
+
+@kernel
 def make_out(memory: Memory, list_: int, n: int, picks: int, control: int) -> None:
     """Frames 0 … n − 1 of the flows in `picks`, as their B4s send them."""
     for number in range(n):
-        flow, start = load64(memory, picks + 8 * number), frame_start(memory, number)
+        start = frame_start(memory, number)
         store64(memory, list_ + 16 * number, start)
         store64(memory, list_ + 16 * number + 8, FRAME_SIZE)
-        put_be64(memory, start, 0x02000000000A0200)
-        put_be32(memory, start + 8, 0x00000001)
-        put_be16(memory, start + 12, 0x86DD)
-        ip6, slot = start + 14, slot_at(memory, flow_slot(memory, flow))
-        put_be64(memory, ip6, 0x6 << 60 | (FRAME_SIZE - 54) << 16 | 4 << 8 | 64)
-        put_be64(memory, ip6 + 8, flow_hi(flow))
-        put_be64(memory, ip6 + 16, 1)
-        put_be64(memory, ip6 + 24, slot.tunnel_hi)
-        put_be64(memory, ip6 + 32, slot.tunnel_lo)
-        ports = flow_port(flow) << 16 | REMOTE_PORT
-        put_ipv4(
-            memory, ip6 + 40, FRAME_SIZE - 54, flow_address(flow), REMOTE_ADDRESS, ports, flow_protocol(flow), control
-        )
+        put_out(memory, start, load64(memory, picks + 8 * number), control)
 
 
 @kernel

@@ -52,6 +52,7 @@ spec:
     portBlock: {{size: {block}}}
     subscriberMaskV6: 64
     limits: {{newSessionsPerSecond: 1000000, newSessionBurst: 10000000}}
+  {more}
 ---
 apiVersion: dslite.dev/v1alpha1
 kind: B4Group
@@ -60,8 +61,8 @@ spec: {{poolRef: {{name: bench}}, prefixes: [2001:db9::/32]}}
 """
 
 
-def configuration_for(flows: int, slots: int) -> Any:
-    """A pool whose tables are `FULL` with this many flows, evenly over the slots."""
+def configuration_for(flows: int, slots: int, more: str = "") -> Any:
+    """A pool whose tables are `FULL` with this many flows, evenly over the slots; `more`: another field of its spec."""
     subscribers = math.ceil(flows / FLOWS_PER_SUBSCRIBER / slots)
     addresses = 1 << max(math.ceil(subscribers / BLOCKS_PER_ADDRESS) - 1, 0).bit_length()
     mappings = max(math.ceil(subscribers * FLOWS_PER_SUBSCRIBER / FULL), 64)
@@ -71,6 +72,7 @@ def configuration_for(flows: int, slots: int) -> Any:
         subscribers=max(math.ceil(subscribers / FULL), 16),
         length=32 - (addresses * slots - 1).bit_length(),
         block=BLOCK,
+        more=more,
     )
     return load_config(text)
 
