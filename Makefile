@@ -15,7 +15,7 @@ demo: root system env bpf kernels  ## two customers with the same addresses behi
 	@$(BIN)/python -m aftr_lab.demo
 
 ##@ Check
-.PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench
+.PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench bench-store
 .PHONY: chaos chaos-crash chaos-handover chaos-partition chaos-model
 test: root system lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab  ## everything that must pass before a commit lands
 
@@ -66,8 +66,11 @@ chaos-partition: root system env bpf kernels  ## AFTRs that stand still, or are 
 chaos-model: env  ## 100,000 histories of the state machine
 	$(BIN)/pytest -m chaos tests/failover --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
 
-bench: env bpf kernels  ## speed against the memory floor; PROTOTYPE=DIR adds the prototype's columns
+bench: env bpf kernels bench-store  ## speed against the memory floor, and what a store costs; PROTOTYPE=DIR adds the prototype's columns
 	$(BIN)/python -m bench $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
+
+bench-store: system env  ## new mappings, first packets and takeovers with a local Redis in each durability
+	$(BIN)/python -m bench.store
 
 ##@ Set up
 .PHONY: env system bpf kernels root

@@ -9,7 +9,9 @@ import datetime
 import json
 import os
 import pathlib
+import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -49,19 +51,31 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     """Everything that was chosen, one after another."""
     moments = measures.Moments()
     structlog.configure(processors=[structlog.processors.add_log_level, moments, structlog.dev.ConsoleRenderer()])
-    result: dict[str, Any] = {"durabilities": {}, "takeovers": []}
+    result: dict[str, Any] = {"durabilities": {}, "takeovers": [], "failed": []}
     begun = time.monotonic()
     with console.status("kernels") as status:
         warm(lambda _: None)
         for name in chosen.durability:
             status.update(f"durability {name}; {time.monotonic() - begun:.0f} s")
-            found = asyncio.run(measures.durability(Durability(name), chosen.flows, chosen.slots))
-            result |= {key: found.pop(key) for key in ("established", "redis") if key in found}
-            result["durabilities"][name] = found
+            with noted(result):
+                found = asyncio.run(measures.durability(Durability(name), chosen.flows, chosen.slots))
+                result |= {key: found.pop(key) for key in ("established", "redis") if key in found}
+                result["durabilities"][name] = found
         for slots in chosen.takeover_slots:
             status.update(f"takeover, {slots} slot(s); {time.monotonic() - begun:.0f} s")
-            result["takeovers"].append(asyncio.run(measures.takeover(chosen.flows, slots, moments)))
+            with noted(result):
+                result["takeovers"].append(asyncio.run(measures.takeover(chosen.flows, slots, moments)))
     return result
+
+
+@contextlib.contextmanager
+def noted(result: dict[str, Any]) -> Iterator[None]:
+    """A part that fails leaves its sentence, and the others are measured all the same."""
+    try:
+        yield
+    except RuntimeError as error:
+        result["failed"].append(str(error))
+        console.print(f"[red]failed[/] {error}")
 
 
 # ---------------------------------------------------------------- showing
@@ -110,6 +124,8 @@ def main() -> None:
     path = chosen.out or RESULTS / f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d-%H%M%S}-store.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     console.print(f"written: {path}")
+    if result["failed"]:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import redis
 import structlog
 
 from aftr.failover.machine import Phase
+from aftr.state.layout import PARK_CAPACITY
 from aftr.store.settings import Durability
 from bench.store.aftr import Aftr, member
 from bench.store.figures import Moment, delays, per_second, ratio, spent, steps
@@ -56,7 +57,7 @@ async def fill(one: Aftr, flows: int) -> dict[str, float]:
     """New mappings per second, as many at once as fit, and what the journal took for each."""
     first, written = one.wire.arrived, journal_bytes(one)
     begun = time.monotonic()
-    one.wire.offer(flows, window=WINDOW)
+    one.wire.offer(flows, window=min(WINDOW, PARK_CAPACITY * len(one.member.slots) * 3 // 4))
     await one.until_arrived(first + flows, FILL_S)
     taken, made = time.monotonic() - begun, one.wire.arrived - first
     one.wire.offer(0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
 
 from aftr.nat.tcp import is_established
 from aftr.ops.snapshot import live_mappings
-from aftr.ops.tables import Rows, rows
+from aftr.ops.tables import Rows, copied, rows
 from aftr.path.commit import abandon
 from aftr.path.restore import apply_records, restart
 from aftr.state.counters import add_event
@@ -127,20 +128,25 @@ def mapping_records(mappings: Rows, softwires: Rows) -> Records:
 
 def is_established_array(flags: Rows) -> Rows:
     """`nat.tcp.is_established` of many sessions."""
-    table = np.array([is_established(value) for value in range(256)])
-    return table[flags]
+    return _established()[flags]
+
+
+@functools.cache
+def _established() -> Rows:
+    return np.array([is_established(value) for value in range(256)])
 
 
 def block_records(pod: Pod, slot: int) -> Records:
     """Port blocks in use, and those that rest, in the order in which they began to."""
     record, memory = slot_at(pod.memory, slot), pod.memory
     number = record.external_count * record.blocks_per_address
-    blocks: Rows = np.ndarray((number,), BLOCK, memory, record.blocks, (record.block_stride,)).copy()
-    people = rows(pod, slot, SLOT_SUBSCRIBERS, SUBSCRIBER).copy()
+    lines = np.ndarray((number,), f"V{BLOCK.itemsize}", memory, record.blocks, (record.block_stride,))
+    blocks: Rows = lines.copy().view(BLOCK)
+    people = rows(pod, slot, SLOT_SUBSCRIBERS, SUBSCRIBER)
     taken = np.flatnonzero(
         (blocks["state"] == LIVE) & (blocks["subscriber_ref"] > 0) & (blocks["subscriber_ref"] <= len(people))
     )
-    owners = people[blocks["subscriber_ref"][taken] - 1]
+    owners = copied(people, blocks["subscriber_ref"][taken] - 1)
     resting: list[int] = []
     reference = record.rest_head
     while 0 < reference <= number and len(resting) < number:

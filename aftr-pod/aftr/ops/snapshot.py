@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aftr.ops.tables import NUMBERS, PROTOCOLS, Rows, binding, ipv6, now_of, rows
+from aftr.ops.tables import NUMBERS, PROTOCOLS, Rows, binding, copied, ipv6, now_of, rows
 from aftr.state.layout import (
     LIVE,
     MAPPING,
@@ -38,12 +38,12 @@ def live_mappings(pod: Pod, slot: int) -> Iterator[tuple[Rows, Rows]]:
     """(mappings, their softwires) of an open slot, in pieces."""
     table = rows(pod, slot, SLOT_MAPPINGS, MAPPING)
     for begin in range(0, len(table), PIECE):
-        piece = table[begin : begin + PIECE].copy()
-        piece = piece[(piece["state"] == LIVE) & np.isin(piece["protocol"], list(PROTOCOLS))]
+        piece = copied(table, slice(begin, begin + PIECE))
+        piece = copied(piece, (piece["state"] == LIVE) & np.isin(piece["protocol"], list(PROTOCOLS)))
         softwires = rows(pod, slot, SLOT_SOFTWIRES, SOFTWIRE)  # as many as there are by now
         numbers = softwire_numbers(piece)
-        piece = piece[numbers < len(softwires)]
-        yield piece, softwires[softwire_numbers(piece)]
+        piece = copied(piece, numbers < len(softwires))
+        yield piece, copied(softwires, softwire_numbers(piece))
 
 
 def inside(records: Rows, prefix: IPv6Network) -> Any:
@@ -86,7 +86,7 @@ def subscriber_pieces(pod: Pod, slots: Sequence[int]) -> Iterator[list[dict[str,
     for number in slots:
         table = rows(pod, pod.slot(number), SLOT_SUBSCRIBERS, SUBSCRIBER)
         for begin in range(0, len(table), PIECE):
-            piece = table[begin : begin + PIECE].copy()
+            piece = copied(table, slice(begin, begin + PIECE))
             yield [subscriber(row, number, groups) for row in piece[piece["state"] == LIVE]]
 
 

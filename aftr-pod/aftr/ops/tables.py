@@ -69,10 +69,14 @@ def rows(pod: Pod, slot: int, table: int, dtype: np.dtype[Any]) -> Rows:
     return pod.memory[record.records : record.records + size * record.high].view(dtype)
 
 
+def copied(table: Rows, which: Any) -> Rows:
+    """A copy of some records (a slice, a mask, or numbers), each as a whole: numpy by itself copies field by field, ten times slower."""
+    return np.array(table.view(f"V{table.dtype.itemsize}")[which]).view(table.dtype)
+
+
 def live(table: Rows) -> Rows:
     """The records in use."""
-    alive: Rows = table[table["state"] == LIVE]
-    return alive
+    return copied(table, table["state"] == LIVE)
 
 
 def ipv6(hi: int, lo: int) -> IPv6Address:

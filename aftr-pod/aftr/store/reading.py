@@ -10,18 +10,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import numpy as np
+
 from aftr.store.client import Client
-from aftr.store.errors import JournalGapError, StoreUnreachableError, UnreadableRecordError
+from aftr.store.errors import Damage, JournalGapError, StoreUnreachableError, UnreadableRecordError
 from aftr.store.inspection import Judge, check_versions, inspect
 from aftr.store.slots import SlotHead, Slots
-from dslite_contract.journal import NOTHING, EntryId, Records
+from dslite_contract.journal import NOTHING, RECORD, EntryId, Records
 from dslite_contract.store_keys import checkpoint_keys, journal_key
 
 ATTEMPTS = 10  # a checkpoint that lasts no longer than its reading
-CHUNKS_AT_ONCE, ENTRIES_AT_ONCE = 16, 500  # of one question
+CHUNKS_AT_ONCE, ENTRIES_AT_ONCE = 16, 500  # of one question, and of one piece
 PATIENCE_S = 10.0  # for an answer of many MiB
 
 Row = tuple[EntryId, dict[bytes, bytes]]
+Place = tuple[str, bytes, EntryId | None]  # where something was found: its key and, of a journal, its id
 
 
 class Reading:
@@ -35,17 +38,24 @@ class Reading:
 
     async def __aiter__(self) -> AsyncIterator[Records]:
         chunks, rows = await self._fetch()
-        damages = []
+        damages: list[Damage] = []
         key = journal_key(self._prefix, self._slot)
-        places: list[tuple[str, bytes, EntryId | None]] = [(chunk, data, None) for chunk, data in chunks]
-        places += [(key, fields.get(b"entry", b""), entry) for entry, fields in rows]
-        for place in places:
-            records, damage = inspect(self._judge, self._slot, *place)
-            yield records
-            if damage:
-                damages.append(damage)
+        for chunk, data in chunks:
+            yield self._joined([(chunk, data, None)], damages)
+        places: list[Place] = [(key, fields.get(b"entry", b""), entry) for entry, fields in rows]
+        for first in range(0, len(places), ENTRIES_AT_ONCE):
+            yield self._joined(places[first : first + ENTRIES_AT_ONCE], damages)
         if damages:
             raise UnreadableRecordError(self._slot, damages)
+
+    def _joined(self, places: list[Place], damages: list[Damage]) -> Records:
+        """The readable records of several entries, which may be small and many."""
+        parts = [np.empty(0, RECORD)]
+        for place in places:
+            records, damage = inspect(self._judge, self._slot, *place)
+            parts.append(records)
+            damages += [damage] if damage else []
+        return np.concatenate(parts)
 
     async def _fetch(self) -> tuple[list[tuple[str, bytes]], list[Row]]:
         gap: JournalGapError | None = None

@@ -360,7 +360,8 @@ class Member:
             appends = [(slot, one) for slot in self.slots if (one := slot.next_append()) is not None]
             if not appends:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self.pending.wait(), TICK_S)
+                    async with asyncio.timeout(TICK_S):
+                        await self.pending.wait()
                 continue
             if not self.connected:
                 await asyncio.sleep(RETRY_S)
