@@ -12,8 +12,9 @@ import structlog
 from aftr.failover.machine import Phase
 from aftr.state.layout import PARK_CAPACITY
 from aftr.store.settings import Durability
+from bench.kernels import FLOWS_PER_SUBSCRIBER
 from bench.store.aftr import Aftr, member
-from bench.store.figures import Moment, delays, per_second, ratio, spent, steps
+from bench.store.figures import OVERHEAD, Moment, delays, per_second, ratio, redis_bytes, spent, steps
 from bench.store.servers import store
 
 WINDOW = 1536  # first packets on their way: what a device's ring of 2048 takes if all are stored at once
@@ -132,7 +133,10 @@ async def memory(one: Aftr, client: redis.Redis) -> dict[str, float]:
     keys = list(client.scan_iter(match="*:checkpoint:*"))
     chunks = sum(int(client.memory_usage(key, samples=0)) for key in keys)
     size = sum(int(client.strlen(key)) for key in keys)
+    slots = len(one.member.slots)
+    most = slots * redis_bytes(one.mappings // slots, one.mappings // FLOWS_PER_SUBSCRIBER // slots, OVERHEAD)
     return {
+        "ofFormula": (journal + chunks) / most,
         "journalBytesPerMapping": journal / one.mappings,
         "journalOverhead": journal / entries,
         "checkpointBytesPerMapping": chunks / one.mappings,
