@@ -109,6 +109,8 @@ def show_durabilities(found: dict[str, Any]) -> None:
         cells = [
             f"{one['firstPackets'][rate]['median']:.2f} / {one['firstPackets'][rate]['p99']:.2f}" for rate in rates
         ]
+        if one["wrong"]:
+            console.print(f"[red]{name}: not all was right[/] {one['wrong']}")
         table.add_row(name, f"{one['perSecond']:,.0f}", f"{one['journalBytesPerMapping']:.1f}", *cells)
     console.print(table)
 
