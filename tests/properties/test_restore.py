@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aftr.ops.copies import apply, close, open_restored, snapshot
+from aftr.ops.copies import apply, close, open_restored, snapshot, stop
 from aftr.ops.tables import slots
 from aftr.state.journal import drain
 from aftr.state.layout import JOURNAL_RECORDS, SLOT_MAPPINGS, slot_at, table_at
@@ -136,6 +136,20 @@ def test_packets_find_their_hosts_after_a_takeover() -> None:
     copy.wait(7000)
     assert [entry["protocol"] for entry in copy.engine.bindings()] == ["tcp"], "an established connection lives on"
     copy.close()
+    rig.close()
+
+
+@pytest.mark.nojit
+def test_what_waited_for_its_record_leaves_once_the_slot_is_taken_again() -> None:
+    """An owner whose lease ended takes its own slot again: a checkpoint has stored all, and journal numbers begin anew."""
+    owner = Owner(3)
+    rig, pod = owner.rig, owner.pod
+    slot_at(pod.memory, pod.slot(0)).parking = 1
+    rig.up(ipv4(udp(5000, 53), src=HOST, dst=SERVER))
+    owner.journal()
+    stop(pod, 0)
+    open_restored(pod, 0, 0, rig.now // 1_000_000, journaling=True, parking=True)
+    assert len(rig.up(ipv4(udp(5000, 53), src=HOST, dst=SERVER))) == 1
     rig.close()
 
 

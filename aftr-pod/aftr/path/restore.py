@@ -57,6 +57,7 @@ from aftr.state.layout import (
     BYPASSED,
     JOURNAL_RECORD,
     LIVE,
+    PENDING,
     PUBLIC_SOURCE,
     RESTING,
     RESTORED,
@@ -254,13 +255,18 @@ def apply_released(memory: Memory, worker: int, slot: int, at: int, external: in
 # ---------------------------------------------------------------- opening
 @kernel
 def restart(memory: Memory, worker: int, slot: int, now: int) -> None:
-    """Everything lives, and every block rests, as if from `now` on (milliseconds); what rested here for the whole hold-down is free."""
+    """Everything lives, and every block rests, as if from `now` on (milliseconds); what rested here for the whole hold-down is free.
+
+    All of it is stored: what waited for a record of an earlier life of the slot here waits no more.
+    """
     record = slot_at(memory, slot)
     record.restored = now
     record.sweep_time = now
     mappings = table_at(memory, slot + SLOT_MAPPINGS)
     for number in range(mappings.high):
-        mapping_at(memory, record_offset(memory, slot + SLOT_MAPPINGS, number)).seen = now & M32
+        mapping = mapping_at(memory, record_offset(memory, slot + SLOT_MAPPINGS, number))
+        mapping.seen = now & M32
+        mapping.flags &= ~PENDING
     softwires = table_at(memory, slot + SLOT_SOFTWIRES)
     for number in range(softwires.high):
         softwire_at(memory, record_offset(memory, slot + SLOT_SOFTWIRES, number)).seen_seconds = now // 1000
