@@ -113,6 +113,7 @@ EVENTS: dict[str, str] = {
     "neighbour-conflicts": "claims of other stations to an address of a slot that is served here",
     "mappings-restored": "mappings taken over from another pod",
     "mappings-not-stored": "mappings used while no store was in reach: they end with this pod",
+    "takeover-spurious": "slots taken from a pod that turned out to be alive",
 }
 EVENT_NAMES = tuple(EVENTS)
 

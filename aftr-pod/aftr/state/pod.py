@@ -32,13 +32,14 @@ from aftr.state.layout import (
     worker_at,
 )
 from aftr.state.policy import MAX_POOLS, InterfaceSetting, plan_policy, write_policy, write_secrets, write_tables
-from aftr.state.reasons import MAPPINGS_NOT_STORED, MAPPINGS_RESTORED
+from aftr.state.reasons import MAPPINGS_NOT_STORED, MAPPINGS_RESTORED, TAKEOVER_SPURIOUS
 from aftr.state.slot import open_slot, plan_slot
 from dslite_contract.load import Configuration
 from dslite_contract.slots import slot_address
 
 LIST_CAPACITY = 4096  # frames of a burst, pending hairpins
 RING_ITEMS = 4096
+CONTROL_EVENTS = (MAPPINGS_RESTORED, MAPPINGS_NOT_STORED, TAKEOVER_SPURIOUS)  # counted by the control thread
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Pod:
     def counters(self) -> dict[str, Any]:
         """The JSON of docs/counters.md: of all workers, and what only the control thread does."""
         found = read_counters(self.memory, self.workers)
-        found["events"] |= read_events(self.memory, self.control, (MAPPINGS_RESTORED, MAPPINGS_NOT_STORED))
+        found["events"] |= read_events(self.memory, self.control, CONTROL_EVENTS)
         return found
 
     # ------------------------------------------------------------ slots
