@@ -25,6 +25,7 @@ from aftr.io.links import Link, need_link
 from aftr.io.neighbours import Neighbours, NextHop
 from aftr.io.queue_table import QueueTable, Umem, table_size
 from aftr.ops.clock import boottime_ms
+from aftr.ops.faulthook import FaultHook
 from aftr.ops.invariants import check_pod
 from aftr.ops.loop import DEVICE_SIZE, device_at
 from aftr.ops.serving.member import Member, store_settings
@@ -65,6 +66,7 @@ class Options:
     store: str = ""  # its address
     status_port: int = 0  # where others reach us
     runtime: Path | None = None  # folder for files of this process
+    hooks: frozenset[FaultHook] = frozenset()  # guards that a test leaves out
 
 
 def steering(configuration: Configuration) -> Steering:
@@ -131,6 +133,7 @@ class Agent:
         check_memory(self.configuration, frames << CHUNK_SHIFT)
         sizes = Sizes(frames, 1 << CHUNK_SHIFT, options.workers, options.huge_pages, extra)
         self.pod = Pod(self.configuration, settings, sizes)
+        self._leave_out_hold_down()
         self.member: Member | None = None
         self.announcer: Announcer | Layer2Announcer | None = None
         self._reconfiguring: asyncio.Task[None] | None = None
@@ -138,6 +141,10 @@ class Agent:
         self.workers = Workers(self.pod)
         self.neighbours = Neighbours(options.interfaces, self._next_hops, self._links_changed)
         self._next_hop_table: list[NextHop] = []
+
+    def _leave_out_hold_down(self) -> None:
+        if FaultHook.NO_HOLD_DOWN in self.options.hooks:
+            pod_at(self.pod.memory, 0).hold_down = 0
 
     # ------------------------------------------------------------ opening
     def _open_slots(self) -> None:
@@ -158,9 +165,13 @@ class Agent:
             for number in self.pod.open_slots:
                 await announcer.announce(number, 0)
             return
-        store = Store(store_settings(self.configuration.pool, self.options.store, self.options.member), self._judge)
+        options = self.options
+        settings = store_settings(self.configuration.pool, options.store, options.member, options.hooks)
+        store = Store(settings, self._judge)
         stack.push_async_callback(store.close)
-        self.member = Member(self.pod, self.workers, store, announcer, self.options.member, self.options.status_port)
+        self.member = Member(
+            self.pod, self.workers, store, announcer, options.member, options.status_port, options.hooks
+        )
 
     async def _make_announcer(self) -> Announcer | Layer2Announcer:
         """How the configuration wants slots to be announced, if at all."""
@@ -256,6 +267,7 @@ class Agent:
         """Put live fields into force; sessions go on."""
         with self.workers.halted():
             write_policy(self.pod.memory, self.pod.policy, configuration, self.pod.interfaces)
+            self._leave_out_hold_down()
             self.pod.configuration = self.configuration = configuration
             for number in self.pod.open_slots:
                 self.pod.set_interfaces(self.pod.slot(number))

@@ -16,6 +16,7 @@ import structlog
 from aftr.io.device import MODES, Interface
 from aftr.ops.agent import Agent, Options, digest
 from aftr.ops.cli import DEFAULT_SOCKET
+from aftr.ops.faulthook import read_hooks
 from aftr.ops.reload import Apply, decide, mappings_lost
 from aftr.ops.supervise import supervise
 from aftr.ops.warm import warm
@@ -160,6 +161,7 @@ def run(
     sides = {one.name: one.side for one in pool.spec.interfaces}
     if pool.spec.store is not None and not (member and store and address):
         raise UsageError("the pool has spec.store: give --member NAME, --store URL and --status HOST:PORT")
+    hooks = read_hooks(os.environ)
     interfaces = parse_interfaces(named, access, internet, sides)
     wanted, port = parse_slots(slots, pool.spec.slots), parse_port(address)
     warm(log.info)
@@ -168,7 +170,7 @@ def run(
         sys.exit(status)
     with contextlib.suppress(OSError):  # without CAP_SYS_NICE
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
-    options = Options(config, interfaces, mode, workers, wanted, huge_pages, member, store, port, runtime)
+    options = Options(config, interfaces, mode, workers, wanted, huge_pages, member, store, port, runtime, hooks)
     agent = Agent(options)
     asyncio.run(agent.run(lambda agent: serve(agent, address, socket)))
 

@@ -65,6 +65,8 @@ class Checkpoints:
         keys = head, journal_key(self._prefix, slot), *outdated
         rewound_to = str(covers) if covers > before.last else ""
         oldest = min(before.covers, exported or before.covers).following
+        if more := self._client.settings.trim_beyond:
+            oldest = EntryId(covers.epoch, covers.seq + 1 + more)
         gap = pack_entry(NO_RECORDS, version) if anew else b""
         values = f"{generation}:{count}", generation, count, str(covers), rewound_to, str(oldest), gap, version
         return await self._slots.run(slot, SWITCH.call(keys, *fence, *values))

@@ -63,6 +63,7 @@ class StoreSettings:
     cluster: str = ""
     pool: str = ""
     adopt: bool = False
+    trim_beyond: int = 0  # entries after a checkpoint that it trims too: none, but in tests that must see the loss
 
 
 class Kind(Enum):

@@ -20,13 +20,17 @@ from aftr.failover.assignment import assign, eligible, next_handover, warm_copie
 from aftr.failover.lease import lease_ms, renewed
 from aftr.failover.observation import Head, Observation, Result, Won
 from aftr.failover.state import Failsafe, Phase, Rules
+from aftr.failover.takeovers import Pulse, Takeovers
 from aftr.ops.clock import boottime_ms
+from aftr.ops.faulthook import FaultHook
 from aftr.ops.serving.peers import Peers
 from aftr.ops.serving.slot import FOLLOWS, Slot
 from aftr.ops.serving.versions import READS, readers, to_write
 from aftr.ops.workers import Workers
+from aftr.state.counters import add_event
 from aftr.state.layout import pod_at
 from aftr.state.pod import Pod
+from aftr.state.reasons import TAKEOVER_SPURIOUS
 from aftr.store.errors import JournalGapError, StoreError, UnreadableRecordError
 from aftr.store.members import MemberRecord
 from aftr.store.settings import Durability, Kind, StoreSettings, parse_url
@@ -40,6 +44,9 @@ log = structlog.get_logger()
 HEARTBEAT_S, RETRY_S, TICK_S, LINKS_S = 0.1, 0.04, 0.025, 0.2
 TAIL_MS = 50  # longest that a question to the journals stays open
 LEAVE_S = 10.0
+CHECKPOINT_BYTES = 8 << 20  # a journal that is longer, and longer than the live table, gets a checkpoint
+OFTEN_BYTES = 8 << 10
+NEVER = (1 << 63) - 1
 
 
 def rules_of(pool: AftrPool) -> Rules:
@@ -65,9 +72,13 @@ class Member:
         announcer: Announcer | Layer2Announcer,
         uid: str,
         status_port: int,
+        hooks: frozenset[FaultHook] = frozenset(),
     ) -> None:
         self.pod, self.workers, self.store, self.announcer, self.uid = pod, workers, store, announcer, uid
         self._status_port, self._address = status_port, ""
+        self.checkpoints_often = FaultHook.CHECKPOINT_OFTEN in hooks
+        self.checkpoint_bytes = OFTEN_BYTES if self.checkpoints_often else CHECKPOINT_BYTES
+        self._fenced = FaultHook.FENCE_OFF not in hooks
         pool = pod.configuration.pool
         self.commits = store.settings.durability is not Durability.NONE
         self.reconfigure(pool)
@@ -86,6 +97,8 @@ class Member:
         # so short that the others can be asked before the lease ends: 100 ms between heartbeats, this, and a few questions
         self._patience_s = lease_ms(self.rules.dead_after) * 0.3 / 1000
         self._left: set[str] = set()  # who says that it leaves
+        self._started = str(self.now)  # tells this process from the one before it
+        self._takeovers = Takeovers()
         self._copies: dict[str, dict[int, EntryId]] = {}  # up to where each member's warm copies are
         self._failure: asyncio.Future[None] | None = None
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -212,6 +225,7 @@ class Member:
         return {
             "address": self._address, "linked": str(int(self._linked)), "leaving": str(int(self._leaving)), "warm": json.dumps(copies),
             READS: str(newest()), "damaged": json.dumps(damaged),
+            "started": self._started,
         }  # fmt: skip
 
     def _seen(self, records: Mapping[str, MemberRecord], heads: Mapping[int, SlotHead], sent: int) -> None:
@@ -219,6 +233,7 @@ class Member:
         if not self.connected:
             log.info("store reached")
         self.answered, self.trouble, self.records = True, "", records
+        self._count_spurious()
         counters = {uid: record.counter for uid, record in records.items()}
         view = members.observe(self._view, counters, sent, self.now)
         self._view = members.forget(view, frozenset(counters), self.rules.dead_after)
@@ -268,6 +283,18 @@ class Member:
         if head is None:
             return Head(read_ms=sent)
         return Head(head.owner.epoch, head.owner.uid, head.last, head.sealed, sent)
+
+    def taken(self, owner: str) -> None:
+        """A slot was taken from a pod that seemed dead."""
+        self._takeovers.note(owner, self._pulses().get(owner, Pulse("", 0)))
+
+    def _pulses(self) -> dict[str, Pulse]:
+        return {uid: Pulse(record.info.get("started", ""), record.counter) for uid, record in self.records.items()}
+
+    def _count_spurious(self) -> None:
+        for owner, slots in self._takeovers.settle(self._pulses()).items():
+            add_event(self.pod.memory, self.pod.control, TAKEOVER_SPURIOUS, slots)
+            log.warning("slots were taken from a pod that is alive", pod=owner, slots=slots)
 
     def _says(self, uid: str, name: str, default: str) -> str:
         record = self.records.get(uid)
@@ -325,7 +352,8 @@ class Member:
         """The moment past which no packet leaves: the earliest of the slots that we serve, else of those that drain."""
         until = [slot.state.until for slot in self.slots if slot.state.opened]
         until = until or [slot.state.until for slot in self.slots if slot.phase is Phase.DRAINING]
-        pod_at(self.pod.memory, 0).deadline = min(until) * 1_000_000 if until else 1
+        deadline = min(until) * 1_000_000 if until else 1
+        pod_at(self.pod.memory, 0).deadline = deadline if self._fenced else NEVER
 
     # ------------------------------------------------------------ journals in and out
     async def _follow(self) -> None:
@@ -444,7 +472,7 @@ def own_address(url: str) -> str:
     return f"[{mine}]" if mine.version == 6 else str(mine)
 
 
-def store_settings(pool: AftrPool, url: str, member: str) -> StoreSettings:
+def store_settings(pool: AftrPool, url: str, member: str, hooks: frozenset[FaultHook] = frozenset()) -> StoreSettings:
     """The store of a pool, as this member uses it."""
     spec = pool.spec.store
     assert spec is not None
@@ -452,4 +480,5 @@ def store_settings(pool: AftrPool, url: str, member: str) -> StoreSettings:
     return StoreSettings(
         url=url, prefix=f"{pool.metadata.namespace or 'default'}/{pool.metadata.name}", uid=member, slots=pool.spec.slots,
         durability=Durability(effective_durability(spec)), wait_replicas=spec.wait_replicas, timeout=timeout, adopt=spec.adopt,
+        trim_beyond=int(FaultHook.TRIM_ONE_MORE in hooks),
     )  # fmt: skip

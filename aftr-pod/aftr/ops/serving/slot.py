@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-CHECKPOINT_BYTES = 8 << 20  # a journal that is longer, and longer than the live table, gets a checkpoint
 TELL_AGAIN_S = 0.5
 READ_AGAIN_S = 0.5  # a slot that a newer program has written
 QUIET_MS = 1000  # for a slot's journal to be stored, once nothing is added
@@ -239,6 +238,8 @@ class Slot:
             self.member.lose_store(str(error))
             self.events.append(Result.UNRESOLVED)
             return
+        if owner and wanted.owner not in ("", self.member.uid):
+            self.member.taken(wanted.owner)
         self.tell(Won(owner.epoch, before) if owner else Result.BEATEN)
 
     async def take_tail(self, wanted: TakeTail) -> None:
@@ -344,9 +345,9 @@ class Slot:
     @property
     def is_long(self) -> bool:
         """Whether the journal deserves a checkpoint."""
-        if not self.may_shorten or self.written <= CHECKPOINT_BYTES:
+        if not self.may_shorten or self.written <= self.member.checkpoint_bytes:
             return False
-        return self.written > copies.live_bytes(self.member.pod, self.number)
+        return self.member.checkpoints_often or self.written > copies.live_bytes(self.member.pod, self.number)
 
     @property
     def may_shorten(self) -> bool:
