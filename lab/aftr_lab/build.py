@@ -12,6 +12,7 @@ from aftr_lab.network import End, Interface, add_bridge, add_link, add_namespace
 from aftr_lab.plan import B4, Aftr, Options, Plan, describe, make_plan
 from aftr_lab.programs import Say, start_programs
 from aftr_lab.record import Record
+from aftr_lab.stores import MANAGEMENT_LINK
 from aftr_lab.teardown import note_mount, tear_down
 from dslite_contract.load import load_config
 
@@ -110,8 +111,15 @@ def _build_access(plan: Plan) -> None:
 
 def _build_store(plan: Plan) -> None:
     """The store's own bridge: the management network, on which AFTRs find the Redis and each other."""
-    address = _with(planned.STORE_ADDRESS, planned.MANAGEMENT_LINK.prefixlen)
-    add_bridge(End(plan.namespace("store"), "mgmt", (address,)), planned.MANAGEMENT_MTU)
+    first, *others = plan.stores
+    add_bridge(End(plan.namespace(first.name), "mgmt", (_management(first.address),)), planned.MANAGEMENT_MTU)
+    for other in others:
+        port = End(plan.namespace(first.name), other.name, bridge="mgmt")
+        add_link(End(plan.namespace(other.name), "mgmt", (_management(other.address),)), port, planned.MANAGEMENT_MTU)
+
+
+def _management(address: IPv4Address) -> Interface:
+    return _with(address, MANAGEMENT_LINK.prefixlen)
 
 
 def _build_aftr(plan: Plan, aftr: Aftr) -> None:
@@ -127,7 +135,7 @@ def _build_aftr(plan: Plan, aftr: Aftr) -> None:
     add_route(name, "::/0", gateway=str(planned.ROUTER_IPV6))
     add_route(name, "0.0.0.0/0", gateway=str(planned.ROUTER_IPV4))
     if plan.durability:
-        management = _with(aftr.management_address, planned.MANAGEMENT_LINK.prefixlen)
+        management = _management(aftr.management_address)
         port = End(plan.namespace("store"), aftr.name, bridge="mgmt")
         add_link(End(name, "mgmt", (management,)), port, planned.MANAGEMENT_MTU)
     if plan.bgp or plan.layer2:

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from aftr_lab.errors import LabError
+from aftr_lab.stores import MANAGEMENT_LINK, StoreKind, StoreNode, store_nodes, store_url
 from dslite_contract.load import Configuration
 from dslite_contract.schema import (
     AftrPool,
@@ -25,7 +26,6 @@ from dslite_contract.slots import carrying_slots, slot_address, slot_bypass_addr
 
 ACCESS_LINK = IPv6Network("2001:db8:ffff::/64")
 INTERNET_LINK = IPv4Network("198.18.0.0/24")  # RFC 2544: addresses for tests
-MANAGEMENT_LINK = IPv4Network("10.64.0.0/24")
 LAN = IPv4Network("192.168.1.0/24")  # the same behind every B4
 ROUTER, SERVER, FIRST_AFTR, LAN_HOST = 1, 80, 11, 10
 MOST_AFTRS = SERVER - FIRST_AFTR
@@ -33,13 +33,10 @@ SUBSCRIBERS_GATEWAY = IPv6Address("fe80::1")  # the router's address on the acce
 ROUTER_IPV6 = ACCESS_LINK[0x1]
 ROUTER_IPV4 = INTERNET_LINK[ROUTER]
 SERVER_ADDRESS = INTERNET_LINK[SERVER]
-STORE_ADDRESS = MANAGEMENT_LINK[1]
-STORE_PORT = 6379
 B4_LAN_ADDRESS = LAN[1]
 HOST_ADDRESS = LAN[LAN_HOST]
 STATUS_PORT = 9464
 INTERNET_MTU = MANAGEMENT_MTU = 1500
-STORE_URL = f"redis://{STORE_ADDRESS}:{STORE_PORT}/0"
 
 
 @dataclass(frozen=True)
@@ -115,6 +112,7 @@ class Options:
     workers: int = 1
     mode: str = "auto"
     with_aftr: bool = True
+    store: StoreKind | None = None  # None: one Redis with `embedded`, one with a replica behind a `secretRef`
 
 
 @dataclass(frozen=True)
@@ -146,13 +144,23 @@ class Plan:
         """What the lab's Redis must survive; None: there is no Redis and no management network."""
         return effective_durability(self.pool.spec.store) if self.pool.spec.store else None
 
+    @property
+    def store(self) -> StoreKind:
+        """Which Redis the lab's is."""
+        embedded = self.pool.spec.store is None or self.pool.spec.store.embedded is not None
+        return self.options.store or ("plain" if embedded else "replica")
+
+    @property
+    def stores(self) -> tuple[StoreNode, ...]:
+        """Its nodes."""
+        return store_nodes(self.store) if self.durability else ()
+
     def namespace(self, node: str) -> str:
         return f"dsl-{self.lab}-{node}"
 
     def nodes(self) -> Iterator[str]:
         yield from ("router", "internet", "access")
-        if self.durability:
-            yield "store"
+        yield from (store.name for store in self.stores)
         yield from (aftr.name for aftr in self.aftrs)
         for b4 in self.b4s:
             yield from (b4.name, b4.host)
@@ -178,7 +186,7 @@ def bgp_sessions(bgp: Bgp, aftrs: Sequence[Aftr]) -> list[Session]:
 def make_plan(lab: str, configuration: Configuration, options: Options) -> Plan:
     """The lab for a configuration. Raises `LabError` when the lab cannot be built from it."""
     _check_interfaces(configuration.pool)
-    _check_store(configuration.pool)
+    _check_store(configuration.pool, options.store)
     _check_routing(configuration.pool)
     if not configuration.groups:
         raise LabError("the file has no B4Group: a lab needs one to know where its B4s live")
@@ -193,9 +201,15 @@ def _check_interfaces(pool: AftrPool) -> None:
         raise LabError(f"interfaces with sides {', '.join(sides)}: the lab has one access and one internet interface")
 
 
-def _check_store(pool: AftrPool) -> None:
-    if pool.spec.store and pool.spec.store.embedded is None:
-        raise LabError("spec.store has a secretRef: the lab has no Secrets, it runs the Redis of `embedded: {}`")
+def _check_store(pool: AftrPool, kind: StoreKind | None) -> None:
+    """The lab has no Secrets: where the pool names one, the lab's own Redis is what would stand in it."""
+    store = pool.spec.store
+    if kind and store is None:
+        raise LabError(f"--store {kind}, but the pool has no spec.store: give it one, or leave --store out")
+    if kind not in (None, "plain") and store and store.embedded is not None:
+        raise LabError(f"--store {kind}, but spec.store has embedded, which is a single Redis: give it a secretRef")
+    if kind == "plain" and store and effective_durability(store) == "replicated":
+        raise LabError("--store plain, but spec.store.durability is replicated: a single Redis has no replicas")
 
 
 def _check_routing(pool: AftrPool) -> None:
@@ -268,8 +282,16 @@ def describe(plan: Plan) -> dict[str, Any]:
 def _describe_store(plan: Plan) -> dict[str, Any] | None:
     if plan.durability is None:
         return None
-    address = {"address": str(STORE_ADDRESS), "port": STORE_PORT, "url": STORE_URL}
-    return {"namespace": plan.namespace("store"), **address, "durability": plan.durability}
+    first = plan.stores[0]
+    return {
+        "namespace": plan.namespace(first.name),
+        "address": str(first.address),
+        "port": first.port,
+        "url": store_url(plan.store),
+        "kind": plan.store,
+        "nodes": [{"name": one.name, "role": one.role, "address": str(one)} for one in plan.stores],
+        "durability": plan.durability,
+    }
 
 
 def _describe_bgp(plan: Plan) -> dict[str, Any] | None:
@@ -309,7 +331,7 @@ def _describe_bridges(plan: Plan) -> dict[str, Any]:
     management = {
         "namespace": plan.namespace("store"),
         "device": "mgmt",
-        "gateway": str(STORE_ADDRESS),
+        "gateway": str(MANAGEMENT_LINK[1]),
         "prefixes": [str(MANAGEMENT_LINK)],
         "mtu": MANAGEMENT_MTU,
     }

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aftr_lab.errors import LabError
+from aftr_lab.network import run
 from aftr_lab.plan import (
     B4,
     ROUTER_IPV4,
     ROUTER_IPV6,
     SERVER_ADDRESS,
     STATUS_PORT,
-    STORE_ADDRESS,
-    STORE_PORT,
-    STORE_URL,
     Aftr,
     Plan,
     bgp_sessions,
@@ -23,6 +21,7 @@ from aftr_lab.processes import await_end, is_running, recorded, session_of, sign
 from aftr_lab.ready import Program, answers_echo, answers_http, has_written, succeeds, wait_until
 from aftr_lab.record import Record
 from aftr_lab.routing import ESTABLISHED, router_command, router_conf, router_sessions
+from aftr_lab.stores import StoreNode, cluster_create, sentinel_conf, store_command, store_url
 
 AFTR_READY_S = 120.0  # a cold compile may take 60 s on an idle machine
 PROGRAM_READY_S = 20.0
@@ -66,12 +65,16 @@ def kill_node(record: Record, node: str, number: signal.Signals) -> None:
 
 def _nodes(plan: Plan) -> list[str]:
     """Nodes with a program, in the order in which one needs the other."""
-    first = (["router"] if plan.bgp else []) + (["store"] if plan.durability else []) + ["internet"]
+    first = [*(["router"] if plan.bgp else []), *_stores(plan), "internet"]
     return [*first, *(b4.name for b4 in plan.b4s), *_aftrs(plan)]
 
 
 def _aftrs(plan: Plan) -> dict[str, Aftr]:
     return {aftr.name: aftr for aftr in plan.aftrs}
+
+
+def _stores(plan: Plan) -> dict[str, StoreNode]:
+    return {store.name: store for store in plan.stores}
 
 
 def _start(plan: Plan, record: Record, node: str) -> Program:
@@ -86,8 +89,8 @@ def _command(plan: Plan, record: Record, node: str) -> list[str]:
         assert plan.bgp is not None
         record.router_file.write_text(router_conf(plan.bgp, bgp_sessions(plan.bgp, plan.aftrs)))
         return router_command(record.router_file, record.router_socket)
-    if node == "store":
-        return _store_command(plan, record)
+    if node in _stores(plan):
+        return _store_command(plan, record, _stores(plan)[node])
     if node == "internet":
         return [sys.executable, "-m", "aftr_lab.server", "--address", str(SERVER_ADDRESS)]
     if node in _aftrs(plan):
@@ -95,21 +98,14 @@ def _command(plan: Plan, record: Record, node: str) -> list[str]:
     return _b4_command(next(b4 for b4 in plan.b4s if b4.name == node))
 
 
-def _store_command(plan: Plan, record: Record) -> list[str]:
-    """A Redis that refuses writes rather than forget one; on disk only where the pool asks for that."""
-    record.store_directory.mkdir(exist_ok=True)
-    options = {
-        "--bind": str(STORE_ADDRESS),
-        "--port": str(STORE_PORT),
-        "--protected-mode": "no",
-        "--dir": str(record.store_directory),
-        "--save": "",
-        "--appendonly": "yes" if plan.durability == "disk" else "no",
-        "--appendfsync": "always",
-        "--maxmemory-policy": "noeviction",
-        "--daemonize": "no",
-    }
-    return ["redis-server", *(word for option in options.items() for word in option)]
+def _store_command(plan: Plan, record: Record, store: StoreNode) -> list[str]:
+    directory = record.store_directory(store.name)
+    directory.mkdir(parents=True, exist_ok=True)
+    conf = directory / "sentinel.conf"
+    if store.role == "sentinel" and not conf.exists():
+        conf.write_text(sentinel_conf())
+    assert plan.durability is not None
+    return store_command(store, directory, plan.durability)
 
 
 def _aftr_command(plan: Plan, record: Record, aftr: Aftr) -> list[str]:
@@ -123,7 +119,7 @@ def _aftr_command(plan: Plan, record: Record, aftr: Aftr) -> list[str]:
         "--socket": str(record.socket_file(aftr.name)),
     }
     if plan.durability:
-        options |= {"--member": aftr.name, "--store": STORE_URL}
+        options |= {"--member": aftr.name, "--store": store_url(plan.store)}
     if plan.durability or plan.bgp:
         record.runtime_directory(aftr.name).mkdir(exist_ok=True)
         options["--runtime"] = str(record.runtime_directory(aftr.name))
@@ -140,8 +136,8 @@ def _await(plan: Plan, record: Record, program: Program) -> None:
     node = program.node
     if node == "router":
         _await_router(plan, record, program)
-    elif node == "store":
-        _await_store(plan, program)
+    elif node in _stores(plan):
+        _await_store(plan, _stores(plan)[node], program)
     elif node == "internet":
         url = f"http://{SERVER_ADDRESS}/"
         wait_until(answers_http(plan.namespace("router"), url), f"{url} answers", PROGRAM_READY_S, program)
@@ -159,12 +155,28 @@ def _await_router(plan: Plan, record: Record, program: Program) -> None:
     wait_until(knows_all, "the router's BIRD answers", PROGRAM_READY_S, program)
 
 
-def _await_store(plan: Plan, program: Program) -> None:
-    """Every AFTR reaches the Redis."""
-    ping = ["timeout", "1", "redis-cli", "-u", STORE_URL, "ping"]
+def _await_store(plan: Plan, store: StoreNode, program: Program) -> None:
+    """Every AFTR reaches it, and it has found those that it belongs to."""
     for aftr in plan.aftrs:
-        answers = succeeds(plan.namespace(aftr.name), *ping)
-        wait_until(answers, f"{STORE_URL} answers {aftr.name}", PROGRAM_READY_S, program)
+        answers = succeeds(plan.namespace(aftr.name), "timeout", "1", *_cli(store), "ping")
+        wait_until(answers, f"{store} answers {aftr.name}", PROGRAM_READY_S, program)
+    namespace = plan.namespace(store.name)
+    if store.role == "replica":
+        _await_words(namespace, store, "info replication", "master_link_status:up", program)
+    elif store.role == "cluster" and store is plan.stores[-1]:
+        if "cluster_known_nodes:1\r" in run(namespace, [*_cli(store), "cluster", "info"]):
+            run(namespace, cluster_create())
+        for node in plan.stores:
+            _await_words(namespace, node, "cluster info", "cluster_state:ok", program)
+
+
+def _cli(store: StoreNode) -> list[str]:
+    return ["redis-cli", "-h", str(store.address), "-p", str(store.port)]
+
+
+def _await_words(namespace: str, store: StoreNode, question: str, words: str, program: Program) -> None:
+    says = succeeds(namespace, "sh", "-c", f"{' '.join(_cli(store))} {question} | grep -q {words}")
+    wait_until(says, f"{store} says {words}", PROGRAM_READY_S, program)
 
 
 def _await_aftr(plan: Plan, record: Record, aftr: Aftr, program: Program) -> None:

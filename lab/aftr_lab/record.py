@@ -9,7 +9,7 @@ Everything of a lab is under `/run/dslite-lab/NAME/`:
     NODE.sock         the AFTR's control socket
     NODE.run/         the AFTR's runtime files: its BIRD's configuration and socket
     router.conf       the router's BIRD, if the pool has BGP peers, and its socket router.ctl
-    store/            the Redis's files, if the pool has a store
+    stores/NODE       a Redis's files, if the pool has a store
 """
 
 import json
@@ -63,9 +63,8 @@ class Record:
     def router_socket(self) -> Path:
         return self.directory / "router.ctl"
 
-    @property
-    def store_directory(self) -> Path:
-        return self.directory / "store"
+    def store_directory(self, node: str) -> Path:
+        return self.directory / "stores" / node
 
     def exists(self) -> bool:
         return self.directory.exists()

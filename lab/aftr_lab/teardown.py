@@ -14,7 +14,7 @@ from aftr_lab.record import RUN, Record, remove_if_empty
 
 NETNS_FOLDER = Path("/run/netns")
 NETNS_MARK = RUN / ".netns-mounted"  # we were the first to use named namespaces on this machine
-LAST = ("router", "store")  # nodes whose programs an AFTR that ends may still need
+LAST = ("router", "store")  # kinds of nodes whose programs an AFTR that ends may still need
 
 
 def note_mount() -> None:
@@ -29,8 +29,8 @@ def tear_down(record: Record) -> None:
         raise LabError(f"there is no lab {record.name!r}")
     namespaces = _namespaces(record)
     files = _process_files(record)
-    _end(_recorded(file for file in files if file.name not in LAST))
-    _end(_recorded(file for file in files if file.name in LAST))
+    _end(_recorded(file for file in files if _kind(file.name) not in LAST))
+    _end(_recorded(file for file in files if _kind(file.name) in LAST))
     _end(_living_in(namespaces))
     for name in namespaces:
         with suppress(FileNotFoundError):
@@ -38,6 +38,10 @@ def tear_down(record: Record) -> None:
     record.remove()
     _undo_mount()
     remove_if_empty()
+
+
+def _kind(node: str) -> str:
+    return node.partition("-")[0]
 
 
 def _namespaces(record: Record) -> list[str]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Address
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from aftr.store.settings import parse_url
 from aftr_lab.errors import LabError
 from aftr_lab.plan import Aftr, Options, Plan, bgp_sessions, describe, make_plan
 from aftr_lab.routing import router_conf
+from aftr_lab.stores import StoreKind
 from dslite_contract.errors import ConfigurationError
 from dslite_contract.load import load_config
-from running_lab import SAMPLE
-
-FAILOVER = SAMPLE.with_name("failover.yaml")
+from running_lab import FAILOVER, REPLICATED, SAMPLE
 
 
 def documents() -> list[dict[str, Any]]:
@@ -106,6 +108,8 @@ def test_the_description_names_store_management_and_sessions() -> None:
         "address": "10.64.0.1",
         "port": 6379,
         "url": "redis://10.64.0.1:6379/0",
+        "kind": "plain",
+        "nodes": [{"name": "store", "role": "redis", "address": "10.64.0.1:6379"}],
         "durability": "memory",
     }
     assert state["aftrs"][1]["mgmt"] == {"device": "mgmt", "address": "10.64.0.12"}
@@ -119,7 +123,6 @@ def test_the_description_names_store_management_and_sessions() -> None:
     ("place", "value", "said"),
     [
         (["routing"], None, "spec.replicas is 3 without spec.routing: static"),
-        (["store"], {"secretRef": "redis"}, "spec.store has a secretRef"),
         (
             ["routing", "bgp", "peers", 0, "address"],
             "2001:db8:ffff::2",
@@ -185,3 +188,32 @@ def test_the_description_names_what_tests_and_people_need() -> None:
     assert state["slots"][3]["tunnelAddress"] == "2001:db8:64::4"
     assert state["slots"][3]["prefixes"] == [{"pool": "default", "prefix": "192.0.2.192/26"}]
     assert state["server"]["address"] == "198.18.0.80"
+
+
+@pytest.mark.parametrize(
+    ("kind", "nodes", "url"),
+    [
+        (None, 2, "redis://10.64.0.1:6379/0"),
+        ("sentinel", 6, "redis+sentinel://10.64.0.4:26379,10.64.0.5:26379,10.64.0.6:26379/pool"),
+        ("cluster", 6, f"redis+cluster://{','.join(f'10.64.0.{number}:6379' for number in range(1, 7))}"),
+    ],
+)
+def test_a_secret_is_played_by_the_labs_own_redis(kind: StoreKind | None, nodes: int, url: str) -> None:
+    plan = make_plan("test", load_config(REPLICATED), Options(store=kind))
+    assert len(plan.stores) == nodes
+    assert {store.name for store in plan.stores} <= set(plan.nodes())
+    assert describe(plan)["store"]["url"] == url
+    assert all(parse_url(url).nodes)
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "said"),
+    [
+        (SAMPLE, "plain", "--store plain, but the pool has no spec.store"),
+        (FAILOVER, "replica", "--store replica, but spec.store has embedded"),
+        (REPLICATED, "plain", "--store plain, but spec.store.durability is replicated"),
+    ],
+)
+def test_a_redis_that_does_not_fit_the_pool_is_refused(file: Path, kind: StoreKind, said: str) -> None:
+    with pytest.raises(LabError, match=re.escape(said)):
+        make_plan("test", load_config(file), Options(store=kind))
