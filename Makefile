@@ -7,6 +7,7 @@ export MAKE_GOAL := $(firstword $(MAKECMDGOALS))
 BIN := .venv/bin
 BPF := aftr-pod/aftr/io/steer.bpf.o
 KERNELS := $(HOME)/.cache/dslite
+CHAOS := $(BIN)/pytest -m chaos --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
 COVERED := aftr.state aftr.nat aftr.path
 
 ##@ Run
@@ -54,17 +55,17 @@ soak: root system env bpf kernels  ## ten minutes of new flows, mutated packets 
 
 chaos: chaos-crash chaos-handover chaos-partition chaos-model  ## the long fault tests, one after another
 
-chaos-crash: root system env bpf kernels  ## 100 AFTRs killed under load
-	$(BIN)/pytest -m chaos tests/lab/test_chaos.py -k crash --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
+chaos-crash: root system env bpf kernels  ## 100 AFTRs killed under load, with each durability
+	$(CHAOS) tests/lab/test_chaos.py -k crash
 
 chaos-handover: root system env bpf kernels  ## 100 planned moves under load
-	$(BIN)/pytest -m chaos tests/lab/test_chaos.py -k leave --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
+	$(CHAOS) tests/lab/test_chaos.py -k handover
 
-chaos-partition: root system env bpf kernels  ## AFTRs that stand still, or are cut off from store and members
-	CHAOS_KILLS=40 $(BIN)/pytest -m chaos tests/lab/test_chaos.py -k "stop or cut" --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
+chaos-partition: root system env bpf kernels  ## AFTRs that stand still or are cut off, links, BIRD and the store lost; the judge, with guards left out
+	$(CHAOS) tests/lab/test_chaos.py tests/lab/test_controls.py -k "partition or stall or controls"
 
 chaos-model: env  ## 100,000 histories of the state machine
-	$(BIN)/pytest -m chaos tests/failover --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
+	$(CHAOS) tests/failover
 
 bench: env bpf kernels bench-store  ## speed against the memory floor, and what a store costs; PROTOTYPE=DIR adds the prototype's columns
 	$(BIN)/python -m bench $(if $(PROTOTYPE),--prototype $(PROTOTYPE))

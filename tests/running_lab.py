@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "samples" / "lab.yaml"
 FAILOVER = ROOT / "samples" / "failover.yaml"  # three AFTRs, BGP, a store
 LAYER2 = ROOT / "samples" / "layer2.yaml"  # three AFTRs, a store, no BGP
+REPLICATED = ROOT / "samples" / "replicated.yaml"  # the same behind a Redis with replicas
 AFTR_LAB = Path(sys.executable).with_name("aftr-lab")
 AFTR = Path(sys.executable).with_name("aftr")
 SERVER = "198.18.0.80"
@@ -121,10 +122,16 @@ def sample_with(file: Path, **softwire: Any) -> Path:
     return file
 
 
-def chaos(lab: Lab, *words: str, timeout: float = 300) -> dict[str, Any]:
-    """What `aftr-lab chaos WORDS` reports of a lab; fails the test if anything was lost."""
+def reported(lab: Lab, *words: str, timeout: float = 300) -> tuple[int, dict[str, Any]]:
+    """How `aftr-lab chaos WORDS` ended, and what it reports of a lab."""
     done = aftr_lab(lab.name, "chaos", "-o", "json", *words, timeout=timeout)
     print(done.stderr, done.stdout)
-    assert done.returncode == 0, done.stderr + done.stdout
-    report: dict[str, Any] = json.loads(done.stdout)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def chaos(lab: Lab, *words: str, timeout: float = 300) -> dict[str, Any]:
+    """What `aftr-lab chaos WORDS` reports; fails the test if anything was lost."""
+    status, report = reported(lab, *words, timeout=timeout)
+    assert status == 0, report
     return report

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from aftr_lab.chaos.crash import slots_of
 from aftr_lab.chaos.crowd import Crowd
+from aftr_lab.chaos.served import slots_of
 from running_lab import FAILOVER, Lab, lab_up
 
 STORE = "10.64.0.1"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 RECORD_BYTES = 32  # dslite_contract.journal.RECORD
-JOURNAL_MIN_BYTES = 8 << 20  # aftr.ops.serving.slot.CHECKPOINT_BYTES
+JOURNAL_MIN_BYTES = 8 << 20  # aftr.ops.serving.member.CHECKPOINT_BYTES
 OVERHEAD = 1.3  # O of docs/scaling.md: what Redis adds to entries of some records, and to chunks
 AIMS = {"newMappings": 200_000, "firstPacketMs": 3.0, "warmMs": 100.0, "coldMs": 2000.0, "established": 0.95}
 STEPS = ("ASKING", "CLAIMING", "CATCHING_UP", "OPENING", "SERVING")

@@ -13,13 +13,17 @@ import click
 from rich.console import Console
 
 from aftr_lab.build import bring_up, plan_of
-from aftr_lab.chaos.crash import FAULTS, Load, strike_out
 from aftr_lab.chaos.crowd import crowd_of
+from aftr_lab.chaos.faults import FAULTS
+from aftr_lab.chaos.report import failures
+from aftr_lab.chaos.scene import scene_of
+from aftr_lab.chaos.strike import strike_out
 from aftr_lab.errors import LabError
 from aftr_lab.plan import Options
 from aftr_lab.programs import kill_node, start_node
 from aftr_lab.record import Record
 from aftr_lab.status import read_status, render
+from aftr_lab.stores import STORE_KINDS, StoreKind
 from aftr_lab.teardown import tear_down
 from dslite_contract.errors import DsliteError
 
@@ -74,11 +78,25 @@ def main(ctx: click.Context, lab: str) -> None:
 @click.option(
     "--mode", type=click.Choice(MODES), default="auto", show_default=True, help="How the AFTR drives its interfaces."
 )
+@click.option(
+    "--store",
+    type=click.Choice(STORE_KINDS),
+    help="The Redis behind the pool's store: by default one for `embedded`, one with a replica for a `secretRef`.",
+)
 @click.option("--without-aftr", is_flag=True, hidden=True, help="Everything but the AFTR's program.")
 @click.pass_obj
-def up(record: Record, file: Path, b4s: int, access_mtu: int, workers: int, mode: str, without_aftr: bool) -> None:
+def up(
+    record: Record,
+    file: Path,
+    b4s: int,
+    access_mtu: int,
+    workers: int,
+    mode: str,
+    store: StoreKind | None,
+    without_aftr: bool,
+) -> None:
     """Build the lab of FILE and wait until packets can flow."""
-    options = Options(b4s, access_mtu, workers, mode, not without_aftr)
+    options = Options(b4s, access_mtu, workers, mode, not without_aftr, store)
     console = Console(stderr=True)
     with console.status("building") as spinner:
         bring_up(record.name, file, options, spinner.update)
@@ -143,10 +161,17 @@ def kill(record: Record, node: str, name: str) -> None:
 )
 @click.option(
     "--fault",
+    "faults",
     type=click.Choice(list(FAULTS)),
-    default="crash",
+    multiple=True,
+    default=("crash",),
     show_default=True,
-    help="Killed, told to leave, stopped for a while, or cut off from store and members.",
+    help="What is done to them (lab/README.md); given several times: one after the other.",
+)
+@click.option(
+    "--durability",
+    type=click.Choice(["none", "memory", "replicated", "disk"]),
+    help="Refuse a lab whose pool has another one.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides which AFTRs, and how.")
 @click.option("--b4s", type=click.IntRange(1, 4096), default=64, show_default=True, help="B4s of the crowd.")
@@ -156,18 +181,35 @@ def kill(record: Record, node: str, name: str) -> None:
     "-o", "output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the output."
 )
 @click.pass_obj
-def chaos(record: Record, kills: int, fault: str, seed: int, b4s: int, rate: float, flows: int, output: str) -> None:
-    """Strike AFTRs of this lab under load, and judge from outside what it cost.  Ends with 1 when a binding was lost."""
-    plan = plan_of(record)
+def chaos(
+    record: Record,
+    kills: int,
+    faults: tuple[str, ...],
+    durability: str | None,
+    seed: int,
+    b4s: int,
+    rate: float,
+    flows: int,
+    output: str,
+) -> None:
+    """Strike AFTRs of this lab under load, and judge from outside what it cost.  Ends with 1 when anything was lost."""
+    plan, state = plan_of(record), read_status(record)
+    if durability and durability != plan.durability:
+        raise LabError(
+            f"--durability {durability}, but the pool of this lab has {plan.durability}: bring up another one"
+        )
     nat = plan.pool.spec.nat
-    with crowd_of(record.load(), b4s, nat.timeouts.udp_seconds - 1, nat.port_block.hold_down_seconds) as crowd:
-        say = partial(click.echo, err=True)
-        report = strike_out(plan, record, Load(crowd, rate, flows), fault, kills, seed, say).summary(crowd)
+    with (
+        crowd_of(state, b4s, nat.timeouts.udp_seconds - 1, nat.port_block.hold_down_seconds) as crowd,
+        scene_of(plan, record, state, crowd, rate=rate, flows=flows, seed=seed) as scene,
+    ):
+        report = strike_out(scene, faults, kills, partial(click.echo, err=True)).summary(scene.load)
+    report = {"faults": faults, "durability": plan.durability, **report}
     if output == "json":
         click.echo(json.dumps(report, indent=2))
     else:
         click.echo("\n".join(f"{name}: {value}" for name, value in report.items()))
-    sys.exit(int(any(report[name] for name in ("lostBindings", "duplicateEndpoints", "misdelivered"))))
+    sys.exit(int(bool(failures(report, plan.options.workers))))
 
 
 @main.command()

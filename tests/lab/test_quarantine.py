@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from aftr_lab.chaos.crash import is_settled, slots_of
 from aftr_lab.chaos.crowd import FIRST_PORT, PREFIX, Crowd, crowd_of
+from aftr_lab.chaos.served import is_settled, slots_of
 from running_lab import AFTR, ROOT, Lab, aftr_lab
 from two_aftrs import B4S, STORE, owner_of, redis, talk, two_aftrs
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from aftr_lab.chaos.crash import is_settled, slots_of
 from aftr_lab.chaos.crowd import Crowd, crowd_of
+from aftr_lab.chaos.served import is_settled, slots_of
 from running_lab import AFTR_LAB, Lab, aftr_lab
 from two_aftrs import B4S, STORE, redis, talk, two_aftrs
 

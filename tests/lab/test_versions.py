@@ -14,8 +14,13 @@ from typing import Any
 import pytest
 
 from aftr_lab.build import plan_of
-from aftr_lab.chaos.crash import Kill, Load, crash, is_settled, leave, settle, slots_of, verify
 from aftr_lab.chaos.crowd import crowd_of
+from aftr_lab.chaos.faults import crash, leave
+from aftr_lab.chaos.load import verify
+from aftr_lab.chaos.report import Strike
+from aftr_lab.chaos.scene import Scene, scene_of
+from aftr_lab.chaos.served import is_settled, slots_of
+from aftr_lab.chaos.strike import settle
 from aftr_lab.record import Record
 from dslite_contract.journal import FORMATS, Part, split, unpack, version_of
 from next_version.next_format import NEXT, NEXT_VERSION
@@ -36,18 +41,16 @@ def lab() -> Iterator[Lab]:
 class Pool:
     """The AFTRs of a lab under load, each of one version or the next."""
 
-    def __init__(self, lab: Lab, load: Load, patch: pytest.MonkeyPatch) -> None:
-        self.lab, self.load, self.patch = lab, load, patch
-        self.record = Record(lab.name)
-        self.plan = plan_of(self.record)
+    def __init__(self, lab: Lab, scene: Scene, patch: pytest.MonkeyPatch) -> None:
+        self.lab, self.scene, self.load, self.patch = lab, scene, scene.load, patch
         self.names = [aftr["name"] for aftr in lab.state["aftrs"]]
 
     def strike(self, fault: Callable[..., None], name: str, version: int) -> None:
         """It ends, and comes again as a program of this version; every flow keeps its binding."""
         path = os.pathsep.join([str(TESTS / "next_version"), str(TESTS)]) if version == NEXT_VERSION else ""
         self.patch.setenv("PYTHONPATH", path)
-        fault(self.plan, self.record, self.load, Kill(name, True, slots_of(self.lab.state)[name]))
-        assert settle(self.lab.state, self.load), slots_of(self.lab.state)
+        fault(self.scene, Strike(name, "whole", slots_of(self.lab.state)[name]))
+        settle(self.scene)
         assert verify(self.load) == 0
         outcome = self.load.crowd.outcome
         assert (outcome.moved, outcome.doubled, outcome.misdelivered) == ([], [], [])
@@ -101,11 +104,14 @@ def test_d22_upgrade_and_downgrade_by_one_format_version_lose_nothing(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FORMATS, NEXT_VERSION, NEXT)
-    with crowd_of(lab.state, 64, UDP_S, HOLD_DOWN_S) as crowd:
-        load = Load(crowd, 100, 6000)
-        load.begin()
-        load.last(2.0)
-        pool = Pool(lab, load, monkeypatch)
+    record = Record(lab.name)
+    with (
+        crowd_of(lab.state, 64, UDP_S, HOLD_DOWN_S) as crowd,
+        scene_of(plan_of(record), record, lab.state, crowd, rate=100, flows=6000, seed=0) as scene,
+    ):
+        scene.load.begin()
+        scene.load.last(2.0)
+        pool = Pool(lab, scene, monkeypatch)
         first, second, third = pool.names
         pool.becomes(1)
         pool.strike(leave, first, NEXT_VERSION)
@@ -124,4 +130,4 @@ def test_d22_upgrade_and_downgrade_by_one_format_version_lose_nothing(
         pool.strike(crash, second, 1)
         pool.strike(leave, third, 1)
         pool.becomes(1)
-        assert load.crowd.flow > 1000
+        assert scene.load.crowd.flow > 1000

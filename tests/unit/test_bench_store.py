@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aftr.ops.serving.slot import CHECKPOINT_BYTES
+from aftr.ops.serving.member import CHECKPOINT_BYTES
 from dslite_contract.journal import RECORD
 
 PLACE = Path(__file__).parents[2] / "bench" / "store" / "figures.py"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from aftr_lab.chaos.crash import slots_of
+from aftr_lab.chaos.routes import read_table
 from aftr_lab.demo.stage import Stage
 from aftr_lab.plan import HOST_ADDRESS, SERVER_ADDRESS
 from aftr_lab.record import Record
@@ -154,7 +154,7 @@ def show_failover(stage: Stage, sample: Path) -> None:
     stage.lab("down")
     stage.lab("up", str(sample), "--b4s", "1", show=False)
     state = read_status(Record(stage.name))
-    owner = next(name for name, slots in slots_of(state).items() if state["b4s"][0]["slot"] in slots)
+    owner = read_table(state).owners[state["b4s"][0]["slot"]]
     download = stage.begin_at(
         "host-1", "sh", "-c", f"curl -sS --limit-rate 16M {URL}/bytes/{TRANSFER_MIB}M | sha256sum"
     )
@@ -165,7 +165,7 @@ def show_failover(stage: Stage, sample: Path) -> None:
         received == digest_of(TRANSFER_BYTES),
         f"{owner} is dead, and its customer's {TRANSFER_MIB} MiB arrived unchanged",
     )
-    taker = next(name for name, slots in slots_of(state).items() if state["b4s"][0]["slot"] in slots)
+    taker = read_table(state).owners[state["b4s"][0]["slot"]]
     stage.check(taker != owner, f"{taker} has taken over the slot with all its bindings")
 
 
