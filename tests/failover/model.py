@@ -223,6 +223,7 @@ class Engine:
         self.in_flight: list[Record] | None = None
         self.flushing = False
         self.lapsed = False
+        self.forgone = False
 
 
 class Member:
@@ -412,6 +413,7 @@ class Member:
             target_ready=ready,
             lease_until=self.lease,
             held=self.engines[slot].held,
+            forgone=self.engines[slot].forgone,
             answers=self.answers[slot],
             event=event,
         )
@@ -529,9 +531,11 @@ class Member:
         reply = replace(machine.answer(self.states[slot], self.observation(slot, None)), asked_ms=asked)
         if self.engines[slot].mode == "closed":
             reply = replace(reply, held=NOTHING)
-        self.h.send(self, by, lambda: by.answered(slot, self.uid, reply))
+        known = self.known | {self.uid}
+        self.h.send(self, by, lambda: by.answered(slot, self.uid, reply, known))
 
-    def answered(self, slot: int, uid: str, reply: Answer) -> None:
+    def answered(self, slot: int, uid: str, reply: Answer, known: frozenset[str]) -> None:
+        self.known |= known - {self.uid} - self.h.departed
         old = self.answers[slot].get(uid)
         if old is None or old.asked_ms < reply.asked_ms:
             self.answers[slot] = {**self.answers[slot], uid: reply}
@@ -564,7 +568,7 @@ class Member:
 
         def done(result: object) -> None:
             if isinstance(result, EntryId):
-                engine.held = result
+                engine.held, engine.forgone = result, False
                 self.commit(slot, parked)
                 self.event(slot, Result.CHECKPOINTED)
             else:
@@ -654,6 +658,8 @@ class Member:
         unstored_block = any(endpoint[0] == block for endpoint, _, _ in engine.parked)
         if self.states[slot].phase is Phase.FAILSAFE and not new and not unstored_block:
             self.transmit(slot, (block, port), subscriber)  # in memory only
+            if self.h.random.random() < 0.3:  # no room in the journal any more
+                engine.pending, engine.in_flight, engine.forgone = [], None, True
         else:
             engine.parked.append(((block, port), bind, subscriber))
             self.flush(slot)
@@ -791,6 +797,7 @@ class History:
         self.cut: set[str] = set()  # members that do not reach the store
         self.apart: set[frozenset[str]] = set()  # pairs that do not reach each other
         self.members: dict[str, Member] = {}
+        self.departed: frozenset[str] = frozenset()
         self.must: list[dict[Endpoint, int]] = [{} for _ in range(self.slots)]
         self.users: dict[tuple[int, int], int] = {}  # (slot, block) → subscriber whose packets were last seen
         self.free_since: dict[tuple[int, int], int] = {}
@@ -877,6 +884,7 @@ class History:
     def unlist(self, uid: str) -> None:
         """Kubernetes says that the pod is gone."""
         self.store.counters.pop(uid, None)
+        self.departed |= {uid}
         for member in self.members.values():
             member.known -= {uid}
 
@@ -1106,7 +1114,14 @@ class History:
 
     def final(self) -> None:
         for slot, stored in enumerate(self.store.slots):
-            table = stored.table()
+            table, owner = stored.table(), self.members[stored.owner]
+            served = owner.engines[slot]
+            unstored = served.table.binds.items() - table.binds.items()
+            idle = owner.states[slot].phase is Phase.SERVING and not served.pending and not served.in_flight
+            if unstored and idle:
+                raise ViolationError(
+                    f"{stored.owner} serves slot {slot} with {unstored}, which the store will never hold"
+                )
             for endpoint, bind in self.must[slot].items():
                 if table.binds.get(endpoint) != bind and not self.lost_data:
                     raise ViolationError(f"binding {bind} of {endpoint} in slot {slot} was acknowledged, and is gone")

@@ -113,6 +113,14 @@ def test_crash_takeover() -> None:
     assert sentence == "serves with epoch 8"
 
 
+def test_who_was_stopped_on_the_way_does_not_open_without_a_lease() -> None:
+    rewriting = of("b", Phase.REWRITING, epoch=8, rewrite=True)
+    state, actions, _ = run(rewriting, event=Result.CHECKPOINTED, lease_until=9_999)
+    assert (state.phase, state.rewrite, actions) == (Phase.CATCHING_UP, False, ())
+    assert run(state, head=Head(9, "c", EntryId(9, 0))).state.phase is Phase.CLOSED
+    assert run(state, head=Head(8, "b", EntryId(8, 0))).state.phase is Phase.OPENING
+
+
 def test_a_former_owner_holds_all_that_was_written_in_its_epoch() -> None:
     """Its checkpoint may be stored without its knowing: what the store has beyond `held` is its own, and read by nobody."""
     claiming = of("a", Phase.CLAIMING, rewrite=True)
@@ -186,11 +194,12 @@ def test_first_open_of_a_pool_of_one_waits_one_dead_time() -> None:
     assert run(state, **alone, now=10_100).actions == (Claim(0, "", 1),)
 
 
-def test_first_open_of_a_pool_opens_once_all_have_answered() -> None:
-    new = {**NO_HEAD, "connected_ms": 9_990}
+def test_first_open_of_a_pool_waits_one_dead_time_though_all_have_answered() -> None:
+    """A store that lost its list may know of new pods only: all others have made themselves known by then."""
+    new = {**NO_HEAD, "connected_ms": 9_990, "answers": {"b": Answer(9_990), "c": Answer(9_990)}}
     asking = of("a", Phase.ASKING, epoch=0)
-    assert run(asking, **new, answers={"b": Answer(9_990)}, now=10_200).state.phase is Phase.ASKING
-    assert run(asking, **new, answers={"b": Answer(9_990), "c": Answer(9_990)}).actions == (Claim(0, "", 1),)
+    assert run(asking, **new, now=10_389).state.phase is Phase.ASKING
+    assert run(asking, **new, now=10_390).actions == (Claim(0, "", 1),)
 
 
 def test_an_owner_that_still_serves_gives_the_store_its_head_back() -> None:
@@ -304,6 +313,12 @@ def test_it_serves_while_every_member_promises() -> None:
     assert run(FAILSAFE, **CUT, answers=answers, now=10_050).actions == (ServeUntil(10_230), Do.ASK_MEMBERS)
 
 
+def test_a_promise_of_an_earlier_failure_lasts_no_longer_for_a_new_one() -> None:
+    """All promises are older than this outage, and still hold: the oldest decides."""
+    answers = {"b": Answer(9_850, promises=True), "c": Answer(9_890, promises=True)}
+    assert run(FAILSAFE, **CUT, answers=answers).actions == (ServeUntil(10_130),)
+
+
 @pytest.mark.parametrize("other", [None, Answer(9_990), Answer(9_700, promises=True)])
 def test_one_missing_promise_and_it_stops_with_its_lease(other: Answer | None) -> None:
     answers = {"b": Answer(9_990, promises=True)} | ({"c": other} if other else {})
@@ -330,6 +345,20 @@ def test_an_answer_of_a_newer_epoch_ends_it() -> None:
 
 def test_the_store_comes_back() -> None:
     state, actions, _ = run(FAILSAFE)
+    assert (state.phase, actions) == (Phase.SERVING, (ServeUntil(10_280), Do.ALLOW_BLOCKS))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"forgone": True},
+        {"head": Head(7, "a", EntryId(7, 8))},
+        {"head": Head(6, "b", EntryId(6, 20))},
+        {"head": Head()},
+    ],
+)
+def test_a_store_that_has_less_or_will_not_hear_of_all_gets_a_checkpoint(change: dict[str, object]) -> None:
+    state, actions, _ = run(FAILSAFE, **change)
     assert (state.phase, actions) == (Phase.REWRITING, (ServeUntil(10_280), Do.WRITE_CHECKPOINT))
     state, actions, _ = run(state, event=Result.CHECKPOINTED)
     assert (state.phase, actions) == (Phase.SERVING, (Do.ALLOW_BLOCKS,))

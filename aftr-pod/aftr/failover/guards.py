@@ -42,14 +42,12 @@ def nobody_serves(answers: Iterable[Answer], now: int, dead_after_ms: int) -> bo
     return not any(answer.serves and now - answer.asked_ms < dead_after_ms for answer in answers)
 
 
-def store_settled(
-    head: Head, known: Collection[str], heard: Collection[str], back_for: int, dead_after_ms: int
-) -> bool:
-    """Claim: a store without a head has been back for one dead-time, or everyone has answered.
+def store_settled(head: Head, back_for: int, dead_after_ms: int) -> bool:
+    """Claim: a store without a head has been back for one dead-time, in which everyone who lives has made itself known again.
 
-    Who knows of nobody waits: a pod that has just started may be the first to see a store that lost its list.
+    Whom the store still lists says nothing: one that lost its list may know of new pods only.
     """
-    return not head.missing or back_for >= dead_after_ms or (bool(known) and set(known) <= set(heard))
+    return not head.missing or back_for >= dead_after_ms
 
 
 def newest_epoch(claimed: int, heard: Iterable[int]) -> int:
@@ -93,6 +91,11 @@ def everyone_promised(known: Collection[str], answers: Mapping[str, Answer], now
         (answer := answers.get(uid)) is not None and answer.promises and now < answer.asked_ms + lease_ms(dead_after_ms)
         for uid in known
     )
+
+
+def store_is_up_to_date(head: Head, held: EntryId, forgone: bool) -> bool:
+    """Serve with the store again: it has all that it had, and the journal will have the rest."""
+    return not forgone and head.last >= held
 
 
 def drain_goes_on(now: int, until: int) -> bool:

@@ -89,6 +89,7 @@ class Observation:
     target_ready: bool = False  # `assigned` is alive and its copy lags by one flush at most
     lease_until: int = 0
     held: EntryId = NOTHING
+    forgone: bool = False  # what was made without the store will not be in the journal: there was no room for it
     answers: Mapping[str, Answer] = field(default_factory=dict)
     event: Result | Won | None = None
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from aftr.failover import guards
 from aftr.failover.handover import hand_over
 from aftr.failover.lease import lease_ms
-from aftr.failover.observation import Do, Observation, Result
+from aftr.failover.observation import Do, Head, Observation, Result
 from aftr.failover.state import (
     Failsafe,
     Phase,
@@ -73,14 +73,22 @@ def failsafe(state: State, seen: Observation, rules: Rules) -> Step:
     if why := newer_elsewhere(state, seen) or end_of_service(state, seen):
         return lose(state, seen, why)
     if seen.connected and seen.head:
-        sentence = "serves; the store is back, and gets what was created meanwhile"
-        back, actions = extend(replace(state, rewrite=True), seen.lease_until)
-        return enter(back, seen, Phase.REWRITING, sentence, *actions, Do.WRITE_CHECKPOINT)
+        return resume(state, seen, seen.head)
     state, actions = extend(state, promised_until(state, seen, rules))
     if seen.now - state.asked >= rules.ask:
         state, actions = replace(state, asked=seen.now), (*actions, Do.ASK_MEMBERS)
     left = state.until - seen.now
     return stay(state, f"serves without the store for {left} ms more; {len(seen.known)} members are asked", *actions)
+
+
+def resume(state: State, seen: Observation, head: Head) -> Step:
+    """The store is back: the journal goes on where it was, unless the store has less, or the journal will not have all."""
+    sentence = "serves; the store is back, and gets what was created meanwhile"
+    current = head.epoch == state.epoch and guards.store_is_up_to_date(head, seen.held, seen.forgone)
+    back, actions = extend(replace(state, rewrite=state.rewrite or not current), seen.lease_until)
+    if back.rewrite:
+        return enter(back, seen, Phase.REWRITING, sentence, *actions, Do.WRITE_CHECKPOINT)
+    return enter(back, seen, Phase.SERVING, sentence, *actions, Do.ALLOW_BLOCKS)
 
 
 def newer_elsewhere(state: State, seen: Observation) -> str:
@@ -91,13 +99,13 @@ def newer_elsewhere(state: State, seen: Observation) -> str:
 
 def promised_until(state: State, seen: Observation, rules: Rules) -> int:
     """Until when the other members' promises let this owner serve; in a pool of one there is nobody to ask."""
-    fresh = [answer for uid, answer in seen.answers.items() if uid in seen.known and answer.asked_ms >= state.since]
+    answers = [seen.answers[uid] for uid in seen.known if uid in seen.answers]
     if rules.failsafe is Failsafe.AVAILABLE:
-        contradicted = any(not answer.promises for answer in fresh)
+        contradicted = any(not answer.promises for answer in answers if answer.asked_ms >= state.since)
         return 0 if contradicted else seen.now + lease_ms(rules.dead_after)
     if not guards.everyone_promised(seen.known, seen.answers, seen.now, rules.dead_after):
         return 0
-    return min((answer.asked_ms for answer in fresh), default=seen.now) + lease_ms(rules.dead_after)
+    return min((answer.asked_ms for answer in answers), default=seen.now) + lease_ms(rules.dead_after)
 
 
 # ── after the lease ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -80,14 +80,18 @@ def asking(state: State, seen: Observation, rules: Rules) -> Step:
     answers = {uid: answer for uid, answer in seen.answers.items() if answer.asked_ms >= state.since}
     silent = sorted(seen.known - answers.keys())
     heard = guards.members_were_heard(seen.known, answers.keys(), seen.now - state.since, rules.ask)
-    settled = guards.store_settled(
-        seen.head, seen.known, answers.keys(), seen.now - seen.connected_ms, rules.dead_after
-    )
+    settled = guards.store_settled(seen.head, seen.now - seen.connected_ms, rules.dead_after)
     free = guards.nobody_serves(answers.values(), seen.now, rules.dead_after)
     if heard and settled and free:
         missing = f"; no answer from {', '.join(silent)}" if silent else ""
         return claim(state, seen, answers, f"claims: {why}{missing}")
-    waits = "a member says that it serves" if not free else "not all have answered"
+    waits = (
+        "a member says that it serves"
+        if not free
+        else "not all have answered"
+        if not heard
+        else "the store has no head"
+    )
     if seen.now - state.asked < rules.ask:
         return stay(state, f"asks: {waits}")
     return stay(replace(state, asked=seen.now), f"asks again: {waits}", Do.ASK_MEMBERS)
@@ -168,7 +172,9 @@ def rewriting_before_opening(state: State, seen: Observation) -> Step:
 
 
 def open_slot(state: State, seen: Observation) -> Step:
-    """Open, with the deadline of the lease."""
+    """Open, with the deadline of the lease; who was stopped meanwhile first hears whether the slot is still its own."""
+    if not guards.lease_runs(seen.now, seen.lease_until):
+        return enter(replace(state, rewrite=False), seen, Phase.CATCHING_UP, "owner without a lease: waits for one")
     opening = replace(state, until=seen.lease_until, rewrite=False)
     return enter(opening, seen, Phase.OPENING, f"opens with epoch {state.epoch}", Open(state.epoch, seen.lease_until))
 

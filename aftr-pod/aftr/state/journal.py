@@ -82,5 +82,6 @@ def waiting(memory: Memory, slot: int) -> int:
 
 
 def commit(memory: Memory, slot: int, number: int) -> None:
-    """Everything up to record `number` is stored: packets that waited for it may leave."""
-    slot_at(memory, slot).committed = number
+    """Everything up to record `number` is stored, or need not be: packets that waited for it may leave."""
+    record = slot_at(memory, slot)
+    record.committed = max(record.committed, number)

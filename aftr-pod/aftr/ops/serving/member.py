@@ -75,7 +75,7 @@ class Member:
         hooks: frozenset[FaultHook] = frozenset(),
     ) -> None:
         self.pod, self.workers, self.store, self.announcer, self.uid = pod, workers, store, announcer, uid
-        self._status_port, self._address = status_port, ""
+        self._status_port, self.address = status_port, ""
         self.checkpoints_often = FaultHook.CHECKPOINT_OFTEN in hooks
         self.checkpoint_bytes = OFTEN_BYTES if self.checkpoints_often else CHECKPOINT_BYTES
         self._fenced = FaultHook.FENCE_OFF not in hooks
@@ -84,7 +84,10 @@ class Member:
         self.reconfigure(pool)
         self.peers = Peers(self)
         self.slots = [Slot(self, number) for number in range(pool.spec.slots)]
-        self.known: frozenset[str] = frozenset()
+        self.addresses: dict[
+            str, str
+        ] = {}  # of all others that were ever listed or heard of, until they said that they leave
+        self._departed: set[str] = set()
         self.records: Mapping[str, MemberRecord] = {}
         self.heads: list[Head] | None = None
         self.assigned: tuple[str | None, ...] = (None,) * len(self.slots)
@@ -189,7 +192,7 @@ class Member:
                 await asyncio.sleep(1.0)
         for warning in self.store.warnings:
             log.warning(warning)
-        self._address = f"{own_address(self.store.settings.url)}:{self._status_port}"
+        self.address = f"{own_address(self.store.settings.url)}:{self._status_port}"
 
     async def _beat(self) -> None:
         await self._reach()
@@ -223,7 +226,7 @@ class Member:
         }
         copies = {str(slot.number): str(slot.held) for slot in self.slots if slot.phase is Phase.WARM}
         return {
-            "address": self._address, "linked": str(int(self._linked)), "leaving": str(int(self._leaving)), "warm": json.dumps(copies),
+            "address": self.address, "linked": str(int(self._linked)), "leaving": str(int(self._leaving)), "warm": json.dumps(copies),
             READS: str(newest()), "damaged": json.dumps(damaged),
             "started": self._started,
         }  # fmt: skip
@@ -237,12 +240,15 @@ class Member:
         counters = {uid: record.counter for uid, record in records.items()}
         view = members.observe(self._view, counters, sent, self.now)
         self._view = members.forget(view, frozenset(counters), self.rules.dead_after)
-        self.known = (self.known | counters.keys()) - {self.uid}
+        self._departed -= counters.keys()
+        self.addresses |= {uid: record.info.get("address", "") for uid, record in records.items() if uid != self.uid}
         self.heads = [self._head(heads.get(number), sent) for number in range(len(self.slots))]
         alive = members.alive(self._view, self.rules.dead_after)
         gone = self._left - counters.keys()  # they said so; all others may hold what the store lost
         self._left = {uid for uid in counters if self._says(uid, "leaving", "0") == "1"}
-        self.known -= gone
+        self._departed |= gone
+        for uid in gone:
+            self.addresses.pop(uid, None)
         self._copies = {uid: copies_of(record) for uid, record in records.items()}
         linked = [uid for uid in alive if self._says(uid, "linked", "1") == "1"]
         owners = tuple(head.owner or None for head in self.heads)
@@ -251,6 +257,17 @@ class Member:
         self.assigned, self.warm = assign(serving, owners), warm_copies(serving, owners)
         self.step_all()
         self._keep_house(heads)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """All other members that may hold something, whether the store lists them or not."""
+        return frozenset(self.addresses)
+
+    def meet(self, addresses: Mapping[str, str]) -> None:
+        """Hear of members from another: a store that lost its list tells a new one of nobody."""
+        for uid, address in addresses.items():
+            if uid != self.uid and uid not in self._departed:
+                self.addresses.setdefault(uid, address)
 
     def _settle_version(self) -> None:
         """Write what every listed member reads, from when no checkpoint is under way."""
@@ -326,6 +343,7 @@ class Member:
             target_ready=head is not None and self._is_ready(number, head),
             lease_until=self._lease,
             held=slot.held,
+            forgone=slot.forgone,
             answers=slot.answers,
             event=event,
         )

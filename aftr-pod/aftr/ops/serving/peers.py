@@ -1,7 +1,8 @@
 """Questions between members, over their status ports: what they hold of a slot, and all of it.  Signed with the pool's key.
 
-POST /v1/peer/ask   {"slot", "from", "asked"}   ->  {"held", "serves", "promises"}
-POST /v1/peer/tail  {"slot", "from", "reads"}   ->  chunks in the version that the asker reads; header X-Dslite-Held
+Each question says who asks, and where it can be asked itself: {"slot", "from", "address", ...}.
+POST /v1/peer/ask   {"asked"}   ->  {"held", "serves", "promises", "known": addresses of other members by uid}
+POST /v1/peer/tail  {"reads"}   ->  chunks in the version that the asker reads; header X-Dslite-Held
 """
 
 from __future__ import annotations
@@ -64,15 +65,16 @@ class Peers:
     # ------------------------------------------------------------ asking
     async def ask(self, uid: str, slot: int, now: int) -> Answer | None:
         """What a member says of a slot; None when it does not answer in time."""
-        found = await self._post(uid, "ask", {"slot": slot, "from": self._member.uid, "asked": now}, ASK_S)
+        found = await self._post(uid, "ask", {"slot": slot, "asked": now}, ASK_S)
         if found is None:
             return None
         answer = json.loads(found[0])
+        self._member.meet(answer.get("known", {}))
         return Answer(now, EntryId.parse(answer["held"]), answer["serves"], answer["promises"])
 
     async def tail(self, uid: str, slot: int) -> tuple[EntryId, Records] | None:
         """All that a member holds of a slot, and up to which entry; None when it does not give it."""
-        question = {"slot": slot, "from": self._member.uid, "reads": newest()}
+        question = {"slot": slot, "reads": newest()}
         found = await self._post(uid, "tail", question, TAIL_S)
         if found is None or HELD not in found[1]:
             return None
@@ -84,12 +86,12 @@ class Peers:
         return EntryId.parse(found[1][HELD]), np.concatenate([np.zeros(0, RECORD), *pieces])
 
     async def _post(self, uid: str, what: str, question: dict[str, Any], seconds: float) -> tuple[bytes, Any] | None:
-        record = self._member.records.get(uid)
-        if record is None or self._session is None:
+        address = self._member.addresses.get(uid)
+        if not address or self._session is None:
             return None
-        body = json.dumps(question).encode()
+        body = json.dumps(question | {"from": self._member.uid, "address": self._member.address}).encode()
         headers = {SIGNATURE: self.sign(body)}
-        url = f"http://{record.info['address']}/v1/peer/{what}"
+        url = f"http://{address}/v1/peer/{what}"
         try:
             timeout = aiohttp.ClientTimeout(total=seconds)
             async with self._session.post(url, data=body, headers=headers, timeout=timeout) as response:
@@ -113,7 +115,7 @@ class Peers:
         if not hmac.compare_digest(request.headers.get(SIGNATURE, ""), self.sign(body)):
             raise web.HTTPForbidden(text="not signed with the pool's key\n")
         question = json.loads(body)
-        self._member.known |= {question["from"]} - {self._member.uid}
+        self._member.meet({question["from"]: question["address"]})
         return body, self._member.slots[int(question["slot"])], question
 
     async def get_ask(self, request: web.Request) -> web.Response:
@@ -122,7 +124,13 @@ class Peers:
         answer = slot.observed(self._member.observation(slot))
         if slot.phase is Phase.CLOSED:
             answer = replace(answer, held=NOTHING)
-        text = json.dumps({"held": str(answer.held), "serves": answer.serves, "promises": answer.promises}).encode()
+        said = {
+            "held": str(answer.held),
+            "serves": answer.serves,
+            "promises": answer.promises,
+            "known": self._member.addresses,
+        }
+        text = json.dumps(said).encode()
         return web.Response(body=text, headers={SIGNATURE: self.sign(body + text)})
 
     async def get_tail(self, request: web.Request) -> web.Response:

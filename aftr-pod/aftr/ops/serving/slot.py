@@ -75,6 +75,7 @@ class Slot:
     flight: Flight | None = None
     flushing: bool = False
     written: int = 0  # bytes of journal since the last checkpoint
+    forgone: bool = False  # what was made without the store did not fit into the journal
     copy: asyncio.Task[None] | None = None
     copies: int = 0  # how often the tables were begun anew
     telling: int = 0  # which change of routes is the newest
@@ -220,7 +221,7 @@ class Slot:
         """Forget all tables; packets that wait are dropped."""
         with self.member.workers.halted():
             copies.close(self.member.pod, self.number)
-        self.held, self.flight, self.flushing, self.written = NOTHING, None, False, 0
+        self.held, self.flight, self.flushing, self.written, self.forgone = NOTHING, None, False, 0, False
         self.quarantine.damages = ()
         self.copies += 1
 
@@ -321,6 +322,7 @@ class Slot:
             return
         self.held = max(self.held, head.last) if head else self.held
         self.written = 0
+        self.forgone = False
         commit(pod.memory, pod.area(self.number), number)
         self.tell(Result.CHECKPOINTED)
 
@@ -483,10 +485,8 @@ class Slot:
             if self.has_unstored_block():
                 return
             self.record.parking = 0
-            if (
-                self.phase is Phase.FAILSAFE
-            ):  # a checkpoint comes when the store is back, so the journal need not wait for it
-                self.forgo_storing()
+            if self.phase is Phase.FAILSAFE:
+                self.let_go()
 
     def has_unstored_block(self) -> bool:
         """Whether a port block is in use that the store may not know."""
@@ -494,12 +494,16 @@ class Slot:
         kinds = set(peek(pod.memory, pod.area(self.number), self.record.journal_mask + 1)["kind"].tolist())
         return Kind.BLOCK_TAKEN in kinds | (copies.kinds_of(flight.entry) if flight is not None else set())
 
-    def forgo_storing(self) -> None:
-        """What waits for the store leaves without it, and is counted."""
-        pod, records = self.member.pod, self.take_records()
+    def let_go(self) -> None:
+        """What waits for the store leaves without it, and is counted; the journal keeps it until the store is back, while there is room."""
+        pod, area, record = self.member.pod, self.member.pod.area(self.number), self.record
+        records = peek(pod.memory, area, record.journal_mask + 1)[max(0, record.committed - record.journal_tail) :]
         made = records[records["kind"] == Kind.MAPPING][["external_address", "external_port", "protocol"]]
         add_event(pod.memory, pod.control, MAPPINGS_NOT_STORED, len(np.unique(made)))
-        commit(pod.memory, pod.area(self.number), int(self.record.journal_tail))
+        commit(pod.memory, area, int(record.journal_head))
+        if waiting(pod.memory, area) > record.journal_mask // 2:
+            self.take_records()
+            self.forgone = True
 
     def allow_blocks(self) -> None:
         """As ever."""
