@@ -84,6 +84,7 @@ def main(ctx: click.Context, lab: str) -> None:
     help="The Redis behind the pool's store: by default one for `embedded`, one with a replica for a `secretRef`.",
 )
 @click.option("--without-aftr", is_flag=True, hidden=True, help="Everything but the AFTR's program.")
+@click.option("--outside", is_flag=True, help="No AFTRs and no store: they are elsewhere and peer with the router.")
 @click.pass_obj
 def up(
     record: Record,
@@ -94,9 +95,10 @@ def up(
     mode: str,
     store: StoreKind | None,
     without_aftr: bool,
+    outside: bool,
 ) -> None:
     """Build the lab of FILE and wait until packets can flow."""
-    options = Options(b4s, access_mtu, workers, mode, not without_aftr, store)
+    options = Options(b4s, access_mtu, workers, mode, not without_aftr, store, outside)
     console = Console(stderr=True)
     with console.status("building") as spinner:
         bring_up(record.name, file, options, spinner.update)

@@ -65,18 +65,20 @@ class Aftr:
 
 @dataclass(frozen=True)
 class Session:
-    """The router's BGP session with an AFTR, for one peer of the pool."""
+    """The router's BGP session with an AFTR, for one peer of the pool; or (None) its sessions with every AFTR on that link."""
 
-    aftr: Aftr
+    aftr: Aftr | None
     peer: Peer
 
     @property
     def name(self) -> str:
-        return f"{self.aftr.name}-{self.peer.name}"
+        return f"{self.aftr.name}-{self.peer.name}" if self.aftr else self.peer.name
 
     @property
-    def address(self) -> IPv4Address | IPv6Address:
-        """The AFTR's end; the router's is the peer's address."""
+    def address(self) -> IPv4Address | IPv6Address | IPv4Network | IPv6Network:
+        """The AFTR's end, or the link that it is on; the router's is the peer's address."""
+        if self.aftr is None:
+            return ACCESS_LINK if self.peer.address.version == 6 else INTERNET_LINK
         return self.aftr.access_address if self.peer.address.version == 6 else self.aftr.internet_address
 
 
@@ -113,6 +115,7 @@ class Options:
     mode: str = "auto"
     with_aftr: bool = True
     store: StoreKind | None = None  # None: one Redis with `embedded`, one with a replica behind a `secretRef`
+    outside: bool = False  # the pool's AFTRs are elsewhere, and join the router's links
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ class Plan:
     @property
     def durability(self) -> Durability | None:
         """What the lab's Redis must survive; None: there is no Redis and no management network."""
-        return effective_durability(self.pool.spec.store) if self.pool.spec.store else None
+        store = self.pool.spec.store
+        return effective_durability(store) if store and not self.options.outside else None
 
     @property
     def store(self) -> StoreKind:
@@ -179,26 +183,40 @@ class Plan:
 
 
 def bgp_sessions(bgp: Bgp, aftrs: Sequence[Aftr]) -> list[Session]:
-    """The router's sessions: one with every AFTR for each peer."""
-    return [Session(aftr, peer) for aftr in aftrs for peer in bgp.peers]
+    """The router's sessions: one with every AFTR for each peer; where AFTRs are elsewhere, with whoever comes."""
+    return [Session(aftr, peer) for aftr in aftrs or (None,) for peer in bgp.peers]
 
 
 def make_plan(lab: str, configuration: Configuration, options: Options) -> Plan:
     """The lab for a configuration. Raises `LabError` when the lab cannot be built from it."""
-    _check_interfaces(configuration.pool)
-    _check_store(configuration.pool, options.store)
     _check_routing(configuration.pool)
+    if options.outside:
+        _check_outside(configuration.pool)
+    else:
+        _check_inside(configuration.pool)
+        _check_store(configuration.pool, options.store)
     if not configuration.groups:
         raise LabError("the file has no B4Group: a lab needs one to know where its B4s live")
     b4s = tuple(_plan_b4(configuration, number) for number in range(1, options.b4s + 1))
-    aftrs = tuple(Aftr(number) for number in range(1, configuration.pool.spec.replicas + 1))
+    replicas = 0 if options.outside else configuration.pool.spec.replicas
+    aftrs = tuple(Aftr(number) for number in range(1, replicas + 1))
     return Plan(lab, configuration, options, aftrs, b4s)
 
 
-def _check_interfaces(pool: AftrPool) -> None:
-    sides = sorted(interface.side for interface in pool.spec.interfaces)
+def _check_outside(pool: AftrPool) -> None:
+    if pool.spec.routing is None:
+        raise LabError("no spec.routing: AFTRs outside the lab tell its router where slots are, by BGP or on its links")
+
+
+def _check_inside(pool: AftrPool) -> None:
+    """What the lab's own AFTRs can have: two arms, and a router that is told where slots are if there are several."""
+    sides, replicas = sorted(interface.side for interface in pool.spec.interfaces), pool.spec.replicas
     if sides not in ([], ["access", "internet"]):
         raise LabError(f"interfaces with sides {', '.join(sides)}: the lab has one access and one internet interface")
+    if replicas > MOST_AFTRS:
+        raise LabError(f"spec.replicas is {replicas}: the lab has addresses for {MOST_AFTRS} AFTRs")
+    if replicas > 1 and pool.spec.routing is None:
+        raise LabError(f"spec.replicas is {replicas} without spec.routing: static routes lead to one AFTR only")
 
 
 def _check_store(pool: AftrPool, kind: StoreKind | None) -> None:
@@ -213,13 +231,9 @@ def _check_store(pool: AftrPool, kind: StoreKind | None) -> None:
 
 
 def _check_routing(pool: AftrPool) -> None:
-    """The lab's router is every peer; without `routing` its routes are static, and lead to one AFTR."""
-    routing, replicas = pool.spec.routing, pool.spec.replicas
-    if replicas > MOST_AFTRS:
-        raise LabError(f"spec.replicas is {replicas}: the lab has addresses for {MOST_AFTRS} AFTRs")
-    if routing is None and replicas > 1:
-        raise LabError(f"spec.replicas is {replicas} without spec.routing: static routes lead to one AFTR only")
-    for peer in routing.bgp.peers if routing and routing.bgp else ():
+    """The lab's router is every peer."""
+    bgp = pool.spec.routing.bgp if pool.spec.routing else None
+    for peer in bgp.peers if bgp else ():
         if peer.address not in (ROUTER_IPV6, ROUTER_IPV4):
             here = f"the lab's router has {ROUTER_IPV6} and {ROUTER_IPV4}"
             raise LabError(f"BGP peer {peer.name} has the address {peer.address}: {here}")
@@ -300,7 +314,7 @@ def _describe_bgp(plan: Plan) -> dict[str, Any] | None:
     sessions = [
         {
             "name": session.name,
-            "aftr": session.aftr.name,
+            "aftr": session.aftr.name if session.aftr else None,
             "peer": session.peer.name,
             "families": list(session.peer.families),
             "router": str(session.peer.address),

@@ -85,9 +85,9 @@ def signal_all(processes: Sequence[Identity], number: signal.Signals) -> None:
         _signal(running, number)
 
 
-def start(namespace: str, command: Sequence[str], process_file: Path, log_file: Path) -> subprocess.Popen[bytes]:
-    """Start `command` in a network namespace, in a session of its own, with its output going to `log_file`."""
-    inside = ["ip", "netns", "exec", namespace, *command]
+def start(namespace: str | None, command: Sequence[str], process_file: Path, log_file: Path) -> subprocess.Popen[bytes]:
+    """Start `command` in a network namespace (None: our own), in a session of its own, with its output going to `log_file`."""
+    inside = ["ip", "netns", "exec", namespace, *command] if namespace else command
     with log_file.open("ab") as log:
         return subprocess.Popen(
             ["sh", "-c", RECORD_AND_BECOME, str(process_file), *inside],

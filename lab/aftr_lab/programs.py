@@ -149,9 +149,9 @@ def _await(plan: Plan, record: Record, program: Program) -> None:
 
 def _await_router(plan: Plan, record: Record, program: Program) -> None:
     def knows_all() -> bool:
-        return len(router_sessions(plan.namespace("router"), record.router_socket)) == len(plan.aftrs) * len(peers)
+        return sessions <= set(router_sessions(plan.namespace("router"), record.router_socket))
 
-    peers = plan.bgp.peers if plan.bgp else ()
+    sessions = {session.name for session in bgp_sessions(plan.bgp, plan.aftrs)} if plan.bgp else set()
     wait_until(knows_all, "the router's BIRD answers", PROGRAM_READY_S, program)
 
 

@@ -26,28 +26,59 @@ RUN = Path("/run/dslite-lab")
 
 
 @dataclass(frozen=True)
-class Record:
-    """The files of the lab `name`."""
+class Folder:
+    """A folder `name` below `base` that says what was made under that name, and which programs run for it."""
 
     name: str
+    base: Path = RUN
 
     @property
     def directory(self) -> Path:
-        return RUN / self.name
+        return self.base / self.name
 
     @property
     def state_file(self) -> Path:
         return self.directory / "state.json"
 
-    @property
-    def config_file(self) -> Path:
-        return self.directory / "config.yaml"
-
     def process_file(self, node: str) -> Path:
         return self.directory / "processes" / node
 
+    def process_files(self) -> list[Path]:
+        folder = self.directory / "processes"
+        return list(folder.iterdir()) if folder.exists() else []
+
     def log_file(self, node: str) -> Path:
         return self.directory / "log" / node
+
+    def exists(self) -> bool:
+        return self.directory.exists()
+
+    def create(self, state: dict[str, Any]) -> None:
+        """Make the folder and write the state, before anything else exists."""
+        for folder in ("processes", "log"):
+            (self.directory / folder).mkdir(parents=True)
+        draft = self.state_file.with_suffix(".new")
+        draft.write_text(json.dumps(state, indent=2) + "\n")
+        os.replace(draft, self.state_file)
+
+    def namespaces(self) -> list[str]:
+        """None, if the process that made the folder ended before it wrote the state: then it had made nothing else either."""
+        if not self.state_file.exists():
+            return []
+        return list(json.loads(self.state_file.read_text())["namespaces"].values())
+
+    def remove(self) -> None:
+        """Remove the files, last of all."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Record(Folder):
+    """The files of the lab `name`."""
+
+    @property
+    def config_file(self) -> Path:
+        return self.directory / "config.yaml"
 
     def socket_file(self, node: str) -> Path:
         return self.directory / f"{node}.sock"
@@ -66,17 +97,6 @@ class Record:
     def store_directory(self, node: str) -> Path:
         return self.directory / "stores" / node
 
-    def exists(self) -> bool:
-        return self.directory.exists()
-
-    def create(self, state: dict[str, Any]) -> None:
-        """Make the folder and write the state, before anything else of the lab exists."""
-        for folder in ("processes", "log"):
-            (self.directory / folder).mkdir(parents=True)
-        draft = self.state_file.with_suffix(".new")
-        draft.write_text(json.dumps(state, indent=2) + "\n")
-        os.replace(draft, self.state_file)
-
     def load(self) -> dict[str, Any]:
         """The state as written by `up`. Raises `LabError` when there is no such lab."""
         try:
@@ -84,10 +104,6 @@ class Record:
         except FileNotFoundError:
             raise LabError(f"there is no lab {self.name!r}: start one with `aftr-lab up FILE`") from None
         return state
-
-    def remove(self) -> None:
-        """Remove the files, last of all."""
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def remove_if_empty() -> None:

@@ -26,7 +26,7 @@ protocol bfd {{ interface "*" {{ {BFD} }}; }}
 SESSION = """\
 protocol bgp '{session.name}' {{
     local {peer.address} as {peer.asn};
-    neighbor {session.address} as {bgp.local_asn};
+    {neighbour}
     direct;
     ttl security on;
     bfd on;
@@ -48,7 +48,13 @@ def router_conf(bgp: Bgp, sessions: Iterable[Session]) -> str:
 
 
 def _session(bgp: Bgp, session: Session) -> str:
-    return SESSION.format(session=session, peer=session.peer, bgp=bgp, family=session.peer.families[0])
+    """With one AFTR; or with each on the link, then named tor6-1, tor6-2, … as they come."""
+    if session.aftr:
+        neighbour = f"neighbor {session.address} as {bgp.local_asn};"
+    else:
+        neighbour = f'neighbor range {session.address} as {bgp.local_asn}; dynamic name "{session.name}-";'
+    peer = session.peer
+    return SESSION.format(session=session, neighbour=neighbour, peer=peer, bgp=bgp, family=peer.families[0])
 
 
 def router_command(configuration: Path, socket: Path) -> list[str]:

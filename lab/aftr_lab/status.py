@@ -31,7 +31,11 @@ def _add_session_states(state: dict[str, Any], record: Record) -> None:
     states = router_sessions(state["namespaces"]["router"], record.router_socket)
     state["bgp"]["socket"] = str(record.router_socket)
     for session in state["bgp"]["sessions"]:
-        session["state"] = states.get(session["name"], "Down")
+        members = [states[name] for name in states if name.startswith(f"{session['name']}-")]
+        if session["aftr"] is None and ESTABLISHED in members:  # one of those who came is enough to call the link alive
+            session["state"] = ESTABLISHED
+        else:
+            session["state"] = states.get(session["name"], "Down")
 
 
 def _describe_process(record: Record, node: str) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from pathlib import Path
 from pyroute2 import netns
 
 from aftr_lab.errors import LabError
-from aftr_lab.processes import Identity, end, identify, recorded
-from aftr_lab.record import RUN, Record, remove_if_empty
+from aftr_lab.processes import GRACE_S, Identity, end, identify, recorded
+from aftr_lab.record import Record, remove_if_empty
 
 NETNS_FOLDER = Path("/run/netns")
-NETNS_MARK = RUN / ".netns-mounted"  # we were the first to use named namespaces on this machine
+NETNS_MARK = Path("/run/dslite-netns-mounted")  # we were the first to use named namespaces on this machine
 LAST = ("router", "store")  # kinds of nodes whose programs an AFTR that ends may still need
 
 
@@ -27,16 +27,13 @@ def tear_down(record: Record) -> None:
     """Remove the lab of this record. Raises `LabError` if there is none, or if a program cannot be ended."""
     if not record.exists():
         raise LabError(f"there is no lab {record.name!r}")
-    namespaces = _namespaces(record)
-    files = _process_files(record)
-    _end(_recorded(file for file in files if _kind(file.name) not in LAST))
-    _end(_recorded(file for file in files if _kind(file.name) in LAST))
-    _end(_living_in(namespaces))
-    for name in namespaces:
-        with suppress(FileNotFoundError):
-            netns.remove(name)
+    namespaces = record.namespaces()
+    files = record.process_files()
+    end_recorded(file for file in files if _kind(file.name) not in LAST)
+    end_recorded(file for file in files if _kind(file.name) in LAST)
+    remove_namespaces(namespaces)
     record.remove()
-    _undo_mount()
+    undo_mount()
     remove_if_empty()
 
 
@@ -44,43 +41,38 @@ def _kind(node: str) -> str:
     return node.partition("-")[0]
 
 
-def _namespaces(record: Record) -> list[str]:
-    """None, if `up` crashed before it wrote its plan: then it had made nothing either."""
-    if not record.state_file.exists():
-        return []
-    return list(record.load()["namespaces"].values())
-
-
-def _process_files(record: Record) -> list[Path]:
-    folder = record.directory / "processes"
-    return list(folder.iterdir()) if folder.exists() else []
-
-
-def _recorded(files: Iterable[Path]) -> list[Identity]:
+def end_recorded(files: Iterable[Path], grace_s: float = GRACE_S) -> None:
+    """End the programs that wrote these files. Raises `LabError` if one does not end."""
     found = [recorded(file) for file in files]
-    return [identity for identity in found if identity is not None]
+    _end([identity for identity in found if identity is not None], grace_s)
+
+
+def remove_namespaces(namespaces: list[str]) -> None:
+    """Remove these network namespaces, after what still runs in them. Raises `LabError` if a program does not end."""
+    _end(_living_in(namespaces), GRACE_S)
+    for name in namespaces:
+        with suppress(FileNotFoundError):
+            netns.remove(name)
 
 
 def _living_in(namespaces: list[str]) -> list[Identity]:
-    """What else runs in the lab's namespaces: commands of `aftr-lab exec`, and programs killed together with their record."""
+    """What else runs in the namespaces: commands of `aftr-lab exec`, and programs killed together with their record."""
     pids = [pid for name, members in netns.ns_pids().items() if name in namespaces for pid in members]
     found = [identify(pid) for pid in pids if pid != os.getpid()]
     return [identity for identity in found if identity is not None]
 
 
-def _end(processes: list[Identity]) -> None:
-    left = end(processes)
+def _end(processes: list[Identity], grace_s: float) -> None:
+    left = end(processes, grace_s)
     if left:
         pids = ", ".join(str(identity.pid) for identity in left)
         raise LabError(f"processes {pids} do not end, even by SIGKILL: look at them and run `down` again")
 
 
-def _undo_mount() -> None:
-    """After the last lab: unmount the folder of named namespaces if we mounted it and nobody else uses it by now."""
-    if not NETNS_MARK.exists() or any(entry.is_dir() for entry in RUN.iterdir()):
-        return
-    if not netns.listnetns():
+def undo_mount() -> None:
+    """Unmount the folder of named namespaces if we mounted it and nobody uses it any more."""
+    if NETNS_MARK.exists() and not netns.listnetns():
         subprocess.run(["umount", str(NETNS_FOLDER)], check=False, capture_output=True)
         with suppress(OSError):
             NETNS_FOLDER.rmdir()
-    NETNS_MARK.unlink()
+        NETNS_MARK.unlink()

@@ -101,6 +101,27 @@ def test_the_router_has_a_session_with_every_aftr_for_each_peer() -> None:
     assert "ipv4 { import all; export none; gateway direct; };" in text
 
 
+def outside(objects: list[dict[str, Any]]) -> Plan:
+    return make_plan("test", load_config(yaml.safe_dump_all(objects)), Options(outside=True))
+
+
+def test_outside_the_router_takes_whoever_comes_on_its_links() -> None:
+    objects = list(yaml.safe_load_all(FAILOVER.read_text()))
+    objects[0]["spec"]["store"] = {"secretRef": "redis", "durability": "replicated", "waitReplicas": 1}
+    plan = outside(objects)
+    assert (plan.aftrs, plan.durability, [node for node in plan.nodes() if "aftr" in node]) == ((), None, [])
+    assert plan.bgp is not None
+    text = router_conf(plan.bgp, bgp_sessions(plan.bgp, plan.aftrs))
+    assert text.count("protocol bgp ") == 2
+    assert 'neighbor range 198.18.0.0/24 as 64512; dynamic name "tor4-";' in text
+    assert [session["aftr"] for session in describe(plan)["bgp"]["sessions"]] == [None, None]
+
+
+def test_outside_without_routing_is_refused() -> None:
+    with pytest.raises(LabError, match=r"no spec\.routing"):
+        outside(documents())
+
+
 def test_the_description_names_store_management_and_sessions() -> None:
     state = describe(make_plan("test", load_config(FAILOVER), Options()))
     assert state["store"] == {
