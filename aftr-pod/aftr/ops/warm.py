@@ -6,10 +6,16 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_address
 
+from aftr.io.queue_table import QueueTable, Umem, table_size
+from aftr.lowlevel.memory import Arena
 from aftr.ops.copies import apply, close, open_restored, snapshot
 from aftr.ops.engine import Engine
 from aftr.ops.invariants import check_pod
+from aftr.state.frames import frames_size
 from dslite_contract.load import load_config
+
+PAGE_SHIFT = 12
+PAGE = 1 << PAGE_SHIFT
 
 _POOL = """
 apiVersion: dslite.dev/v1alpha1
@@ -55,7 +61,12 @@ def warm(say: Callable[[str], None]) -> float:
     def packet() -> None:
         engine.process([("access", bytes(64))], 0)
 
-    for name, call in (("packet path", packet), ("tables", tables), ("copies", copies)):
+    def devices() -> None:
+        arena = Arena(PAGE + frames_size(1) + table_size(1, 1), huge_pages=False)
+        QueueTable(Umem(arena.memory, 0, PAGE, PAGE_SHIFT), PAGE + frames_size(1), [PAGE], reserve=0).add(0, 0)
+        arena.close()
+
+    for name, call in (("packet path", packet), ("tables", tables), ("copies", copies), ("devices", devices)):
         started = time.monotonic()
         say(f"kernels: {name} …")
         call()
