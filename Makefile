@@ -15,6 +15,20 @@ COVERED := aftr.state aftr.nat aftr.path
 demo: root system env bpf kernels  ## two customers with the same addresses behind one AFTR, in network namespaces
 	@$(BIN)/python -m aftr_lab.demo
 
+##@ Kubernetes
+.PHONY: cluster cluster-down test-cluster
+NODES := 1
+cluster: root system env  ## a real Kubernetes in namespaces with our images; the last line is its KUBECONFIG (NODES=2)
+	@scripts/system.sh --cluster
+	@$(BIN)/dslite-cluster up --nodes $(NODES)
+
+cluster-down: root env  ## remove it
+	@$(BIN)/dslite-cluster down
+
+test-cluster: root system env kernels  ## AFTR pods in such a cluster serve B4s outside it
+	@scripts/system.sh --cluster
+	$(BIN)/pytest -m cluster --timeout=3600
+
 ##@ Check
 .PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench bench-store
 .PHONY: chaos chaos-crash chaos-handover chaos-partition chaos-model

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing: system.sh [PACKAGE...], by default all that build, lab and tests use.
+# Installs the Debian packages that are missing: system.sh [--cluster | PACKAGE...], by default all that build, lab and tests use;
+# --cluster: those that the Kubernetes of `make cluster` needs besides.
 # Tried on Debian 12 (bookworm) and 13 (trixie). Does nothing, and needs no root, when all are there.
 set -euo pipefail
 
@@ -11,8 +12,15 @@ PACKAGES=(
     dnsmasq-base tcpdump ca-certificates
     bird2 redis-server redis-sentinel                      # routes of slots; the store of bindings
 )
-SERVICES=(bird redis-server redis-sentinel)                # which these packages start: nobody here uses them
+CLUSTER_PACKAGES=(
+    containerd runc nftables                               # a node
+    tini jq                                                # its first process, its CNI plugin for devices
+    haproxy                                                # the API server's port on this machine
+    buildah mmdebstrap                                     # images
+)
+SERVICES=(bird redis-server redis-sentinel containerd haproxy)  # which these packages start: nobody here uses them
 
+[[ ${1:-} != --cluster ]] || set -- "${CLUSTER_PACKAGES[@]}"
 wanted=("${@:-${PACKAGES[@]}}")
 missing=()
 for package in "${wanted[@]}"; do

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-MEMBERS = {"contract": "contract", "aftr-pod": "aftr", "lab": "lab"}  # folder: its name in the table
+MEMBERS = {
+    "contract": "contract",
+    "aftr-pod": "aftr",
+    "lab": "lab",
+    "cluster": "cluster",
+}  # folder: its name in the table
 IMPORTED_AS = {"pyyaml": "yaml", "llvmlite": "numba"}  # llvmlite: Numba's own half
 PROGRAMS = {("lab", "aftr")}  # dependencies that are started and not imported
 DOCUMENT = (ROOT / "docs/dependencies.md").read_text()
@@ -67,9 +72,33 @@ def test_development_dependencies_are_explained() -> None:
     assert set(table("For development")) == development | backends | {"uv"}
 
 
-def test_debian_packages_are_explained() -> None:
+@pytest.mark.parametrize(
+    ("array", "heading"), [("PACKAGES", "Debian packages"), ("CLUSTER_PACKAGES", "Debian packages of the cluster")]
+)
+def test_debian_packages_are_explained(array: str, heading: str) -> None:
     script = (ROOT / "scripts/system.sh").read_text()
-    listed = re.search(r"^PACKAGES=\((.*?)^\)", script, re.DOTALL | re.MULTILINE)
+    listed = re.search(rf"^{array}=\((.*?)^\)", script, re.DOTALL | re.MULTILINE)
     assert listed
     packages = {word for line in listed[1].splitlines() for word in line.split("#")[0].split()}
-    assert set(table("Debian packages")) == packages
+    assert set(table(heading)) == packages
+
+
+def test_programs_built_by_go_are_explained() -> None:
+    listed = {module for path in (ROOT / "cluster/go").glob("*/go.mod") for module in required(path)}
+    assert set(table("Go modules of the cluster")) == listed
+
+
+def required(go_mod: pathlib.Path) -> set[str]:
+    """Modules whose programs a go.mod builds: those of its tools, or what its own source imports."""
+    text = go_mod.read_text()
+    tools = re.findall(r"^(?:tool |\t)(\S+/\S+)$", text, re.MULTILINE)
+    modules = re.findall(r"^(?:require |\t)(\S+) v\S+( // indirect)?$", text, re.MULTILINE)
+    if not tools:
+        return {name for name, indirect in modules if not indirect}
+    return {name for name, _ in modules if any(f"{tool}/".startswith(f"{name}/") for tool in tools)}
+
+
+def test_the_images_are_built_with_the_same_uv() -> None:
+    pinned = re.search(r"^UV_VERSION=(\S+)$", (ROOT / "scripts/env.sh").read_text(), re.MULTILINE)
+    assert pinned
+    assert f"ARG UV_VERSION={pinned[1]}\n" in (ROOT / "Dockerfile").read_text()

@@ -81,7 +81,7 @@ def test_map_names_files_that_exist() -> None:
 
 
 def test_map_leaves_no_folder_out() -> None:
-    packages = ("aftr-pod/aftr", "contract/dslite_contract", "lab/aftr_lab")
+    packages = ("aftr-pod/aftr", "contract/dslite_contract", "lab/aftr_lab", "cluster/dslite_cluster")
     folders = {path.parent for package in packages for path in (ROOT / package).rglob("*.py")} - {
         ROOT / "aftr-pod/aftr"
     }
