@@ -25,7 +25,7 @@ cluster: root system env  ## a real Kubernetes in namespaces with our images; th
 cluster-down: root env  ## remove it
 	@$(BIN)/dslite-cluster down
 
-test-cluster: root system env kernels  ## AFTR pods in such a cluster serve B4s outside it
+test-cluster: root system env  ## AFTR pods in such a cluster serve B4s outside it
 	@scripts/system.sh --cluster
 	$(BIN)/pytest -m cluster --timeout=3600
 

@@ -2,6 +2,6 @@
 
 In the order of the way from sources to a pod: `binaries` (Kubernetes and its neighbours, built by Go) and `images` (ours, built by
 buildah) → `plan` (pure: namespaces, addresses, ports) → `build` (`up`: `authority` for certificates, `controlplane`, `node`) →
-`outside` (a lab without AFTRs, joined to the nodes' devices) → `teardown` (`down`). Nothing of it touches the machine's own network, but
-for one port on its loopback address.
+`outside` (a lab without AFTRs, joined to the nodes' devices) → `teardown` (`down`). `again` kills a program and starts it again.
+Nothing of it touches the machine's own network, but for one port on its loopback address.
 """

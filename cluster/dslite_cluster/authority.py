@@ -15,6 +15,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 VALID = timedelta(days=365)
 SKEW = timedelta(minutes=5)
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 Host = str | IPv4Address | IPv6Address
 
@@ -32,9 +43,9 @@ class Authority:
         """A new authority; its files are written."""
         folder.mkdir(parents=True, exist_ok=True)
         key, name = new_key(folder / "ca.key"), _name("dslite-cluster")
-        unsigned = _unsigned(name, name, key).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
-        )
+        unsigned = _unsigned(name, name, key, key)
+        unsigned = unsigned.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        unsigned = unsigned.add_extension(_SIGNS, critical=True)
         authority = cls(folder, key, unsigned.sign(key, hashes.SHA256()))
         authority.ca_file.write_bytes(authority.certificate.public_bytes(serialization.Encoding.PEM))
         return authority
@@ -46,7 +57,7 @@ class Authority:
     def issue(self, file: str, user: str, group: str | None = None, hosts: Iterable[Host] = ()) -> tuple[Path, Path]:
         """Certificate and key of a program: `user` and `group` are who it is to the API server, `hosts` what it is called as a server."""
         key = new_key(self.folder / f"{file}.key")
-        unsigned = _unsigned(_name(user, group), self.certificate.subject, key)
+        unsigned = _unsigned(_name(user, group), self.certificate.subject, key, self.key)
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
         if names := [_alternative(host) for host in hosts]:
             unsigned = unsigned.add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -91,10 +102,16 @@ def _name(user: str, group: str | None = None) -> x509.Name:
     return x509.Name(attributes)
 
 
-def _unsigned(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _unsigned(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey
+) -> x509.CertificateBuilder:
+    """With the key identifiers of both (RFC 5280 4.2.1.1, 4.2.1.2), without which Python 3.13 refuses a certificate."""
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-    return builder.not_valid_before(now - SKEW).not_valid_after(now + VALID)
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    signers = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+    builder = builder.not_valid_before(now - SKEW).not_valid_after(now + VALID)
+    return builder.add_extension(own, critical=False).add_extension(signers, critical=False)
 
 
 def _alternative(host: Host) -> x509.GeneralName:

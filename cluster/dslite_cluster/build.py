@@ -25,6 +25,7 @@ from dslite_cluster.teardown import tear_down
 
 PROGRAM_READY_S = 60.0
 NODE_READY_S = 120.0
+READY = ("get", "--raw", "/readyz")  # of kubectl
 
 
 def bring_up(plan: Plan, record: Record, images: list[Image], say: Say) -> None:
@@ -81,7 +82,7 @@ def _start_plane(plan: Plan, record: Record, say: Say) -> Authority:
     say("starting the control plane")
     authority = controlplane.write_plane(plan, record)
     programs = {program: start_plane_program(plan, record, program) for program in controlplane.PROGRAMS}
-    ready = partial(answers, record.kubeconfig, "get", "--raw", "/readyz")
+    ready = partial(answers, record.kubeconfig, *READY)
     wait_until(ready, "the API server is ready", PROGRAM_READY_S, programs["kube-apiserver"])
     apply(
         record.kubeconfig, list(yaml.safe_load_all((files("dslite_cluster") / "files" / "networks.yaml").read_text()))

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -10,6 +11,7 @@ import click
 from rich.console import Console
 
 from aftr_lab.record import Record as LabRecord
+from dslite_cluster.again import signal_program, start_again
 from dslite_cluster.binaries import build_binaries
 from dslite_cluster.build import bring_up, free_port
 from dslite_cluster.errors import ClusterError
@@ -26,6 +28,7 @@ from dslite_contract.errors import DsliteError
 EXIT_REFUSED = 1
 REPORT_WIDTH = 120  # when no terminal says how wide it is
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+SIGNALS = [number.name.removeprefix("SIG") for number in signal.Signals]
 
 
 class RefusingGroup(click.Group):
@@ -118,6 +121,31 @@ def exec_(record: Record, part: str, command: tuple[str, ...]) -> NoReturn:
         raise ClusterError(f"there is no {part!r} in cluster {record.name!r}: it has {', '.join(plan.parts())}")
     whole = inside(record, node, words) if node else ["ip", "netns", "exec", plan.namespace(part), *words]
     os.execvp(whole[0], whole)
+
+
+@main.command()
+@click.argument("program")
+@click.pass_obj
+def start(record: Record, program: str) -> None:
+    """Start PROGRAM again, such as kube-apiserver or node-1.kubelet, and wait until it does its work."""
+    start_again(_plan_of(record), record, program)
+
+
+@main.command()
+@click.argument("program")
+@click.option(
+    "--signal",
+    "name",
+    type=click.Choice(SIGNALS, case_sensitive=False),
+    default="KILL",
+    show_default=True,
+    help="Signal.",
+)
+@click.pass_obj
+def kill(record: Record, program: str, name: str) -> None:
+    """Send PROGRAM a signal: kube-apiserver, node-1.kubelet, …; node-1 loses its power."""
+    record.load()
+    signal_program(record, program, signal.Signals[f"SIG{name}"])
 
 
 @main.command("join")

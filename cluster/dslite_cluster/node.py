@@ -23,6 +23,7 @@ from dslite_cluster.record import Record
 
 HERE = Path("/var/lib/dslite")  # configuration, as the node sees it
 PROGRAMS = ("containerd", "kubelet", "kube-proxy")
+HEALTH = {"kubelet": "http://127.0.0.1:10248/healthz", "kube-proxy": "http://127.0.0.1:10256/livez"}
 FORWARDING = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
 NAMESPACES = ("--mount", "--pid", "--ipc", "--uts")
 

@@ -128,3 +128,25 @@ def devices(cluster: Cluster) -> list[str]:
 def test_pods_find_services_by_name(cluster: Cluster, pods: list[dict[str, Any]]) -> None:
     asked = ["exec", "deployment/east", "--", "redis-cli", "-h", "east-redis.default.svc.cluster.local", "ping"]
     assert cluster.kubectl(*asked).strip() == "PONG"
+
+
+@pytest.mark.parametrize("program", ["kube-apiserver", "node-1.kubelet", "node-1.containerd", "node-1.kube-proxy"])
+def test_packets_flow_while_a_part_of_kubernetes_is_away(
+    program: str, cluster: Cluster, outside: Lab, pods: list[dict[str, Any]]
+) -> None:
+    """Pods go on as they are, also when it is back."""
+    before = alive(cluster)
+    killed = dslite_cluster(cluster.name, "kill", program)
+    assert killed.returncode == 0, killed.stderr
+    assert outside.shell("host-1", f"curl -sf --max-time 30 {URL}bytes/4M | wc -c").strip() == str(4 << 20)
+    started = dslite_cluster(cluster.name, "start", program)
+    assert started.returncode == 0, started.stderr
+    assert alive(cluster) == before
+    assert cluster.get("node", "node-1")["status"]["capacity"]["example.com/aftr_access"] == "4"
+
+
+def alive(cluster: Cluster) -> tuple[dict[str, int], list[str]]:
+    """Restarts of the AFTR pods, by UID, and their processes."""
+    found = cluster.get("pods", "-l", "app=east", "--field-selector=status.phase=Running")["items"]
+    restarts = {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["restartCount"] for pod in found}
+    return restarts, cluster.run("node-1", "pgrep", "-f", "aftr run").split()

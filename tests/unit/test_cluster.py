@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import signal
 from ipaddress import IPv4Address, collapse_addresses, ip_address, ip_network
 from pathlib import Path
 
 import pytest
 import yaml
 from cryptography import x509
+from cryptography.x509.verification import PolicyBuilder, Store
 
 from aftr_lab.plan import INTERNET_LINK, ROUTER_IPV6
 from dslite_cluster import binaries, node
+from dslite_cluster.again import signal_program, start_again
 from dslite_cluster.authority import Authority
 from dslite_cluster.controlplane import CLIENTS, write_plane
 from dslite_cluster.errors import BuildError, ClusterError
@@ -44,7 +47,8 @@ def test_certificates_are_signed_by_the_one_authority_and_say_who_it_is(tmp_path
     authority = Authority.make(tmp_path)
     file, key = authority.issue("server", "kube-apiserver", "system:masters", hosts=api_names())
     certificate = x509.load_pem_x509_certificate(file.read_bytes())
-    certificate.verify_directly_issued_by(authority.certificate)
+    strict = PolicyBuilder().store(Store([authority.certificate])).build_server_verifier(x509.DNSName("localhost"))
+    assert strict.verify(certificate, [])[-1] == authority.certificate
     assert certificate.subject.rfc4514_string() == "CN=kube-apiserver,O=system:masters"
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert IPv4Address("127.0.0.1") in names.get_values_for_type(x509.IPAddress)
@@ -103,6 +107,14 @@ def test_a_lab_with_aftrs_of_its_own_is_not_joined() -> None:
         ClusterError, match="lab 'home' has AFTRs of its own: make it with `aftr-lab up FILE --outside`"
     ):
         join(make_plan("test", 1, 1, 6443), {"lab": "home", "options": {"outside": False}})
+
+
+def test_only_a_program_that_runs_is_killed_and_only_one_that_is_known_is_started(tmp_path: Path) -> None:
+    record = Record("test", tmp_path)
+    with pytest.raises(ClusterError, match="no program etcd runs"):
+        signal_program(record, "etcd", signal.SIGKILL)
+    with pytest.raises(ClusterError, match=r"node-9\.kubelet cannot be started again"):
+        start_again(make_plan("test", 1, 1, 6443), record, "node-9.kubelet")
 
 
 def test_another_version_of_a_module_is_built_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
