@@ -167,6 +167,9 @@ def interface_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
     for number, interface in enumerate(spec.interfaces):
         if (interface.sriov is None) == (interface.pod_network is None):
             yield f"interfaces[{number}]", "exactly one of sriov and podNetwork is needed"
+    own = [number for number, interface in enumerate(spec.interfaces) if interface.pod_network is not None]
+    for number in own[1:]:
+        yield f"interfaces[{number}]", f"podNetwork is spec.interfaces[{own[0]}] already: a pod has one interface of its own"
     for side in ("access", "internet"):
         if not any(interface.side in (side, "both") for interface in spec.interfaces):
             yield "interfaces", f"none has side {side} or both: one is needed"
@@ -227,6 +230,19 @@ def store_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
         yield "store.durability", refused("replicated", "none, memory or disk with embedded, which is a single Redis")
 
 
+def autoscaling_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
+    """The fewest pods are not more than the most, which have a slot each; several need a store."""
+    bounds = spec.autoscaling
+    if bounds is None:
+        return
+    if bounds.max_replicas > spec.slots:
+        yield "autoscaling.maxReplicas", refused(bounds.max_replicas, f"at most one for each of the {spec.slots} slots")
+    if bounds.min_replicas > bounds.max_replicas:
+        yield "autoscaling.minReplicas", refused(bounds.min_replicas, f"at most maxReplicas ({bounds.max_replicas})")
+    if spec.store is None:
+        yield "autoscaling", "spec.store is needed, by which AFTRs share bindings"
+
+
 def failover_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
     """An old owner ends before ports that its successor freed may be given to others."""
     drain, hold_down = spec.failover.drain_seconds, spec.nat.port_block.hold_down_seconds
@@ -243,6 +259,7 @@ RULES = (
     interface_rules,
     routing_rules,
     store_rules,
+    autoscaling_rules,
     failover_rules,
 )
 

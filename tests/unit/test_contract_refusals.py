@@ -21,6 +21,7 @@ DOMAIN = "two or more labels in lower case such as aftr.example.net, at most 183
 FILTERINGS = "endpoint-independent, address-dependent or address-and-port-dependent"
 ASN = "a whole number from 1 to 4294967294"
 PEER = "a unicast IPv4 or IPv6 address such as 2001:db8::1 or 198.51.100.254, not link-local"
+RELEASE = "a release such as 0.1.0, or nothing"
 RESOURCE = "a resource such as example.com/aftr_access"
 
 # One field, one bad value (in YAML): path, value, what the message says of it.
@@ -190,8 +191,9 @@ POOL_VALUES = [
     ("spec.interfaces[0].sriov.networkAttachment", "A B", ('"A B" is not allowed: name or namespace/name of a '
      "NetworkAttachmentDefinition")),
     ("spec.interfaces[0].sriov.resourceName", "vf", f"vf is not allowed: {RESOURCE}"),
-    ("spec.release", '""', "not implemented yet (comes with Operator)"),
     ("spec.routing", f"{{bgp: {BGP}, layer2: {{}}}}", "exactly one of bgp and layer2 is needed"),
+    ("spec.release", "1 0", f'"1 0" is not allowed: {RELEASE}'),
+    ("spec.release", "1.0", f"1.0 is not allowed: {RELEASE}"),
     ("spec.routing", "{}", "exactly one of bgp and layer2 is needed"),
     ("spec.routing.bgp.localAsn", "0", f"0 is not allowed: {ASN}"),
     ("spec.routing.bgp.localAsn", "4294967295", f"4294967295 is not allowed: {ASN}"),
@@ -231,12 +233,20 @@ POOL_VALUES = [
     ("spec.failover.drainSeconds", "120", "120 is not allowed: less than spec.nat.portBlock.holdDownSeconds (120)"),
     ("spec.failover.failsafe", "loose", "loose is not allowed: strict or available"),
     ("spec.failover.restoredFilteringGraceSeconds", "3601", "3601 is not allowed: a whole number from 0 to 3600"),
-    ("spec.autoscaling", "{minReplicas: 2}", "not implemented yet (comes with Operator)"),
+    ("spec.autoscaling", "true", ("true is not allowed: a mapping with minReplicas, maxReplicas, targets, "
+     "scaleDownStabilizationSeconds")),
+    ("spec.autoscaling.minReplicas", "0", "0 is not allowed: a whole number from 1 to 1024"),
+    ("spec.autoscaling.minReplicas", "13", "13 is not allowed: at most maxReplicas (8)"),
+    ("spec.autoscaling.maxReplicas", ABSENT, "missing: a whole number from 1 to 1024"),
+    ("spec.autoscaling.maxReplicas", "17", "17 is not allowed: at most one for each of the 16 slots"),
+    ("spec.autoscaling.targets.workerUtilizationPercent", "101", "101 is not allowed: a whole number from 1 to 100"),
+    ("spec.autoscaling.targets.portUtilizationPercent", "0", "0 is not allowed: a whole number from 1 to 100"),
+    ("spec.autoscaling.scaleDownStabilizationSeconds", "-1", "-1 is not allowed: a whole number from 0 to 86400"),
     ("spec.thresholds", "{}", "not implemented yet (comes with Governance)"),
     ("spec.logging", "{blocks: true}", "not implemented yet (comes with Governance)"),
-    ("spec.deletionDrainSeconds", "600", "not implemented yet (comes with Operator)"),
-    ("spec.allowDisruption", "false", "not implemented yet (comes with Operator)"),
-    ("spec.rollout", "surge", "not implemented yet (comes with Operator)"),
+    ("spec.deletionDrainSeconds", "86401", "86401 is not allowed: a whole number from 0 to 86400"),
+    ("spec.allowDisruption", "1", "1 is not allowed: true or false"),
+    ("spec.rollout", "recreate", "recreate is not allowed: surge or inPlace"),
     ("spec.nat.alg", "{ftp: false}", "not implemented yet (comes with Governance)"),
     ("spec.nat.pcp", "{enabled: true}", "not implemented yet (comes with Governance)"),
 ]  # fmt: skip
@@ -284,7 +294,10 @@ SEVERAL = [
         "AftrPool east: spec.nat.bypass[0].protocol: missing: tcp or udp",
         "AftrPool east: spec.nat.bypass[0].slot: missing: a whole number from 0 to 1023"]),
     (POOL, {"spec.store": ABSENT, "spec.replicas": "2"}, [
-        "AftrPool east: spec.replicas: 2 is not allowed: 1 without spec.store, by which AFTRs share bindings"]),
+        "AftrPool east: spec.replicas: 2 is not allowed: 1 without spec.store, by which AFTRs share bindings",
+        "AftrPool east: spec.autoscaling: spec.store is needed, by which AFTRs share bindings"]),
+    (POOL, {"spec.interfaces[2].sriov": ABSENT, "spec.interfaces[2].podNetwork": "{}"}, [
+        "AftrPool east: spec.interfaces[2]: podNetwork is spec.interfaces[1] already: a pod has one interface of its own"]),
     (POOL, {"spec.store.secretRef": "east-redis"}, [
         "AftrPool east: spec.store: exactly one of embedded and secretRef is needed"]),
     (POOL, {"spec.routing.bgp.peers[0].interface": "internet"}, [
@@ -304,14 +317,15 @@ SEVERAL = [
         "AftrPool east: spec.interfaces: none has side access or both: one is needed"]),
     (POOL, {"spec.interfaces[0].sriov": ABSENT}, [
         "AftrPool east: spec.interfaces[0]: exactly one of sriov and podNetwork is needed"]),
-    (POOL, {"spec.interfaces[0].podNetwork": "{}"}, [
-        "AftrPool east: spec.interfaces[0]: exactly one of sriov and podNetwork is needed"]),
+    (POOL, {"spec.interfaces[2].podNetwork": "{}", "spec.interfaces[1].sriov": "{networkAttachment: a, resourceName: a.b/c}",
+            "spec.interfaces[1].podNetwork": ABSENT}, [
+        "AftrPool east: spec.interfaces[2]: exactly one of sriov and podNetwork is needed"]),
     (POOL, {"spec.nat.allowedPrivateDestinations": "[10.0.0.0/8, null]"}, [
         f"AftrPool east: spec.nat.allowedPrivateDestinations[1]: null is not allowed: {V4.format(8)}"]),
     (POOL, {"spec.nat.pools[1].name": "default"}, [
         "AftrPool east: spec.nat.pools[1].name: default is not allowed: a name other than that of spec.nat.pools[0]",
         "B4Group south: spec.natPool: business is not allowed: a NAT pool of the AftrPool (default, default)"]),
-    (POOL, {"spec.slots": "2"}, [
+    (POOL, {"spec.slots": "2", "spec.autoscaling": ABSENT}, [
         "AftrPool east: spec.nat.pools[1].slots: 0-3 is not allowed: slots of this pool, 0 to 1",
         "AftrPool east: spec.nat.bypass[0].slot: 3 is not allowed: a slot of this pool, 0 to 1",
         "AftrPool east: spec.nat.bypass[1].slot: 3 is not allowed: a slot of this pool, 0 to 1"]),
