@@ -13,7 +13,10 @@ from rig import HOST, SERVER, Endpoint, Rig, b4, config_text, translated
 
 NUMBER = int(os.environ.get("MUTANTS", "1000000"))
 BURST = 256
-APART, NEAR = b4(0x5A28), b4(0x5A29)  # two bytes away from those that mutants are made of: none of them becomes one of these
+APART, NEAR = (
+    b4(0x5A28),
+    b4(0x5A29),
+)  # two bytes away from those that mutants are made of: none of them becomes one of these
 SPEC = {
     "slots": 2,
     "softwire": {"reassembly": {"maxContexts": 256, "maxBytes": "1Mi"}},

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-MEMBERS = {"contract": "contract", "aftr-pod": "aftr", "lab": "lab"}  # folder: its name in the table
+MEMBERS = {
+    "contract": "contract",
+    "aftr-pod": "aftr",
+    "lab": "lab",
+    "operator": "operator",
+}  # folder: its name in the table
 IMPORTED_AS = {"pyyaml": "yaml", "llvmlite": "numba"}  # llvmlite: Numba's own half
 PROGRAMS = {("lab", "aftr")}  # dependencies that are started and not imported
 DOCUMENT = (ROOT / "docs/dependencies.md").read_text()

@@ -10,10 +10,10 @@ import pytest
 
 from aftr.ops.engine import Engine
 from aftr.ops.reload import Apply, Refusal, decide, mappings_lost
-from aftr.state.slot import external_ranges
 from contract_objects import NORTH, POOL, documents, full, set_at
 from dslite_contract.errors import ConfigurationError
 from dslite_contract.load import Configuration, configuration, load_config
+from dslite_contract.tables import external_ranges
 from rig import config_text, group
 
 RUNNING = full()

@@ -34,18 +34,17 @@ from aftr.state.frames import frames_at
 from aftr.state.layout import MAX_INTERFACES, pod_at, slot_at, worker_at
 from aftr.state.pod import Pod, Sizes
 from aftr.state.policy import Hop, InterfaceSetting, RouteSetting, write_hops, write_interfaces, write_policy
-from aftr.state.slot import plan_slot
 from aftr.store.store import Store
 from dslite_contract.bounds import bounds_of, faults
 from dslite_contract.errors import DsliteError
 from dslite_contract.journal import Records
 from dslite_contract.load import Configuration, load_config
 from dslite_contract.slots import slot_address
+from dslite_contract.tables import FRAMES_PER_WORKER, plan_slot
 
 log = structlog.get_logger()
 
 CHUNK_SHIFT = 12
-FRAMES_PER_WORKER = 16384
 RESERVE = 1024  # frames that stay with the engine
 HOUSEKEEPING_S = 0.25
 GIB = 1 << 30
