@@ -23,6 +23,10 @@ import yaml
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dslite/cluster"
 TOKEN = "test-token"
+OPERATOR_TOKEN = "operator-token"
+OPERATOR = (
+    "system:serviceaccount:dslite:dslite-operator"  # as the chart binds it, installed as `dslite` in namespace dslite
+)
 PATIENCE_S = 60.0
 
 
@@ -102,7 +106,8 @@ def api_server() -> Iterator[Api]:
     url, etcd = f"https://127.0.0.1:{secure}", f"http://127.0.0.1:{client}"
     key = folder / "sa.key"
     subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
-    (folder / "tokens").write_text(f'{TOKEN},admin,admin,"system:masters"\n')
+    users = (f'{TOKEN},admin,admin,"system:masters"', f'{OPERATOR_TOKEN},{OPERATOR},operator,"system:authenticated"')
+    (folder / "tokens").write_text("\n".join(users) + "\n")
     commands = (
         (
             "etcd", "--unsafe-no-fsync", "--data-dir", str(folder / "etcd"), "--listen-client-urls", etcd,

@@ -26,14 +26,24 @@ def settings(**changed: object) -> Settings:
 class Process:
     """One `dslite-operator run`."""
 
-    def __init__(self, api: Api, folder: Path, content: object, *options: str) -> None:
+    def __init__(self, api: Api, folder: Path, content: object, *options: str, kubeconfig: Path | None = None) -> None:
         (port,) = free_ports(1)
         self.health = f"http://127.0.0.1:{port}/healthz"
         file, self.log = folder / "settings.yaml", folder / "operator.log"
         file.write_text(yaml.safe_dump(content))
         program = Path(sys.executable).parent / "dslite-operator"
-        command = [str(program), "run", "--settings", str(file), "--port", str(port), *options]
-        environment = {**os.environ, "KUBECONFIG": str(api.kubeconfig)}
+        command = [
+            str(program),
+            "run",
+            "--settings",
+            str(file),
+            "--port",
+            str(port),
+            "--identity",
+            folder.name,
+            *options,
+        ]
+        environment = {**os.environ, "KUBECONFIG": str(kubeconfig or api.kubeconfig)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
@@ -47,9 +57,12 @@ class Process:
 
 
 @contextmanager
-def operator(api: Api, folder: Path, content: object = SETTINGS, *options: str) -> Iterator[Process]:
-    process = Process(api, folder, content, *options)
+def operator(
+    api: Api, folder: Path, content: object = SETTINGS, *options: str, kubeconfig: Path | None = None
+) -> Iterator[Process]:
+    process = Process(api, folder, content, *options, kubeconfig=kubeconfig)
     try:
         yield process
     finally:
-        process.kill()
+        if process.process.poll() is None:
+            process.end()

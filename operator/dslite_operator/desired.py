@@ -15,7 +15,7 @@ from dslite_operator import redis
 from dslite_operator.names import APPLIED_HASH, GROUP, POOL_LABEL, STATUS_PORT, Key, child, labels, selector
 from dslite_operator.pod_template import pod_template
 from dslite_operator.redis import store_template
-from dslite_operator.render import Release, Rendered, data, spell
+from dslite_operator.render import Release, Rendered, data, for_pods, spell
 from dslite_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -43,13 +43,13 @@ def render(key: Key, before: Rendered | None, wanted: Configuration, release: st
     The templates stay as they are stored, whatever this operator would make of them, until a person asks for its release or a
     change takes new processes.
     """
-    text = spell(wanted)
-    if (before is not None and release in (before.release.release, "")) or (before and release != settings.release):
-        restart = needs_restart(before.configuration, wanted)
-        if not restart:
-            return Rendered(wanted, text, before.release)
-        return Rendered(wanted, text, made(key, wanted, before.release.release, before.release.image, settings, text))
-    return Rendered(wanted, text, made(key, wanted, settings.release, settings.aftr.image, settings, text))
+    text, wanted = spell(wanted), for_pods(wanted)
+    stored = before.release if before else None
+    if before is None or stored is None or release == settings.release != stored.release:
+        return Rendered(wanted, text, made(key, wanted, settings.release, settings.aftr.image, settings, text))
+    if not needs_restart(before.configuration, wanted):
+        return Rendered(wanted, text, stored)
+    return Rendered(wanted, text, made(key, wanted, stored.release, stored.image, settings, text))
 
 
 def made(key: Key, wanted: Configuration, release: str, image: str, settings: Settings, text: str) -> Release:

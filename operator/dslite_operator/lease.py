@@ -16,7 +16,7 @@ from dslite_operator.names import MANAGER, NAME_LABEL, path
 Object = dict[str, Any]
 log = structlog.get_logger()
 
-DURATION_S, RENEW_S, RETRY_S = 30.0, 5.0, 2.0
+DURATION_S, RENEW_S, RETRY_S = 45.0, 15.0, 2.0  # four writes a minute
 
 
 class LeaseLostError(DsliteError):

@@ -112,6 +112,10 @@ class Cache:
         self._asked.pop(uid, None)
         self._rendered.pop(uid, None)
 
+    def saw_the_end_of(self, uid: str) -> bool:
+        """Whether an object was deleted."""
+        return uid in self._gone
+
     def every(self, kind: str) -> Iterable[Object]:
         """All objects of a kind."""
         return list(self._kinds.get(kind, {}).values())

@@ -20,7 +20,7 @@ from dslite_operator.pod_template import CONFIG_FILE
 Object = dict[str, Any]
 
 RELEASE_FILE = "release.json"
-OPERATORS_OWN = ("release", "replicas", "autoscaling", "deletionDrainSeconds", "rollout")  # no pod needs to know
+OPERATORS_OWN = ("release", "replicas", "autoscaling", "deletion_drain_seconds", "rollout")  # no pod needs to know
 LARGEST_TEXT = 900 << 10  # bytes; a ConfigMap holds 1 MiB
 
 
@@ -59,10 +59,17 @@ def config_hash(text: str) -> str:
 
 def spell(configuration: Configuration) -> str:
     """The file for the pods.  Defaults are left out, so that pods of an older release know every field."""
-    pool, *groups = [document(one) for one in (configuration.pool, *sorted(configuration.groups, key=by_name))]
-    for name in OPERATORS_OWN:
-        pool["spec"].pop(name, None)
+    whole = for_pods(configuration)
+    pool, *groups = [document(one) for one in (whole.pool, *sorted(whole.groups, key=by_name))]
     return "---\n".join(yaml.safe_dump(one, sort_keys=False, width=120) for one in (pool, *groups))
+
+
+def for_pods(configuration: Configuration) -> Configuration:
+    """The configuration without what only the operator acts on."""
+    spec = configuration.pool.spec
+    defaults = {name: type(spec).model_fields[name].default for name in OPERATORS_OWN}
+    pool = configuration.pool.model_copy(update={"spec": spec.model_copy(update=defaults)})
+    return Configuration(pool, configuration.groups)
 
 
 def by_name(group: Any) -> str:

@@ -6,13 +6,12 @@ every kind has been listed, so nothing is decided on half of the objects.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import kopf
 
-from dslite_operator.names import CHILDREN, KINDS, MANAGED_LABEL, MANAGER, NAME_LABEL, Key
+from dslite_operator.names import CHILDREN, KINDS, MANAGED_LABEL, MANAGER, Key
 from dslite_operator.observe import Cache, key_of
 
 Object = dict[str, Any]
@@ -20,7 +19,6 @@ Object = dict[str, Any]
 WATCHED = ("AftrPool", "B4Group", *CHILDREN)
 SELECTOR = f"{MANAGED_LABEL}={MANAGER}"
 SERVER_TIMEOUT_S, CLIENT_TIMEOUT_S = 300, 330  # whole seconds: the API server takes no others
-SILENCE_S = 60.0  # our own Lease is renewed each 5 s, and watched
 
 
 class News:
@@ -28,21 +26,14 @@ class News:
 
     def __init__(self, cache: Cache, changed: Callable[[Key], None]) -> None:
         self._cache, self._changed = cache, changed
-        self.heard = time.monotonic()
-
-    @property
-    def age(self) -> float:
-        """Seconds since the last news of any kind."""
-        return time.monotonic() - self.heard
 
     async def see(self, body: kopf.Body, **_: Any) -> None:
         """An object as it is, before anybody acts on it."""
-        self.heard = time.monotonic()
         self._cache.put(plain(body))
 
     async def tell(self, body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002  kopf's name
         """An object came, changed or went."""
-        self.heard, found = time.monotonic(), plain(body)
+        found = plain(body)
         if type == "DELETED":
             self._cache.drop(found)
         else:
@@ -50,10 +41,6 @@ class News:
         key = key_of(found)
         if key is not None:
             self._changed(key)
-
-    async def pulse(self, **_: Any) -> None:
-        """Our Lease was renewed: watches live."""
-        self.heard = time.monotonic()
 
 
 def plain(body: kopf.Body) -> Object:
@@ -71,8 +58,6 @@ def registry_of(news: News) -> kopf.OperatorRegistry:
         version, plural = KINDS[kind]
         kopf.index(version, plural, id=f"known-{plural}", registry=registry)(news.see)
         kopf.on.event(version, plural, id=f"changed-{plural}", registry=registry)(news.tell)
-    version, plural = KINDS["Lease"]
-    kopf.on.event(version, plural, registry=registry)(news.pulse)
     return registry
 
 
@@ -87,5 +72,4 @@ def settings_of() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30.0
     for kind in CHILDREN:
         settings.watching.label_selectors[KINDS[kind]] = SELECTOR
-    settings.watching.label_selectors[KINDS["Lease"]] = f"{NAME_LABEL}={MANAGER}"
     return settings
