@@ -1,7 +1,8 @@
 """The pod of an AFTR.  Pure.
 
-What a process needs of the kernel: AF_XDP and AF_PACKET sockets (NET_RAW), XDP programs and maps (BPF with NET_ADMIN), routes
-and neighbours (NET_ADMIN), locked packet memory (IPC_LOCK), BGP's port 179 (NET_BIND_SERVICE), its priority (SYS_NICE).
+What a process needs of the kernel: AF_XDP and AF_PACKET sockets (NET_RAW), XDP programs that compare packet pointers (BPF,
+PERFMON), XDP links, routes and neighbours (NET_ADMIN), locked packet memory (IPC_LOCK), BGP's port 179 (NET_BIND_SERVICE),
+its priority (SYS_NICE).  Without one of BPF, PERFMON and IPC_LOCK it falls back to AF_PACKET (tests/lab/test_capabilities.py).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Object = dict[str, Any]
 
 CONFIG_FILE = "pool.yaml"  # in the pool's ConfigMap, and in the folder that it is mounted as
 CONFIG, POD_INFO, SECRETS, RUNTIME = "/etc/dslite/pool", "/etc/dslite/pod", "/etc/dslite/secrets", "/run/dslite"
-CAPABILITIES = ("BPF", "IPC_LOCK", "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "SYS_NICE")
+CAPABILITIES = ("BPF", "IPC_LOCK", "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "PERFMON", "SYS_NICE")
 MEMORY_UNIT = 1 << 20
 STARTED_S, PROBE_S = 300, 5  # kernels, memory of all slots, the first answer of the store
 

@@ -16,11 +16,8 @@ from dslite_operator.settings import AftrSettings, StoreSettings
 Object = dict[str, Any]
 
 USER = "aftr"
-# What the store does, and nothing that reads or empties what is another's.
-COMMANDS = (
-    "+@read +@write +@connection +@scripting +@stream +@hash +@string +wait +waitaof +info +role +config|get "
-    "-@dangerous +info +role +config|get -flushall -flushdb -keys -swapdb"
-)
+# What the store does, and nothing that empties or stops a server (WAIT and WAITAOF are of @connection).
+COMMANDS = "+@read +@write +@connection +@scripting -@dangerous +info +role +config|get"
 REDIS_USER = 6379  # as in the image
 DATA, CONFIG = "/data", "/etc/redis"
 

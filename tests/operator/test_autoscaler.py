@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dslite_contract.schema import Autoscaling
@@ -70,6 +70,7 @@ def test_bounds_hold_at_once() -> None:
     assert decide(0.0, 20, busy(1.0, 20), BOUNDS, History(0.0)).replicas == 12
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.integers(0, 12)), max_size=40))
 def test_always_within_bounds_and_down_one_at_a_time(course: list[tuple[float, float, int]]) -> None:
     history, current = History(0.0), 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Network
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_objects import configured, group, pool
@@ -69,6 +69,7 @@ prefixes = st.builds(lambda base, length: IPv4Network((base << 28 >> (32 - lengt
                      st.integers(0, 15), st.integers(4, 8))  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(prefixes, min_size=1, max_size=3), max_size=6), st.randoms())
 def test_any_order_gives_the_same_and_nobody_shares(asked: Sequence[Sequence[IPv4Network]], random: object) -> None:
     wanted = [

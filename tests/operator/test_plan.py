@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_objects import KEY, SETTINGS, configured, pool
@@ -94,6 +94,7 @@ def test_what_others_add_does_not_matter_and_what_they_change_does() -> None:
     assert not contains({"a": None}, {"a": {"b": 1}})
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 4)), max_size=6))
 def test_killed_anywhere_and_begun_again_it_ends_in_the_same_place(course: list[tuple[int, int]]) -> None:
     found: dict[Any, Any] = {}
