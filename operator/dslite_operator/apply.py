@@ -128,20 +128,21 @@ class Writer:
         return None
 
     # ------------------------------------------------------------ our own objects
-    async def finalizer(self, body: Object, *, there: bool) -> Object:
-        """Our finalizer on a pool, or off it."""
-        wanted = {**identity(body), "metadata": {**place(body), "uid": body["metadata"]["uid"]}}
-        wanted["metadata"]["finalizers"] = [DRAIN] if there else []
-        return await self.apply(wanted)
+    async def begin(self, body: Object, release: str) -> Object:
+        """Our finalizer and `spec.release` on a pool; only if nobody else has changed it meanwhile."""
+        metadata = body["metadata"]
+        kept = [one for one in metadata.get("finalizers", ()) if one != DRAIN]
+        return await self._patch_pool(body, {"finalizers": [*kept, DRAIN]}, {"spec": {"release": release}})
 
-    async def fill_release(self, body: Object, release: str) -> Object:
-        """spec.release of a pool that has none; only while nobody else has changed the pool."""
-        patch: Object = {
-            "metadata": {"resourceVersion": body["metadata"]["resourceVersion"]},
-            "spec": {"release": release},
-        }
+    async def end(self, body: Object) -> Object:
+        """Our finalizer off a pool."""
+        kept = [one for one in body["metadata"].get("finalizers", ()) if one != DRAIN]
+        return await self._patch_pool(body, {"finalizers": kept}, {})
+
+    async def _patch_pool(self, body: Object, metadata: Object, rest: Object) -> Object:
+        version = {"resourceVersion": body["metadata"]["resourceVersion"]}
         where = path("AftrPool", body["metadata"]["namespace"], body["metadata"]["name"])
-        return await self.call("PATCH", where, patch, MERGE, AS_US)
+        return await self.call("PATCH", where, {"metadata": {**version, **metadata}, **rest}, MERGE, AS_US)
 
     async def status(self, body: Object, status: Object) -> Object:
         """The status of a pool or group."""

@@ -49,6 +49,7 @@ class Controller:
         self._histories: dict[str, autoscaler.History] = {}
         self._numbers: dict[str, float] = {}
         self._failures: dict[Key, int] = {}
+        self._secrets: set[str] = set()  # StatefulSets whose Secret this process has seen to
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -91,11 +92,10 @@ class Controller:
         self.queue.add(key, LOOK_AGAIN_S if any(one.said for one in reports) else LOOK_SELDOM_S)
 
     async def _prepare(self, pool: Object) -> None:
-        """Our finalizer, before there is anything to drain; and the release that the pool begins with."""
-        if DRAIN not in pool["metadata"].get("finalizers", ()):
-            pool = self._known(await self._writer.finalizer(pool, there=True))
-        if pool.get("spec") and not pool["spec"].get("release"):
-            self._known(await self._writer.fill_release(pool, self._settings.release))
+        """Our finalizer, before there is anything to drain, and the release that the pool begins with."""
+        begun = pool["spec"].get("release") or self._settings.release
+        if DRAIN not in pool["metadata"].get("finalizers", ()) or begun != pool["spec"].get("release"):
+            self._known(await self._writer.begin(pool, begun))
 
     def _known(self, body: Object) -> Object:
         """What the API server answered, into the cache."""
@@ -193,12 +193,14 @@ class Controller:
                 self._known(found)
 
     async def _store_secret(self, view: View, rendered: Rendered) -> None:
-        """The login of an embedded store, made once: while its Redis does not run, there may be none yet."""
+        """The login of an embedded store, if there is none yet: the API server keeps the first one."""
         stateful = view.children.get(("StatefulSet", child(view.key.name, "store")))
-        if rendered.release.store is None or (stateful and stateful.get("status", {}).get("readyReplicas")):
+        uid = stateful["metadata"]["uid"] if stateful else ""
+        if rendered.release.store is None or uid in self._secrets:
             return
         wish = self._wish(view, rendered, 0, "surge")
         await self._writer.create(finished(wish, redis.secret(view.key, secrets.token_urlsafe(32))))
+        self._secrets |= {uid} if uid else set()
 
     async def _orphans(self, view: View) -> None:
         """B4Groups whose pool is not there."""
@@ -217,7 +219,7 @@ class Controller:
         left = pool["spec"].get("deletionDrainSeconds", 600) - (datetime.now(UTC) - deleted).total_seconds()
         live = [one.mappings for one in reports]
         if left <= 0 or not any(number or number is None for number in live):
-            self._known(await self._writer.finalizer(pool, there=False))
+            self._known(await self._writer.end(pool))
             return
         number = sum(number or 0 for number in live)
         sentence = f"the pool was deleted: {number} live mappings, {left:.0f} s left to wait for their end"

@@ -30,6 +30,7 @@ from dslite_operator.watch import SELECTOR, WATCHED, News, registry_of, settings
 log = structlog.get_logger()
 
 RELIST_S, SILENCE_S = 60.0, 300.0
+SETTLE_S = 0.2  # news of one pool come in groups
 LATE_S = 10.0  # longest that a watch may be behind a list
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -46,7 +47,7 @@ class Operator:
     ):
         self.writer = Writer(api)
         self.controller = Controller(self.writer, settings, session)
-        self.news = News(self.controller.cache, self.controller.queue.add)
+        self.news = News(self.controller.cache, lambda key: self.controller.queue.add(key, SETTLE_S))
         self.working, self.compared = False, 0.0
         self._namespaces = namespaces
 

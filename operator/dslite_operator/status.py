@@ -324,8 +324,7 @@ def events(before: Object, after: Object) -> Iterator[Said]:
             continue
         turned = bool(old) and old["status"] != condition["status"]
         refused = condition["type"] == "Accepted" and condition["status"] == "False"
-        begun = not old and condition["type"] == "Accepted"
-        if turned or refused or begun:
+        if turned or refused:
             bad = condition["status"] != "True" and condition["type"] != "Draining"
             yield Said("Warning" if bad else "Normal", condition["type"] + condition["reason"], condition["message"])
     was = {slot["slot"]: slot for slot in before.get("status", {}).get("slots", ())}

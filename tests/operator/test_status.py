@@ -158,7 +158,7 @@ def said(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 def test_events_on_what_turned_on_refusals_and_on_takeovers() -> None:
     first = pool_status(facts(*BOTH), pool(), NOW)
-    assert said({}, first) == [f"Normal AcceptedInForce: configuration {HASH} is in force"]
+    assert said({}, first) == []
     assert said(first, first) == []
     dead = pool_status(
         facts(report("b", {0: 10, 1: 5, 2: 0, 3: 7}, config_hash=HASH)), {**pool(), "status": first}, NOW

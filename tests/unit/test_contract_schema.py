@@ -33,6 +33,9 @@ MODELS = [
         ("failover.yaml", ["north", "south"]),
         ("layer2.yaml", ["north", "south"]),
         ("kubernetes/one-armed.yaml", ["homes"]),
+        ("kubernetes/sriov.yaml", ["metro-homes"]),
+        ("kubernetes/autoscaling.yaml", []),
+        ("kubernetes/two-nat-pools.yaml", ["residents", "companies"]),
     ],
 )
 def test_samples_load(name: str, groups: list[str]) -> None:
