@@ -32,7 +32,7 @@ MODELS = [
         ("lab.yaml", ["north", "south"]),
         ("failover.yaml", ["north", "south"]),
         ("layer2.yaml", ["north", "south"]),
-        ("replicated.yaml", ["north", "south"]),
+        ("replicated.yaml", ["north"]),
         ("kubernetes/one-armed.yaml", ["homes"]),
         ("kubernetes/sriov.yaml", ["metro-homes"]),
         ("kubernetes/autoscaling.yaml", []),
