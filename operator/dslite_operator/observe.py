@@ -69,8 +69,8 @@ class Cache:
     _kinds: dict[str, dict[Place, Object]] = field(default_factory=dict)
     _mine: dict[Key, dict[tuple[str, Place], Object]] = field(default_factory=dict)
     _gone: dict[str, None] = field(default_factory=dict)
-    _asked: dict[str, tuple[str, Asked]] = field(default_factory=dict)
-    _rendered: dict[str, tuple[str, Rendered | None]] = field(default_factory=dict)
+    _asked: dict[str, tuple[object, Asked, tuple[Claim, ...]]] = field(default_factory=dict)
+    _rendered: dict[str, tuple[str, Rendered | None, dict[Holder, list[Claim]]]] = field(default_factory=dict)
 
     def put(self, body: Object) -> bool:
         """Take a version of an object, unless a newer one is known; whether it was taken."""
@@ -87,7 +87,7 @@ class Cache:
         key = key_of(body)
         if key is not None:
             self._mine.setdefault(key, {})[body["kind"], place_of(body)] = body
-        self.revision += body["kind"] in CLAIMING
+        self.revision += body["kind"] in CLAIMING and (before is None or claiming(before) != claiming(body))
         return True
 
     def _forget(self, body: Object) -> None:
@@ -137,48 +137,71 @@ class Cache:
     # ------------------------------------------------------------ read once for each version
     def asked(self, body: Object) -> Asked:
         """An object as a model, or what is wrong with it."""
-        uid, version = body["metadata"]["uid"], body["metadata"]["resourceVersion"]
+        return self._read(body)[1]
+
+    def _read(self, body: Object) -> tuple[object, Asked, tuple[Claim, ...]]:
+        uid, version = body["metadata"]["uid"], claiming(body)
         known = self._asked.get(uid)
         if known is None or known[0] != version:
-            known = self._asked[uid] = (version, read_asked(body))
-        return known[1]
+            asked = read_asked(body)
+            known = self._asked[uid] = (version, asked, tuple(claims_of(asked.model)))
+        return known
 
     def rendered(self, config_map: Object | None) -> Rendered | None:
         """What a ConfigMap says; None for none, and for one that cannot be read."""
-        if config_map is None:
-            return None
+        return None if config_map is None else self._stored(config_map)[1]
+
+    def _stored(self, config_map: Object) -> tuple[str, Rendered | None, dict[Holder, list[Claim]]]:
         uid, version = config_map["metadata"]["uid"], config_map["metadata"]["resourceVersion"]
         known = self._rendered.get(uid)
         if known is None or known[0] != version:
             try:
-                known = (version, read(config_map))
+                rendered = read(config_map)
             except RenderedError:
-                known = (version, None)
+                known = (version, None, {})
+            else:
+                known = (version, rendered, held(config_map, rendered))
             self._rendered[uid] = known
-        return known[1]
+        return known
 
     # ------------------------------------------------------------ claims
     def accepted(self) -> dict[Holder, list[Claim]]:
         """What rendered ConfigMaps hold."""
         found: dict[Holder, list[Claim]] = {}
         for body in self.every("ConfigMap"):
-            rendered, key = self.rendered(body), key_of(body)
-            if rendered is None or key is None:
-                continue
-            found[Holder("AftrPool", *key)] = list(pool_claims(rendered.configuration.pool))
-            for group in rendered.configuration.groups:
-                found[Holder("B4Group", key.namespace, group.metadata.name)] = list(group_claims(group))
+            found |= self._stored(body)[2]
         return found
 
     def wanted(self) -> Iterator[Wanted]:
         """What right objects ask for."""
         for kind in MODELS:
             for body in self.every(kind):
-                model = self.asked(body).model
-                if model is not None:
-                    claims = pool_claims(model) if isinstance(model, AftrPool) else group_claims(model)
-                    created = body["metadata"]["creationTimestamp"]
-                    yield Wanted(Holder(kind, *place_of(body)), created, tuple(claims))
+                claims = self._read(body)[2]
+                if claims:
+                    yield Wanted(Holder(kind, *place_of(body)), body["metadata"]["creationTimestamp"], claims)
+
+
+def claiming(body: Object) -> object:
+    """What of an object bears on its claims: nothing that a new status changes."""
+    return body.get("data") if body["kind"] == "ConfigMap" else body["metadata"]["generation"]
+
+
+def claims_of(model: AftrPool | B4Group | None) -> Iterator[Claim]:
+    """What one object asks for."""
+    if isinstance(model, AftrPool):
+        yield from pool_claims(model)
+    elif isinstance(model, B4Group):
+        yield from group_claims(model)
+
+
+def held(config_map: Object, rendered: Rendered) -> dict[Holder, list[Claim]]:
+    """What one ConfigMap holds."""
+    key = key_of(config_map)
+    if key is None:
+        return {}
+    found = {Holder("AftrPool", *key): list(claims_of(rendered.configuration.pool))}
+    groups = rendered.configuration.groups
+    return found | {Holder("B4Group", key.namespace, group.metadata.name): list(claims_of(group)) for group in groups}
 
 
 def owned(body: Object, uid: str) -> bool:
