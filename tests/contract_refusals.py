@@ -288,8 +288,6 @@ SEVERAL = [
     (POOL, {"spec.store": ABSENT, "spec.replicas": "2"}, [
         "AftrPool east: spec.replicas: 2 is not allowed: 1 without spec.store, by which AFTRs share bindings",
         "AftrPool east: spec.autoscaling: spec.store is needed, by which AFTRs share bindings"]),
-    (POOL, {"spec.interfaces[2].sriov": ABSENT, "spec.interfaces[2].podNetwork": "{}"}, [
-        "AftrPool east: spec.interfaces[2]: podNetwork is spec.interfaces[1] already: a pod has one interface of its own"]),
     (POOL, {"spec.store.secretRef": "east-redis"}, [
         "AftrPool east: spec.store: exactly one of embedded and secretRef is needed"]),
     (POOL, {"spec.routing.bgp.peers[0].interface": "internet"}, [

@@ -167,12 +167,6 @@ def interface_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
     for number, interface in enumerate(spec.interfaces):
         if (interface.sriov is None) == (interface.pod_network is None):
             yield f"interfaces[{number}]", "exactly one of sriov and podNetwork is needed"
-    own = [number for number, interface in enumerate(spec.interfaces) if interface.pod_network is not None]
-    for number in own[1:]:
-        yield (
-            f"interfaces[{number}]",
-            f"podNetwork is spec.interfaces[{own[0]}] already: a pod has one interface of its own",
-        )
     for side in ("access", "internet"):
         if not any(interface.side in (side, "both") for interface in spec.interfaces):
             yield "interfaces", f"none has side {side} or both: one is needed"

@@ -5,7 +5,7 @@ An object that is refused keeps what was accepted of it before; others go on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dslite_contract.changes import Change, changes
@@ -73,13 +73,22 @@ def accept_pool(
     wrong, wanted = pool.wrong, pool.model
     if isinstance(wanted, AftrPool):
         wrong = tuple(problem.line for problem in pool_problems(wanted))
-        wrong += () if wanted.spec.interfaces else (NO_INTERFACES,)
+        wrong += tuple(kubernetes_lines(wanted))
         wrong += tuple(one.line for one in refused.get(Holder("AftrPool", *key), ()))
         wrong += tuple(immutable_lines(running, wanted)) if running else ()
         if not wrong:
             return wanted
     refusals[owner_name("AftrPool", key.name)] = wrong
     return running.pool if running else None
+
+
+def kubernetes_lines(pool: AftrPool) -> Iterator[str]:
+    """What only pods need: devices by name, and one interface of their own at most."""
+    if not pool.spec.interfaces:
+        yield NO_INTERFACES
+    own = [number for number, interface in enumerate(pool.spec.interfaces) if interface.pod_network is not None]
+    for number in own[1:]:
+        yield f"spec.interfaces[{number}]: podNetwork is spec.interfaces[{own[0]}] already: a pod has one interface of its own"
 
 
 def immutable_lines(running: Configuration, wanted: AftrPool) -> list[str]:

@@ -65,6 +65,12 @@ def test_kubernetes_wants_interfaces() -> None:
     assert found.refusals["AftrPool east"][0].startswith("spec.interfaces: missing")
 
 
+def test_a_pod_has_one_interface_of_its_own() -> None:
+    two = [{"name": name, "side": side, "podNetwork": {}} for name, side in (("a", "access"), ("b", "internet"))]
+    (line,) = proposed(None, pool(interfaces=two)).refusals["AftrPool east"]
+    assert line == "spec.interfaces[1]: podNetwork is spec.interfaces[0] already: a pod has one interface of its own"
+
+
 def test_immutable_fields_never_change_whatever_let_them_pass() -> None:
     running = configured(pool())
     found = proposed(running, pool(slots=8))
