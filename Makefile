@@ -31,6 +31,7 @@ test-cluster: root system env  ## AFTR pods in such a cluster serve B4s outside 
 
 ##@ Check
 .PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench bench-store
+.PHONY: test-api crds
 .PHONY: chaos chaos-crash chaos-handover chaos-partition chaos-model
 test: root system lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab  ## everything that must pass before a commit lands
 
@@ -80,6 +81,12 @@ chaos-partition: root system env bpf kernels  ## AFTRs that stand still or are c
 
 chaos-model: env  ## 100,000 histories of the state machine
 	$(CHAOS) tests/failover
+
+test-api: env  ## the operator and its definitions against a real kube-apiserver, built once by `make cluster`
+	$(BIN)/pytest -m api tests/operator tests/chart
+
+crds: env  ## write crds/ and the chart's copies from the models of the contract
+	$(BIN)/python scripts/crds.py
 
 bench: env bpf kernels bench-store  ## speed against the memory floor, and what a store costs; PROTOTYPE=DIR adds the prototype's columns
 	$(BIN)/python -m bench $(if $(PROTOTYPE),--prototype $(PROTOTYPE))

@@ -15,6 +15,7 @@ apiVersion: dslite.dev/v1alpha1
 kind: AftrPool
 metadata: {name: east, namespace: edge, labels: {tier: gold}, annotations: {}}
 spec:
+  release: ""
   replicas: 1
   slots: 16
   softwire:
@@ -62,6 +63,14 @@ spec:
       - {name: tor4b, interface: internet-b, address: 198.51.101.254, asn: 64501, families: [ipv4]}
   store: {embedded: {}, durability: memory, waitReplicas: all, onLoss: serve, adopt: false}
   failover: {deadAfterMilliseconds: 400, drainSeconds: 2, failsafe: strict, restoredFilteringGraceSeconds: 10}
+  autoscaling:
+    minReplicas: 2
+    maxReplicas: 8
+    targets: {workerUtilizationPercent: 60, portUtilizationPercent: 70}
+    scaleDownStabilizationSeconds: 900
+  deletionDrainSeconds: 600
+  allowDisruption: false
+  rollout: surge
 ---
 apiVersion: dslite.dev/v1alpha1
 kind: B4Group

@@ -13,6 +13,7 @@ from aftr.announce.announcer import Announcer
 from aftr.failover.machine import Phase
 from aftr.ops.agent import CHUNK_SHIFT, FRAMES_PER_WORKER
 from aftr.ops.engine import NEXT_MACS, OUR_MAC
+from aftr.ops.secrets import StoreLogin
 from aftr.ops.serving.member import Member, store_settings
 from aftr.ops.workers import Workers
 from aftr.state.counters import read_counters
@@ -41,7 +42,7 @@ class Aftr:
         for number in range(slots):
             self.pod.populate(number)
         self.wire, self.workers = Wire(self.pod, flows), Workers(self.pod)
-        self.store = Store(store_settings(configuration.pool, url, name))
+        self.store = Store(store_settings(configuration.pool, StoreLogin(url), name))
         announcer = Announcer(configuration, {}, Path("/nonexistent"))  # without spec.routing it has nothing to do
         self.member = Member(self.pod, self.workers, self.store, announcer, name, 9)
         self._work: asyncio.Task[None] | None = None

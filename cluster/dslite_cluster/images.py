@@ -15,7 +15,7 @@ from dslite_cluster.tools import CACHE, REPOSITORY, run
 
 BASE = "localhost/debian:trixie-slim"
 MIRROR = "http://deb.debian.org/debian"
-TARGETS = ("aftr",)  # of the Dockerfile
+TARGETS = ("aftr", "operator")  # of the Dockerfile
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")  # of this machine: a network may have its own
 STORE = CACHE / "containers"
 ARCHIVES = CACHE / "images"

@@ -10,15 +10,10 @@ from typing import Any
 
 LATER: Mapping[str, Mapping[str, str]] = {
     "AftrPool": {
-        "spec.release": "Operator",
         "spec.nat.alg": "Governance",
         "spec.nat.pcp": "Governance",
-        "spec.autoscaling": "Operator",
         "spec.thresholds": "Governance",
         "spec.logging": "Governance",
-        "spec.deletionDrainSeconds": "Operator",
-        "spec.allowDisruption": "Operator",
-        "spec.rollout": "Operator",
     },
     "B4Group": {
         "spec.dhcp": "Distribution",

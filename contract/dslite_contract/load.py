@@ -24,7 +24,7 @@ from dslite_contract.yaml_text import parse_documents
 
 Kind = TypeVar("Kind", bound=Model)
 
-EMPTY_WITHOUT = {"store": ("replicas",)}  # keys of the spec that say nothing to whoever ignores another
+EMPTY_WITHOUT = {"store": ("replicas", "autoscaling")}  # keys of the spec that say nothing to whoever ignores another
 KUBERNETES_OWN = ("labels", "annotations")  # of metadata: Kubernetes' business, not ours
 
 

@@ -227,6 +227,19 @@ def store_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
         yield "store.durability", refused("replicated", "none, memory or disk with embedded, which is a single Redis")
 
 
+def autoscaling_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
+    """The fewest pods are not more than the most, which have a slot each; several need a store."""
+    bounds = spec.autoscaling
+    if bounds is None:
+        return
+    if bounds.max_replicas > spec.slots:
+        yield "autoscaling.maxReplicas", refused(bounds.max_replicas, f"at most one for each of the {spec.slots} slots")
+    if bounds.min_replicas > bounds.max_replicas:
+        yield "autoscaling.minReplicas", refused(bounds.min_replicas, f"at most maxReplicas ({bounds.max_replicas})")
+    if spec.store is None:
+        yield "autoscaling", "spec.store is needed, by which AFTRs share bindings"
+
+
 def failover_rules(spec: AftrPoolSpec) -> Iterator[Finding]:
     """An old owner ends before ports that its successor freed may be given to others."""
     drain, hold_down = spec.failover.drain_seconds, spec.nat.port_block.hold_down_seconds
@@ -243,6 +256,7 @@ RULES = (
     interface_rules,
     routing_rules,
     store_rules,
+    autoscaling_rules,
     failover_rules,
 )
 

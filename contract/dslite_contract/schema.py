@@ -414,9 +414,36 @@ class Failover(Model):
     )
 
 
+class Targets(Model):
+    """What the autoscaler keeps use below."""
+
+    worker_utilization_percent: Annotated[int, whole(1, 100)] = Field(
+        default=60, description="Busy share of the packet threads, over all pods. [live]"
+    )
+    port_utilization_percent: Annotated[int, whole(1, 100)] = Field(
+        default=70, description="Share of the port blocks that cannot be given out. [live]"
+    )
+
+
+class Autoscaling(Model):
+    """Number of AFTR pods by their own use; `spec.replicas` is then only the number at first creation."""
+
+    min_replicas: Annotated[int, whole(1, LARGEST_SLOTS)] = Field(default=2, description="Fewest pods. [live]")
+    max_replicas: Annotated[int, whole(1, LARGEST_SLOTS)] = Field(
+        description="Most pods, at most one for each slot. [live]"
+    )
+    targets: Targets = Field(default=Targets(), description="What use is kept below.")
+    scale_down_stabilization_seconds: Annotated[int, whole(0, 86400)] = Field(
+        default=900, description="Seconds for which fewer pods must have been enough. [live]"
+    )
+
+
 class AftrPoolSpec(Model):
     """What an AftrPool asks for."""
 
+    release: Annotated[str, text(r"[A-Za-z0-9]?[A-Za-z0-9_.+-]*", 63, "a release such as 0.1.0, or nothing")] = Field(
+        default="", description="Release of the pods' template; filled with the operator's own at creation. [rolling]"
+    )
     replicas: Annotated[int, whole(1, LARGEST_SLOTS)] = Field(
         default=1, description="AFTR pods, at most one for each slot; more than one need a store. [live]"
     )
@@ -437,6 +464,19 @@ class AftrPoolSpec(Model):
         default=None, description="Where bindings are kept; absent: in the one AFTR's memory. [rolling]"
     )
     failover: Failover = Field(default=Failover(), description="When an AFTR counts as dead, and how its slots move.")
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="Number of pods by their use; absent: `replicas` is the number. [live]"
+    )
+    deletion_drain_seconds: Annotated[int, whole(0, 86400)] = Field(
+        default=600, description="Seconds for which a deleted pool waits for its last mapping to end. [live]"
+    )
+    allow_disruption: Annotated[bool, switch()] = Field(
+        default=False, description="Carry out changes that end live mappings; otherwise they are refused. [live]"
+    )
+    rollout: Annotated[Literal["surge", "inPlace"], choice("surge", "inPlace")] = Field(
+        default="surge",
+        description="Replace a pod after its successor is ready, or, where nodes have no spare device, before (inPlace). [live]",
+    )
 
 
 class AftrPool(Model):

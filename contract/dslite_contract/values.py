@@ -35,6 +35,15 @@ DSLITE_RANGE = IPv4Network("192.0.0.0/29")  # RFC 6333 section 10
 NEVER_ROUTED = tuple(IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"))
 NOT_UNICAST = tuple(IPv6Network(text) for text in ("::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8"))
 
+# The same in CEL, for the API server.  It reads no IPv4-mapped address at all.
+CEL_NOT_UNICAST = tuple(prefix for prefix in NOT_UNICAST if prefix.prefixlen != 96)
+CEL_PREFIX = "isCIDR(self) && cidr(self).ip().family() == {family} && cidr(self) == cidr(self).masked()"
+CEL_PREFIX += " && cidr(self).prefixLength() >= {shortest}"
+CEL_UNICAST = "![" + ", ".join(f"cidr('{prefix}')" for prefix in CEL_NOT_UNICAST) + "].exists(none, "
+CEL_UNICAST += "none.containsCIDR(cidr(self)) || cidr(self).containsCIDR(none))"
+CEL_SLOT_COUNT = "({slots}.contains('-') ? int({slots}.split('-')[1]) - int({slots}.split('-')[0]) + 1 : 1)"
+CEL_POWERS = str([1 << place for place in range(11)])
+
 Network = TypeVar("Network", IPv4Network, IPv6Network)
 
 
@@ -102,6 +111,12 @@ class Leaf:
         raise ValueError(sentence)
 
 
+def cel(rule: str, allowed: str, value: str = "self") -> dict[str, Any]:
+    """The part of a JSON schema with which an API server refuses what `rule` does not hold for, in the words of a Leaf."""
+    message = f'{value} + " is not allowed: " + {json.dumps(allowed)}'
+    return {"x-kubernetes-validations": [{"rule": rule, "messageExpression": message}]}
+
+
 def is_whole(value: object) -> TypeGuard[int]:
     """True for integers; True and False are none, nor is 1.0."""
     return isinstance(value, int) and not isinstance(value, bool)
@@ -129,11 +144,10 @@ def whole_or_all(low: int, high: int) -> Leaf:
             raise ValueError
         return value
 
+    allowed = f"all, or a whole number from {low} to {high}"
+    either: dict[str, Any] = {"anyOf": [{"type": "integer"}, {"type": "string"}], "maxLength": 3}
     return Leaf(
-        parse,
-        f"all, or a whole number from {low} to {high}",
-        {"anyOf": [{"type": "integer"}, {"type": "string"}], "pattern": "^all$", "maxLength": 3}
-        | {"minimum": low, "maximum": high},
+        parse, allowed, either | cel(f"self == 'all' || (self >= {low} && self <= {high})", allowed, "string(self)")
     )
 
 
@@ -159,11 +173,12 @@ def quantity(low: int, high: int, span: str) -> Leaf:
             raise ValueError
         return size
 
-    return Leaf(
-        parse,
-        f"{span} bytes, with or without a suffix such as Ki, Mi or Gi",
-        {"anyOf": [{"type": "integer"}, {"type": "string"}], "pattern": f"^{QUANTITY.pattern}$", "maxLength": 20},
-    )
+    allowed = f"{span} bytes, with or without a suffix such as Ki, Mi or Gi"
+    text = f"self.matches('^{QUANTITY.pattern}$') && quantity(self).compareTo(quantity('{low}')) >= 0"
+    text += f" && quantity(self).compareTo(quantity('{high}')) <= 0"
+    rule = f"type(self) == int ? self >= {low} && self <= {high} : {text}"
+    either: dict[str, Any] = {"anyOf": [{"type": "integer"}, {"type": "string"}], "maxLength": 20}
+    return Leaf(parse, allowed, either | cel(rule, allowed, "string(self)"))
 
 
 def choice(*values: str | int, later: Mapping[str, str] | None = None) -> Leaf:
@@ -248,7 +263,8 @@ def ipv6_prefix(longest: int = 128) -> Leaf:
         return network
 
     allowed = f"a unicast IPv6 prefix such as 2001:db8:64::/64, /3 to /{longest}"
-    return Leaf(parse, allowed, {"type": "string", "maxLength": 43})
+    rule = f"{CEL_PREFIX.format(family=6, shortest=3)} && cidr(self).prefixLength() <= {longest} && {CEL_UNICAST}"
+    return Leaf(parse, allowed, {"type": "string", "maxLength": 43} | cel(rule, allowed))
 
 
 def ipv4_prefix(shortest: int = 0) -> Leaf:
@@ -261,7 +277,11 @@ def ipv4_prefix(shortest: int = 0) -> Leaf:
         return network
 
     allowed = f"an IPv4 prefix such as 192.0.2.0/24, /{shortest} to /32"
-    return Leaf(parse, allowed, {"type": "string", "maxLength": 18})
+    return Leaf(
+        parse,
+        allowed,
+        {"type": "string", "maxLength": 18} | cel(CEL_PREFIX.format(family=4, shortest=shortest), allowed),
+    )
 
 
 def ipv4_address() -> Leaf:
@@ -275,7 +295,9 @@ def ipv4_address() -> Leaf:
         except ValueError:
             raise ValueError from None
 
-    return Leaf(parse, "an IPv4 address such as 203.0.113.10", {"type": "string", "maxLength": 15})
+    allowed = "an IPv4 address such as 203.0.113.10"
+    rule = "isIP(self) && ip(self).family() == 4"
+    return Leaf(parse, allowed, {"type": "string", "maxLength": 15} | cel(rule, allowed))
 
 
 def peer_address() -> Leaf:
@@ -294,7 +316,9 @@ def peer_address() -> Leaf:
         return address
 
     allowed = "a unicast IPv4 or IPv6 address such as 2001:db8::1 or 198.51.100.254, not link-local"
-    return Leaf(parse, allowed, {"type": "string", "maxLength": 39})
+    nobody = ", ".join(f"cidr('{prefix}')" for prefix in (*NEVER_ROUTED, *CEL_NOT_UNICAST))
+    rule = f"isIP(self) && ![{nobody}].exists(none, none.containsIP(self))"
+    return Leaf(parse, allowed, {"type": "string", "maxLength": 39} | cel(rule, allowed))
 
 
 def slot_range() -> Leaf:
@@ -312,4 +336,11 @@ def slot_range() -> Leaf:
         return slots
 
     allowed = 'a range of slots such as 0-3, a power of two many, or one slot in quotes such as "5"'
-    return Leaf(parse, allowed, {"type": "string", "maxLength": 9, "pattern": f"^{SLOT_RANGE.pattern}$"})
+    return Leaf(
+        parse,
+        allowed,
+        {"type": "string", "maxLength": 9}
+        | cel(
+            f"self.matches('^{SLOT_RANGE.pattern}$') && {CEL_SLOT_COUNT.format(slots='self')} in {CEL_POWERS}", allowed
+        ),
+    )

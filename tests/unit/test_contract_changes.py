@@ -63,7 +63,7 @@ POOL_CHANGES = [
     ("spec.interfaces[0].side", "both", "rolling", "spec.interfaces[access].side"),
     ("spec.interfaces[0].sriov.networkAttachment", "x", "rolling", "spec.interfaces[access].sriov.networkAttachment"),
     ("spec.interfaces[0].sriov.resourceName", "a.b/c", "rolling", "spec.interfaces[access].sriov.resourceName"),
-    ("spec.interfaces[3]", "{name: x, side: both, podNetwork: {}}", "rolling", "spec.interfaces[x]"),
+    ("spec.interfaces[3]", "{name: x, side: both, sriov: {networkAttachment: x, resourceName: a.b/x}}", "rolling", "spec.interfaces[x]"),
     ("spec.replicas", "3", "live", None),
     ("spec.routing", ABSENT, "rolling", None),
     ("spec.routing.bgp.localAsn", "64513", "rolling", None),
@@ -72,7 +72,6 @@ POOL_CHANGES = [
     ("spec.routing.bgp.peers[2].address", "198.51.101.1", "rolling", "spec.routing.bgp.peers[tor4b].address"),
     ("spec.routing.bgp.peers[2].asn", "64509", "rolling", "spec.routing.bgp.peers[tor4b].asn"),
     ("spec.routing.bgp.peers[2].passwordSecret", "x", "rolling", "spec.routing.bgp.peers[tor4b].passwordSecret"),
-    ("spec.store", ABSENT, "rolling", None),
     ("spec.store.durability", "disk", "rolling", None),
     ("spec.store.waitReplicas", "1", "rolling", None),
     ("spec.store.onLoss", "refuse", "live", None),
@@ -81,6 +80,16 @@ POOL_CHANGES = [
     ("spec.failover.drainSeconds", "3", "live", None),
     ("spec.failover.failsafe", "available", "rolling", None),
     ("spec.failover.restoredFilteringGraceSeconds", "0", "live", None),
+    ("spec.release", "0.2.0", "rolling", None),
+    ("spec.autoscaling", ABSENT, "live", None),
+    ("spec.autoscaling.minReplicas", "3", "live", None),
+    ("spec.autoscaling.maxReplicas", "7", "live", None),
+    ("spec.autoscaling.targets.workerUtilizationPercent", "50", "live", None),
+    ("spec.autoscaling.targets.portUtilizationPercent", "50", "live", None),
+    ("spec.autoscaling.scaleDownStabilizationSeconds", "60", "live", None),
+    ("spec.deletionDrainSeconds", "60", "live", None),
+    ("spec.allowDisruption", "true", "live", None),
+    ("spec.rollout", "inPlace", "live", None),
 ]  # fmt: skip
 
 GROUP_CHANGES = [
@@ -179,15 +188,22 @@ def test_entries_of_bypass_are_told_apart_by_value() -> None:
 
 
 def test_nat_pool_removed_and_device_exchanged() -> None:
-    edits = {"spec.nat.pools[1]": ABSENT, "spec.interfaces[2].sriov": ABSENT, "spec.interfaces[2].podNetwork": "{}"}
+    edits = {"spec.nat.pools[1]": ABSENT, "spec.interfaces[1].podNetwork": ABSENT}
+    edits["spec.interfaces[1].sriov"] = "{networkAttachment: aftr-internet, resourceName: example.com/aftr_internet}"
     edited = documents(edits)
     edited[SOUTH]["spec"]["natPool"] = "default"
     assert summary(changes(full(), configuration(edited))) == [
         ("AftrPool east", "spec.nat.pools[business]", "drain"),
-        ("AftrPool east", "spec.interfaces[internet-b].sriov", "rolling"),
-        ("AftrPool east", "spec.interfaces[internet-b].podNetwork", "rolling"),
+        ("AftrPool east", "spec.interfaces[internet].sriov", "rolling"),
+        ("AftrPool east", "spec.interfaces[internet].podNetwork", "rolling"),
         ("B4Group south", "spec.natPool", "drain"),
     ]
+
+
+def test_store_removed() -> None:
+    edits = {"spec.autoscaling": ABSENT}
+    found = changes(full(edits), full({**edits, "spec.store": ABSENT}))
+    assert summary(found) == [("AftrPool east", "spec.store", "rolling")]
 
 
 def test_another_store_and_other_families_take_a_new_process() -> None:

@@ -32,6 +32,11 @@ MODELS = [
         ("lab.yaml", ["north", "south"]),
         ("failover.yaml", ["north", "south"]),
         ("layer2.yaml", ["north", "south"]),
+        ("replicated.yaml", ["north"]),
+        ("kubernetes/one-armed.yaml", ["homes"]),
+        ("kubernetes/sriov.yaml", ["metro-homes"]),
+        ("kubernetes/autoscaling.yaml", []),
+        ("kubernetes/two-nat-pools.yaml", ["residents", "companies"]),
     ],
 )
 def test_samples_load(name: str, groups: list[str]) -> None:
@@ -40,7 +45,9 @@ def test_samples_load(name: str, groups: list[str]) -> None:
 
 
 def test_every_sample_is_loaded_here() -> None:
-    assert {path.name for path in SAMPLES.iterdir()} == {"pool.yaml", "lab.yaml", "failover.yaml", "layer2.yaml"}
+    assert {path.name for path in SAMPLES.glob("*.yaml")} == {
+        "pool.yaml", "lab.yaml", "failover.yaml", "layer2.yaml", "replicated.yaml",
+    }  # fmt: skip
 
 
 def test_lab_sample_is_the_demos_pool() -> None:

@@ -16,6 +16,7 @@ MEMBERS = {
     "contract": "contract",
     "aftr-pod": "aftr",
     "lab": "lab",
+    "operator": "operator",
     "cluster": "cluster",
 }  # folder: its name in the table
 IMPORTED_AS = {"pyyaml": "yaml", "llvmlite": "numba"}  # llvmlite: Numba's own half

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 import aftr
 from aftr.ops.faulthook import VARIABLE, FaultHook, FaultHookError, read_hooks
+from aftr.ops.secrets import StoreLogin
 from aftr.ops.serving.member import store_settings
 from dslite_contract.load import load_config
 from rig import config_text
@@ -44,5 +45,5 @@ def test_the_variable_is_named_in_one_file_only() -> None:
 
 def test_a_journal_is_trimmed_too_far_only_where_that_is_named() -> None:
     pool = load_config(config_text({"replicas": 2, "slots": 4, "store": {"embedded": {}}})).pool
-    assert store_settings(pool, "redis://x", "a").trim_beyond == 0
-    assert store_settings(pool, "redis://x", "a", frozenset({FaultHook.TRIM_ONE_MORE})).trim_beyond == 1
+    assert store_settings(pool, StoreLogin("redis://x"), "a").trim_beyond == 0
+    assert store_settings(pool, StoreLogin("redis://x"), "a", frozenset({FaultHook.TRIM_ONE_MORE})).trim_beyond == 1

@@ -10,10 +10,10 @@ import pytest
 
 from aftr.ops.engine import Engine
 from aftr.ops.reload import Apply, Refusal, decide, mappings_lost
-from aftr.state.slot import external_ranges
 from contract_objects import NORTH, POOL, documents, full, set_at
 from dslite_contract.errors import ConfigurationError
 from dslite_contract.load import Configuration, configuration, load_config
+from dslite_contract.tables import external_ranges
 from rig import config_text, group
 
 RUNNING = full()
@@ -195,6 +195,24 @@ def test_mappings_of_sources_that_would_be_refused(engine: Engine) -> None:
 def test_a_restart_loses_all_of_them(engine: Engine) -> None:
     spec = TWO_POOLS | {"capacity": {"mappingsPerSlot": 64}}
     assert mappings_lost(engine.pod, engine.configuration, wanted(HOMES, spec=spec)) == 4
+
+
+def test_with_a_store_a_restart_loses_none_but_what_has_no_address_any_more(engine: Engine) -> None:
+    store: dict[str, Any] = {"store": {"embedded": {}}}
+    spec = TWO_POOLS | {"capacity": {"mappingsPerSlot": 64}} | store
+    assert mappings_lost(engine.pod, engine.configuration, wanted(HOMES, spec=spec)) == 0
+    pools = [{"name": "default", "prefixes": ["192.0.2.32/28"]}, {"name": "other", "prefixes": ["192.0.2.16/28"]}]
+    moved = {"nat": TWO_POOLS["nat"] | {"pools": pools}} | store
+    assert mappings_lost(engine.pod, engine.configuration, wanted(HOMES, spec=moved)) == 4
+    blocks = {"nat": TWO_POOLS["nat"] | {"portBlock": {"size": 512}}} | store
+    assert mappings_lost(engine.pod, engine.configuration, wanted(HOMES, spec=blocks)) == 4
+
+
+def test_disruption_can_be_allowed() -> None:
+    edits = {"spec.natPool": "business"}
+    objects = documents(edits, NORTH)
+    set_at(objects[POOL], "spec.allowDisruption", "true")
+    assert isinstance(decide(RUNNING, configuration(objects), lambda old, new: 3), Apply)
 
 
 def test_decision_and_count_together(engine: Engine) -> None:

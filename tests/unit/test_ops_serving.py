@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aftr.failover.state import Failsafe
+from aftr.ops.secrets import StoreLogin
 from aftr.ops.serving.member import copies_of, own_address, rules_of, store_settings
 from aftr.ops.serving.versions import READS, readers, to_write
 from aftr.ops.show import slot_table
@@ -32,8 +33,9 @@ def test_an_old_owner_translates_for_less_than_half_of_the_hold_down() -> None:
 
 def test_the_store_of_a_pool() -> None:
     pool = load_config(config_text({**STORE, "store": {"secretRef": "redis", "waitReplicas": 2}})).pool
-    settings = store_settings(pool, "redis://10.64.0.1", "a")
+    settings = store_settings(pool, StoreLogin("redis://10.64.0.1", "aftr", "secret"), "a")
     assert (settings.prefix, settings.uid, settings.slots) == ("default/test", "a", 4)
+    assert (settings.username, settings.password) == ("aftr", "secret")
     assert (settings.durability, settings.wait_replicas) == (Durability.REPLICATED, 2)
 
 

@@ -43,6 +43,7 @@ class Agent:
         self.problems: list[str] = []
         self.member = None
         self.store: dict[str, Any] | None = None
+        self.sessions: dict[str, str] = {}
 
     def alive(self) -> bool:
         return self.lives
@@ -182,6 +183,23 @@ async def test_a_store_that_is_in_trouble_is_named_by_those_who_serve_on(url: st
 @pytest.mark.parametrize("page", ["bindings", "subscribers", "slots", "counters", "verify", "lookup"])
 async def test_subscribers_are_not_shown_to_the_network(url: str, page: str) -> None:
     assert (await get(f"{url}/v1/{page}"))[0] == 404
+
+
+async def check(url: str, text: str) -> tuple[int, dict[str, Any]]:
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/v1/check", data=text) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_how_many_mappings_another_configuration_would_end(url: str, agent: Agent) -> None:
+    running = agent.pod.configuration
+    pool, *groups = [
+        one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in (running.pool, *running.groups)
+    ]
+    assert await check(url, "\n---\n".join(map(json.dumps, [pool, *groups]))) == (200, {"lost": 0})
+    assert await check(url, json.dumps(pool)) == (200, {"lost": MAPPINGS})
+    status, answer = await check(url, "kind: AftrPool")
+    assert status == 400
+    assert "missing" in answer["error"]
 
 
 async def test_utilisation_is_that_of_late(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

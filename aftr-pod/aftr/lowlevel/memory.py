@@ -7,27 +7,9 @@ import mmap
 import numpy as np
 
 from aftr.lowlevel.bits import ArenaArray, Memory
+from dslite_contract.tables import HUGE_PAGE, round_up
 
-HUGE_PAGE = 2 << 20
 _MADV_POPULATE_WRITE = 23  # of Linux; not in `mmap`
-
-
-def round_up(size: int, unit: int) -> int:
-    """The next multiple of `unit`."""
-    return (size + unit - 1) // unit * unit
-
-
-class Planner:
-    """Hands out ranges of an arena that is still to be made: `place` returns byte offsets, `size` is the sum."""
-
-    def __init__(self, start: int = 0) -> None:
-        self.size = start
-
-    def place(self, size: int, align: int = 64) -> int:
-        """Offset of the next `size` bytes, aligned."""
-        offset = round_up(self.size, align)
-        self.size = offset + size
-        return offset
 
 
 class Arena:

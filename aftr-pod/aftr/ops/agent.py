@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from aftr.announce.addresses import read_addresses
-from aftr.announce.announcer import Announcer
+from aftr.announce.announcer import DOWN, Announcer
 from aftr.announce.errors import AnnounceError
 from aftr.announce.layer2 import Layer2Announcer
 from aftr.io.bpf import Steering
@@ -28,24 +28,24 @@ from aftr.ops.clock import boottime_ms
 from aftr.ops.faulthook import FaultHook
 from aftr.ops.invariants import check_pod
 from aftr.ops.loop import DEVICE_SIZE, device_at
+from aftr.ops.secrets import StoreLogin, read_login, read_passwords
 from aftr.ops.serving.member import Member, store_settings
 from aftr.ops.workers import Workers
 from aftr.state.frames import frames_at
 from aftr.state.layout import MAX_INTERFACES, pod_at, slot_at, worker_at
 from aftr.state.pod import Pod, Sizes
 from aftr.state.policy import Hop, InterfaceSetting, RouteSetting, write_hops, write_interfaces, write_policy
-from aftr.state.slot import plan_slot
 from aftr.store.store import Store
 from dslite_contract.bounds import bounds_of, faults
 from dslite_contract.errors import DsliteError
 from dslite_contract.journal import Records
 from dslite_contract.load import Configuration, load_config
 from dslite_contract.slots import slot_address
+from dslite_contract.tables import FRAMES_PER_WORKER, plan_slot
 
 log = structlog.get_logger()
 
 CHUNK_SHIFT = 12
-FRAMES_PER_WORKER = 16384
 RESERVE = 1024  # frames that stay with the engine
 HOUSEKEEPING_S = 0.25
 GIB = 1 << 30
@@ -63,7 +63,8 @@ class Options:
     slots: tuple[int, ...] | None = None
     huge_pages: bool = True
     member: str = ""  # our name in the pool, where it has a store
-    store: str = ""  # its address
+    store: str = ""  # its address, unless `secrets` has it
+    secrets: Path | None = None  # folder of mounted Secrets
     status_port: int = 0  # where others reach us
     runtime: Path | None = None  # folder for files of this process
     hooks: frozenset[FaultHook] = frozenset()  # guards that a test leaves out
@@ -136,6 +137,7 @@ class Agent:
         self._leave_out_hold_down()
         self.member: Member | None = None
         self.announcer: Announcer | Layer2Announcer | None = None
+        self.sessions: dict[str, str] = {}
         self._reconfiguring: asyncio.Task[None] | None = None
         self.devices = self._open_devices()
         self.workers = Workers(self.pod)
@@ -166,7 +168,10 @@ class Agent:
                 await announcer.announce(number, 0)
             return
         options = self.options
-        settings = store_settings(self.configuration.pool, options.store, options.member, options.hooks)
+        login = StoreLogin(options.store)
+        if options.secrets is not None and not options.store:
+            login = read_login(options.secrets / "store")
+        settings = store_settings(self.configuration.pool, login, options.member, options.hooks)
         store = Store(settings, self._judge)
         stack.push_async_callback(store.close)
         self.member = Member(
@@ -178,8 +183,12 @@ class Agent:
         devices = {one.name: one.device for one in self.options.interfaces}
         routing = self.configuration.pool.spec.routing
         if routing is None or routing.layer2 is None:
-            runtime = self.options.runtime or DEFAULT_RUNTIME
-            return Announcer(self.configuration, await read_addresses(devices), runtime, say=log.info)
+            secrets, addresses = self.options.secrets, await read_addresses(devices)
+            self._sessions_changed({})
+            return Announcer(
+                self.configuration, addresses, self.options.runtime or DEFAULT_RUNTIME, say=log.info,
+                passwords=read_passwords(secrets / "bgp") if secrets else {}, on_sessions=self._sessions_changed,
+            )  # fmt: skip
         sides = {one.name: one.side for one in self.options.interfaces}
         return Layer2Announcer(self.configuration, devices, sides, owns=self._owns, claims=self._claims, say=log.info)
 
@@ -286,6 +295,11 @@ class Agent:
             await self.announcer.reconfigure(configuration)
         except AnnounceError as error:
             self.refuse(str(error))
+
+    def _sessions_changed(self, found: dict[str, str]) -> None:
+        routing = self.configuration.pool.spec.routing
+        peers = routing.bgp.peers if routing and routing.bgp else ()
+        self.sessions = {peer.name: found.get(peer.name, DOWN) for peer in peers}
 
     def refuse(self, sentence: str) -> None:
         """Keep the running configuration, and say why."""

@@ -14,6 +14,7 @@ class AgentView(Protocol):
     member: Any  # of `aftr.ops.serving.member`, None without a store
     started: float  # seconds since the epoch
     config_hash: str
+    sessions: dict[str, str]  # of BGP, by peer; empty without spec.routing
     last_error: str | None  # why the configuration file's newest content is not in force
 
     def alive(self) -> bool:

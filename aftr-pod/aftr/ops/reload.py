@@ -1,4 +1,6 @@
-"""A changed configuration file: applied as it stands, or refused with every reason.  No session is ever dropped by a change.
+"""A changed configuration file: applied as it stands, or refused with every reason.
+
+No session is dropped by a change, unless the pool has `allowDisruption`.
 
 `decide` asks what each change needs (the classes of `dslite_contract.changes`) and how many mappings would end:
   [live]      applied, unless it would end a mapping (B4s that no group or another NAT pool would serve)
@@ -21,15 +23,12 @@ from aftr.ops.snapshot import live_mappings
 from aftr.ops.tables import Rows, ipv6
 from aftr.state.layout import BYPASSED
 from aftr.state.pod import Pod
-from aftr.state.slot import external_ranges
 from dslite_contract.changes import Change, changes
 from dslite_contract.load import Configuration, load_config
+from dslite_contract.restart import PORT_BLOCKS, alters_layout, in_running_order
 from dslite_contract.schema import Bypass, effective_subscriber_mask
 
 MappingsLost = Callable[[Configuration, Configuration], int]
-LAYOUT = ("spec.nat.pools", "spec.nat.bypass", "spec.nat.noTranslationDestinations", "spec.nat.preAuthorizedSources")
-IN_PLACE = ("interface",)  # fields of a NAT pool that open slots can follow
-PORT_BLOCKS = "spec.nat.portBlock.size"
 
 
 @dataclass(frozen=True)
@@ -58,34 +57,11 @@ def decide(running: Configuration, new: Configuration | Path, mappings_lost: Map
     sentences = [sentence for change in found if (sentence := restart_reason(change, running, wanted))]
     if sentences:
         return Refusal((*sentences, ending) if lost else tuple(sentences))
-    if not lost:
+    if not lost or wanted.pool.spec.allow_disruption:
         return Apply(wanted, found)
     suspects = [change for change in found if may_end_mappings(change)] or list(found)
     reason = "these B4s must be served as before until their mappings have ended"
     return Refusal((*map(str, suspects), f"{reason}; {ending}"))
-
-
-def in_running_order(running: Configuration, wanted: Configuration) -> Configuration:
-    """`wanted` with the entries of lists that number a slot's external addresses in the order in which they run.
-
-    Their order says nothing to people, and much to an open slot.
-    """
-    old, new = running.pool.spec.nat, wanted.pool.spec.nat
-    prefixes = {pool.name: pool.prefixes for pool in old.pools}
-    pools = [
-        pool.model_copy(update={"prefixes": ordered(pool.prefixes, prefixes.get(pool.name, ()))}) for pool in new.pools
-    ]
-    names = [pool.name for pool in old.pools]
-    pools.sort(key=lambda pool: names.index(pool.name) if pool.name in names else len(names))
-    sources = ordered(new.pre_authorized_sources, old.pre_authorized_sources)
-    nat = new.model_copy(update={"pools": tuple(pools), "pre_authorized_sources": sources})
-    spec = wanted.pool.spec.model_copy(update={"nat": nat})
-    return Configuration(wanted.pool.model_copy(update={"spec": spec}), wanted.groups)
-
-
-def ordered(entries: tuple[IPv4Network, ...], like: tuple[IPv4Network, ...]) -> tuple[IPv4Network, ...]:
-    """Entries in the order of `like`, new ones after them."""
-    return tuple(sorted(entries, key=lambda entry: like.index(entry) if entry in like else len(like)))
 
 
 def count_of(number: int) -> str:
@@ -110,22 +86,17 @@ def may_end_mappings(change: Change) -> bool:
     return change.kind == "drain" or change.path.startswith(("spec.prefixes[", "spec.nat.bypass["))
 
 
-def alters_layout(change: Change, running: Configuration, wanted: Configuration) -> bool:
-    """Whether a change needs slots with other external addresses or other port blocks."""
-    if change.path == PORT_BLOCKS:
-        return True
-    if change.path.rpartition(".")[2] in IN_PLACE:
-        return False
-    return change.path.startswith(LAYOUT) and external_ranges(running) != external_ranges(wanted)
-
-
 # ---------------------------------------------------------------- how many mappings
 def mappings_lost(pod: Pod, running: Configuration, wanted: Configuration) -> int:
-    """How many live mappings of a pod would end if `wanted` took the place of `running`: all of them if only a restart can do it."""
+    """How many live mappings of a pod would end if `wanted` took the place of `running`.
+
+    All of them if port blocks are cut anew, or if only a restart can do it and no store keeps them meanwhile.
+    """
     found = changes(running, wanted)
     restart = any(change.kind in ("rolling", "immutable") or alters_layout(change, running, wanted) for change in found)
+    everything = (restart and wanted.pool.spec.store is None) or any(change.path == PORT_BLOCKS for change in found)
     return sum(
-        len(piece) if restart else int(ending(piece, softwires, running, wanted).sum())
+        len(piece) if everything else int(ending(piece, softwires, running, wanted).sum())
         for slot in pod.open_slots
         for piece, softwires in live_mappings(pod, pod.slot(slot))
     )
@@ -138,12 +109,23 @@ def ending(piece: Rows, softwires: Rows, running: Configuration, wanted: Configu
     moved = np.array([differs(ipv6(hi, lo), before, after) for hi, lo in places], bool)
     ends = moved[which.reshape(-1)] if len(piece) else np.zeros(0, bool)
     old, new = running.pool.spec.nat, wanted.pool.spec.nat
+    ends |= homeless(piece, wanted)
     ends |= covered(piece, old.pre_authorized_sources) & ~covered(piece, new.pre_authorized_sources)
     if set(old.bypass) - set(new.bypass):
         ends |= bypassed_by(piece, old.bypass) & ~bypassed_by(piece, new.bypass)
     if old.no_translation_destinations != new.no_translation_destinations:
         ends |= (piece["flags"] & BYPASSED) != 0
     return ends
+
+
+def homeless(piece: Rows, wanted: Configuration) -> Any:
+    """Which translated mappings have an external address that no NAT pool has any more."""
+    result = (piece["flags"] & BYPASSED) == 0
+    for pool in wanted.pool.spec.nat.pools:
+        for prefix in pool.prefixes:
+            mask = np.uint32(int(prefix.netmask))
+            result &= piece["external_address"] & mask != np.uint32(int(prefix.network_address))
+    return result
 
 
 def covered(piece: Rows, prefixes: Sequence[IPv4Network]) -> Any:

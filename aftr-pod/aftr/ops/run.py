@@ -15,6 +15,7 @@ import structlog
 
 from aftr.io.device import MODES, Interface
 from aftr.ops.agent import Agent, Options, digest
+from aftr.ops.attachments import wait_for_devices
 from aftr.ops.cli import DEFAULT_SOCKET
 from aftr.ops.faulthook import read_hooks
 from aftr.ops.reload import Apply, decide, mappings_lost
@@ -148,19 +149,32 @@ async def serve(agent: Agent, address: str | None, socket: Path) -> AsyncIterato
 @click.option(
     "--runtime", type=click.Path(file_okay=False, path_type=Path), help="Folder for BIRD's files, this process's own."
 )
+@click.option(
+    "--network-status",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with a pod's network-status annotation, which names the devices of spec.interfaces.",
+)
+@click.option(
+    "--secrets", type=click.Path(file_okay=False, path_type=Path), help="Folder of mounted Secrets: store, bgp/NAME."
+)
 @click.option("--huge-pages/--no-huge-pages", default=True, help="Tables and frames on huge pages.")
 @click.option("--log-json", is_flag=True, help="Log lines as JSON.")
 def run(
     config: Path, named: tuple[str, ...], access: str | None, internet: str | None, mode: str, workers: int, slots: str | None,
-    address: str | None, socket: Path, member: str, store: str, runtime: Path | None, huge_pages: bool, log_json: bool,
+    address: str | None, socket: Path, member: str, store: str, runtime: Path | None, network_status: Path | None,
+    secrets: Path | None, huge_pages: bool, log_json: bool,
 ) -> None:  # fmt: skip
     """Serve softwires: decapsulate, translate, forward."""
     set_up_logging(log_json)
     log = structlog.get_logger()
     pool = load_config(config).pool
     sides = {one.name: one.side for one in pool.spec.interfaces}
-    if pool.spec.store is not None and not (member and store and address):
-        raise UsageError("the pool has spec.store: give --member NAME, --store URL and --status HOST:PORT")
+    if pool.spec.store is not None and not (member and (store or secrets) and address):
+        raise UsageError(
+            "the pool has spec.store: give --member NAME, --store URL (or --secrets DIR) and --status HOST:PORT"
+        )
+    if network_status is not None:
+        named = tuple(f"{name}={device}" for name, device in wait_for_devices(pool, network_status).items())
     hooks = read_hooks(os.environ)
     interfaces = parse_interfaces(named, access, internet, sides)
     wanted, port = parse_slots(slots, pool.spec.slots), parse_port(address)
@@ -170,7 +184,9 @@ def run(
         sys.exit(status)
     with contextlib.suppress(OSError):  # without CAP_SYS_NICE
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
-    options = Options(config, interfaces, mode, workers, wanted, huge_pages, member, store, port, runtime, hooks)
+    options = Options(
+        config, interfaces, mode, workers, wanted, huge_pages, member, store, secrets, port, runtime, hooks
+    )
     agent = Agent(options)
     asyncio.run(agent.run(lambda agent: serve(agent, address, socket)))
 

@@ -2,6 +2,7 @@
 
 /metrics   Prometheus
 /status    JSON: version, configuration, slots, workers, interfaces
+/v1/check  POST a configuration: how many live mappings would end under it (TCP only)
 /healthz   200 while every worker moves: else start the process again
 /readyz    200 when traffic can pass, and what is wrong all the same: else the reasons, one a line
 """
@@ -22,6 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from aftr.ops.agent_view import AgentView
+from aftr.ops.check import LARGEST_BYTES, ONE_AT_A_TIME, post_check
 from aftr.ops.control import AGENT, control_routes, say_why, with_members
 from aftr.ops.metrics import exposition, used_share
 from aftr.ops.tables import slots
@@ -75,6 +77,7 @@ def describe(agent: AgentView, utilisation: dict[int, float]) -> dict[str, Any]:
             "generation": pod_at(agent.pod.memory, 0).generation,
             "lastError": agent.last_error,
         },
+        "routing": agent.sessions,
         "portUtilisation": used_share(blocks, free),
         "workers": [one | {"utilisation": utilisation.get(one["worker"], 0.0)} for one in agent.worker_states()],
         "interfaces": agent.interface_states(),
@@ -130,14 +133,16 @@ async def sample_utilisation(app: web.Application) -> None:
 # ---------------------------------------------------------------- where
 def make_app(agent: AgentView, utilisation: dict[int, float], *, control: bool) -> web.Application:
     """The pages; those of `aftr show` only with `control`."""
-    app = web.Application(middlewares=[say_why])
+    app = web.Application(middlewares=[say_why], client_max_size=LARGEST_BYTES)
     app[AGENT], app[UTILISATION] = agent, utilisation
     pages = {"/metrics": get_metrics, "/status": get_status, "/healthz": get_healthz, "/readyz": get_readyz}
     app.add_routes([web.get(path, handler) for path, handler in pages.items()])
     if control:
         app.add_routes(control_routes())
-    elif agent.member is not None:
-        app.add_routes(agent.member.peers.routes())
+    else:
+        app[ONE_AT_A_TIME] = asyncio.Lock()
+        app.add_routes([web.post("/v1/check", post_check)])
+        app.add_routes(agent.member.peers.routes() if agent.member is not None else [])
     return app
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from aftr.lowlevel.bits import Memory, load32, store32
 from aftr.lowlevel.kernel import inline_kernel, kernel
 from aftr.lowlevel.records import record_accessor
+from dslite_contract import tables
 
-HEADROOM = 256  # bytes before a packet: XDP_PACKET_HEADROOM of the kernel
+HEADROOM = tables.HEADROOM
 
 FRAMES = np.dtype(
     [

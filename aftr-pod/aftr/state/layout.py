@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from aftr.lowlevel.records import record_accessor
+from dslite_contract import tables
 
 ACCESS, INTERNET, BOTH = 0, 1, 2
-LINE = 64
+LINE = tables.LINE
 PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP = 1, 6, 17
 
 
@@ -77,7 +78,7 @@ OUTPUT_CAPACITY = 4096
 # ---------------------------------------------------------------- a slot
 TABLE = record_layout(128, *_i8("index bits records shift capacity high free free_count live cursor"))
 SLOT = record_layout(
-    1536,
+    tables.SLOT_BYTES,
     *_i8("number open tunnel_hi tunnel_lo generation"),
     *_i8("externals external_count reverse"),
     *_i8("blocks block_stride block_shift blocks_per_address first_port block_bitmaps bitmap_words"),
@@ -91,37 +92,42 @@ SLOT_MAPPINGS, SLOT_SESSIONS, SLOT_SOFTWIRES, SLOT_SUBSCRIBERS, SLOT_CONTEXTS = 
 SLOT_POOLS = 1152  # per pool: first external, count (2 × i8), at most 16 pools
 
 SOFTWIRE = record_layout(
-    64, ("hi", "i8"), ("lo", "i8"), ("subscriber", "u4"), ("mappings", "u4"),
+    tables.SOFTWIRE_BYTES, ("hi", "i8"), ("lo", "i8"), ("subscriber", "u4"), ("mappings", "u4"),
     ("seen_seconds", "u2"), ("path_mtu", "u2"), ("path_mtu_seconds", "u2"), ("state", "u1"), ("generation", "u1"),
     ("out_packets", "i8"), ("out_bytes", "i8"), ("in_packets", "i8"), ("in_bytes", "i8"),
 )  # fmt: skip
 SUBSCRIBER = record_layout(
-    128, ("hi", "i8"), ("lo", "i8"), ("bits", "u1"), ("state", "u1"), ("group", "u2"), ("softwires", "u4"),
+    tables.SUBSCRIBER_BYTES, ("hi", "i8"), ("lo", "i8"), ("bits", "u1"), ("state", "u1"), ("group", "u2"), ("softwires", "u4"),
     ("mappings", "u4"), ("sessions", "u4"), ("extra_sessions", "u4"), ("block_ref", "u4"), ("blocks", "u4"),
     ("external_ref", "u4"), ("contexts", "u4"), ("context_bytes", "u4"), ("session_tokens", "i8"), ("session_time", "u4"),
     ("icmp_tokens", "i8"), ("icmp_time", "u4"), ("changed", "i8"), ("created", "i8"), ("pool", "u4"), ("group_entry", "i8"),
 )  # fmt: skip
 MAPPING = record_layout(
-    64, ("softwire", "u4"), ("internal_address", "u4"), ("internal_port", "u2"), ("protocol", "u1"), ("state", "u1"),
+    tables.MAPPING_BYTES, ("softwire", "u4"), ("internal_address", "u4"), ("internal_port", "u2"), ("protocol", "u1"), ("state", "u1"),
     ("external_address", "u4"), ("external_port", "u2"), ("external", "u2"), ("address_delta", "u2"), ("transport_delta", "u2"),
     ("seen", "u4"), ("remote_address", "u4"), ("remote_port", "u2"), ("session_flags", "u1"), ("session_state", "u1"),
     ("session_seen", "u4"), ("more_ref", "u4"), ("sessions", "u4"), ("created", "i8"), ("interface", "u1"), ("flags", "u1"),
     ("commit", "u4"),
 )  # fmt: skip
 SESSION = record_layout(
-    32, ("mapping", "u4"), ("remote_address", "u4"), ("remote_port", "u2"), ("flags", "u1"), ("state", "u1"),
+    tables.SESSION_BYTES, ("mapping", "u4"), ("remote_address", "u4"), ("remote_port", "u2"), ("flags", "u1"), ("state", "u1"),
     ("seen", "u4"), ("next_ref", "u4"),
 )  # fmt: skip
 BUCKET = record_layout(12, ("tokens", "i8"), ("time", "u4"))  # a token bucket, part of a subscriber or a slot
 EXTERNAL = record_layout(
-    64, ("address", "u4"), ("pool", "u4"), ("free_blocks", "u4"), ("ip_id", "u4"), ("interface", "u4")
+    tables.EXTERNAL_BYTES,
+    ("address", "u4"),
+    ("pool", "u4"),
+    ("free_blocks", "u4"),
+    ("ip_id", "u4"),
+    ("interface", "u4"),
 )
 BLOCK = record_layout(
     64, ("subscriber_ref", "u4"), ("next_ref", "u4"), ("mappings", "u4"), ("state", "u4"), ("rest_ref", "u4"), ("rested", "u4"),
     ("external", "u4"), ("number", "u4"), ("used_icmp", "u4"), ("used_tcp", "u4"), ("used_udp", "u4"),
 )  # fmt: skip
 CONTEXT = record_layout(
-    512, ("key0", "i8"), ("key1", "i8"), ("key2", "i8"), ("started", "u4"), ("state", "u1"), ("kind", "u1"), ("ecn", "u1"),
+    tables.CONTEXT_BYTES, ("key0", "i8"), ("key1", "i8"), ("key2", "i8"), ("started", "u4"), ("state", "u1"), ("kind", "u1"), ("ecn", "u1"),
     ("next_header", "u1"), ("held", "u4"), ("received", "u4"), ("total", "u4"), ("bytes", "u4"), ("subscriber_ref", "u4"),
     ("next_ref", "u4"), ("previous_ref", "u4"), ("stored", "u4"),
     ("source", "u4"), ("destination", "u4"), ("identification", "i4"), ("hi", "i8"), ("lo", "i8"),
@@ -151,11 +157,14 @@ PACKET = record_layout(
     ("next_header", "u1"), ("interface", "u1"), ("frame", "i8"), ("quote", "u4"), ("event", "u4"),
 )  # fmt: skip
 PARKED = record_layout(
-    64, ("commit", "i8"), ("frame", "i8"), ("ip", "i8"), ("length", "u4"), ("interface", "u4"), ("flow", "u4"), ("cause", "u4"),
-    ("since", "u4"), ("side", "u1"),
+    tables.PARKED_BYTES, ("commit", "i8"), ("frame", "i8"), ("ip", "i8"), ("length", "u4"), ("interface", "u4"), ("flow", "u4"),
+    ("cause", "u4"), ("since", "u4"), ("side", "u1"),
 )  # fmt: skip
-JOURNAL_RECORD = 32  # bytes (dslite_contract.journal)
-JOURNAL_RECORDS, PARK_CAPACITY = 1 << 16, 1 << 10  # per slot
+JOURNAL_RECORD, JOURNAL_RECORDS, PARK_CAPACITY = (
+    tables.JOURNAL_RECORD_BYTES,
+    tables.JOURNAL_RECORDS,
+    tables.PARK_CAPACITY,
+)
 LANES, LANE_SIZE = 64, PACKET.itemsize  # a power of two many
 REPLY_LANE, HELD_LANE, SLOW_LANE = 64, 65, 66  # beside the pipelines: made here, put aside before, taken one by one
 

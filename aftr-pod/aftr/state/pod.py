@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aftr.lowlevel.bits import Memory
-from aftr.lowlevel.memory import HUGE_PAGE, Arena, Planner, round_up
+from aftr.lowlevel.memory import Arena
 from aftr.state.counters import COUNTER_WORDS, read_counters, read_events
 from aftr.state.frames import frames_size, open_frames
 from aftr.state.layout import (
@@ -33,9 +33,10 @@ from aftr.state.layout import (
 )
 from aftr.state.policy import MAX_POOLS, InterfaceSetting, plan_policy, write_policy, write_secrets, write_tables
 from aftr.state.reasons import MAPPINGS_NOT_STORED, MAPPINGS_RESTORED, TAKEOVER_SPURIOUS
-from aftr.state.slot import open_slot, plan_slot
+from aftr.state.slot import open_slot
 from dslite_contract.load import Configuration
 from dslite_contract.slots import slot_address
+from dslite_contract.tables import HUGE_PAGE, Planner, plan_slot, round_up
 
 LIST_CAPACITY = 4096  # frames of a burst, pending hairpins
 RING_ITEMS = 4096

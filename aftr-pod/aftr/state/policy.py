@@ -8,7 +8,6 @@ from ipaddress import IPv4Network, IPv6Network
 import numpy as np
 
 from aftr.lowlevel.bits import Memory
-from aftr.lowlevel.memory import Planner
 from aftr.state.layout import (
     ACCESS,
     ALLOWED_PRIVATE,
@@ -39,10 +38,10 @@ from aftr.state.layout import (
     range_at,
     route_at,
 )
-from aftr.state.slot import external_ranges
 from dslite_contract.load import Configuration
 from dslite_contract.schema import B4Group, effective_limits, effective_max_softwires, effective_subscriber_mask
 from dslite_contract.slots import slot_address
+from dslite_contract.tables import Planner, external_ranges
 
 MAX_SLOTS, MAX_POOLS, MAX_RANGES, MAX_PREFIXES, MAX_BYPASSES = 1024, 16, 1024, 256, 512
 MAX_GROUPS = 65536  # B4Group prefixes of a pool

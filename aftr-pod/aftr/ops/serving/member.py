@@ -23,6 +23,7 @@ from aftr.failover.state import Failsafe, Phase, Rules
 from aftr.failover.takeovers import Pulse, Takeovers
 from aftr.ops.clock import boottime_ms
 from aftr.ops.faulthook import FaultHook
+from aftr.ops.secrets import StoreLogin
 from aftr.ops.serving.peers import Peers
 from aftr.ops.serving.slot import FOLLOWS, Slot
 from aftr.ops.serving.versions import READS, readers, to_write
@@ -37,13 +38,13 @@ from aftr.store.settings import Durability, Kind, StoreSettings, parse_url
 from aftr.store.slots import SlotHead
 from aftr.store.store import Store
 from dslite_contract.journal import EntryId, newest
+from dslite_contract.moves import leave_seconds
 from dslite_contract.schema import AftrPool, effective_durability
 
 log = structlog.get_logger()
 
 HEARTBEAT_S, RETRY_S, TICK_S, LINKS_S = 0.1, 0.04, 0.025, 0.2
 TAIL_MS = 50  # longest that a question to the journals stays open
-LEAVE_S = 10.0
 CHECKPOINT_BYTES = 8 << 20  # a journal that is longer, and longer than the live table, gets a checkpoint
 OFTEN_BYTES = 8 << 10
 NEVER = (1 << 63) - 1
@@ -157,7 +158,7 @@ class Member:
     async def leave(self) -> None:
         """Hand over what we serve, while the others live; then be no member any more."""
         self._leaving = True
-        deadline = self.now + LEAVE_S * 1000
+        deadline = self.now + leave_seconds(self.pod.configuration.pool) * 1000
         while self._hands_over() and self.now < deadline:  # noqa: ASYNC110  it is a matter of several members' steps
             await asyncio.sleep(TICK_S)
         with suppress(StoreError):
@@ -490,13 +491,16 @@ def own_address(url: str) -> str:
     return f"[{mine}]" if mine.version == 6 else str(mine)
 
 
-def store_settings(pool: AftrPool, url: str, member: str, hooks: frozenset[FaultHook] = frozenset()) -> StoreSettings:
+def store_settings(
+    pool: AftrPool, login: StoreLogin, member: str, hooks: frozenset[FaultHook] = frozenset()
+) -> StoreSettings:
     """The store of a pool, as this member uses it."""
     spec = pool.spec.store
     assert spec is not None
     timeout = pool.spec.failover.dead_after_milliseconds * 0.5 / 1000
     return StoreSettings(
-        url=url, prefix=f"{pool.metadata.namespace or 'default'}/{pool.metadata.name}", uid=member, slots=pool.spec.slots,
+        url=login.url, username=login.username, password=login.password, tls=login.tls,
+        prefix=f"{pool.metadata.namespace or 'default'}/{pool.metadata.name}", uid=member, slots=pool.spec.slots,
         durability=Durability(effective_durability(spec)), wait_replicas=spec.wait_replicas, timeout=timeout, adopt=spec.adopt,
         trim_beyond=int(FaultHook.TRIM_ONE_MORE in hooks),
     )  # fmt: skip

@@ -1,0 +1,35 @@
+{{- define "dslite.name" -}}
+{{- printf "%s-operator" .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "dslite.labels" -}}
+app.kubernetes.io/name: dslite-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "dslite.selector" -}}
+app.kubernetes.io/name: dslite-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "dslite.image" -}}
+{{- printf "%s:%s" .image.repository (.image.tag | default .root.Chart.AppVersion) -}}
+{{- end }}
+
+{{/* What the operator does in a namespace: it never reads a Secret, it only makes the embedded store's. */}}
+{{- define "dslite.rules" -}}
+- {apiGroups: [dslite.dev], resources: [aftrpools], verbs: [get, list, watch, patch]}
+- {apiGroups: [dslite.dev], resources: [b4groups], verbs: [get, list, watch]}
+- {apiGroups: [dslite.dev], resources: [aftrpools/status, b4groups/status], verbs: [patch]}
+- {apiGroups: [""], resources: [configmaps], verbs: [get, list, watch, create, patch]}
+- {apiGroups: [""], resources: [services], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [""], resources: [pods], verbs: [get, list, watch, patch]}
+- {apiGroups: [""], resources: [secrets, events], verbs: [create]}
+- {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch]}
+- {apiGroups: [apps], resources: [statefulsets], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [monitoring.coreos.com], resources: [servicemonitors], verbs: [get, create, patch, delete]}
+{{- end }}

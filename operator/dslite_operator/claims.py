@@ -1,0 +1,136 @@
+"""Who holds which addresses and names: no two objects of a cluster may have the same.  Pure.
+
+A claim that was accepted (it stands in a rendered ConfigMap) goes before one that is new, also when the older object is the
+one that was edited.  Among new ones the older object goes first, then namespace and name.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import NamedTuple
+
+from dslite_contract.rules import refused
+from dslite_contract.schema import AftrPool, B4Group
+
+Network = IPv4Network | IPv6Network
+
+
+class Holder(NamedTuple):
+    """An object that claims something."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A thing that one object may have, with its place there.  `sort`: nat, tunnel, fqdn or b4s."""
+
+    sort: str
+    value: Network | str
+    path: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What one object asks for."""
+
+    holder: Holder
+    created: str  # RFC 3339, so that text sorts by time
+    claims: tuple[Claim, ...]
+
+
+class Refused(NamedTuple):
+    """A claim that another object's stands against."""
+
+    claim: Claim
+    other: Claim
+    holder: Holder
+
+    @property
+    def line(self) -> str:
+        """For the condition of the object that wanted it."""
+        what = "is held by" if self.claim.value == self.other.value else f"overlaps {self.other.value} of"
+        return f"{self.claim.path}: {refused(self.claim.value, f'it {what} {self.holder}')}"
+
+
+def pool_claims(pool: AftrPool) -> Iterator[Claim]:
+    """A pool's external addresses, tunnel addresses and domain."""
+    for number, nat_pool in enumerate(pool.spec.nat.pools):
+        for place, prefix in enumerate(nat_pool.prefixes):
+            yield Claim("nat", prefix, f"spec.nat.pools[{number}].prefixes[{place}]")
+    yield Claim("tunnel", pool.spec.softwire.prefix, "spec.softwire.prefix")
+    yield Claim("fqdn", f"{pool.metadata.name}.{pool.spec.softwire.domain}", "spec.softwire.domain")
+
+
+def group_claims(group: B4Group) -> Iterator[Claim]:
+    """A group's B4s.  Nested prefixes are fine, the longest wins: only an equal one is another's."""
+    for number, prefix in enumerate(group.spec.prefixes):
+        yield Claim("b4s", prefix, f"spec.prefixes[{number}]")
+
+
+@dataclass
+class Register:
+    """Claims that are granted."""
+
+    _equal: dict[tuple[str, object], tuple[Holder, Claim]] = field(default_factory=dict)
+    _ranges: dict[str, list[tuple[int, int, Holder, Claim]]] = field(default_factory=dict)
+
+    def against(self, holder: Holder, claim: Claim) -> tuple[Holder, Claim] | None:
+        """Whose claim stands against it."""
+        if claim.sort in ("nat", "tunnel"):
+            return self._overlapping(holder, claim)
+        found = self._equal.get((claim.sort, claim.value))
+        return found if found and found[0] != holder else None
+
+    def _overlapping(self, holder: Holder, claim: Claim) -> tuple[Holder, Claim] | None:
+        ranges, (first, last) = self._ranges.get(claim.sort, []), span(claim)
+        place = bisect.bisect_right(ranges, last, key=lambda entry: entry[0])
+        while place and ranges[place - 1][1] >= first:  # granted ranges of different holders are disjoint
+            _, _, other, its = ranges[place - 1]
+            if other != holder:
+                return other, its
+            place -= 1
+        return None
+
+    def grant(self, holder: Holder, claim: Claim) -> None:
+        """Enter a claim."""
+        if claim.sort in ("nat", "tunnel"):
+            bisect.insort(
+                self._ranges.setdefault(claim.sort, []), (*span(claim), holder, claim), key=lambda entry: entry[:2]
+            )
+        else:
+            self._equal.setdefault((claim.sort, claim.value), (holder, claim))
+
+
+def span(claim: Claim) -> tuple[int, int]:
+    """First and last address of a prefix."""
+    assert not isinstance(claim.value, str)
+    return int(claim.value.network_address), int(claim.value.broadcast_address)
+
+
+def judge(accepted: Mapping[Holder, Iterable[Claim]], wanted: Iterable[Wanted]) -> dict[Holder, tuple[Refused, ...]]:
+    """What each object may not have; objects that may have all they want are not in it.
+
+    An object that is refused anything gets nothing new.
+    """
+    register, refusals = Register(), dict[Holder, tuple[Refused, ...]]()
+    for holder in sorted(accepted):
+        for claim in accepted[holder]:
+            register.grant(holder, claim)
+    for one in sorted(wanted, key=lambda one: (one.created, one.holder)):
+        against = [(claim, register.against(one.holder, claim)) for claim in one.claims]
+        found = tuple(Refused(claim, other[1], other[0]) for claim, other in against if other)
+        if found:
+            refusals[one.holder] = found
+            continue
+        for claim in one.claims:
+            register.grant(one.holder, claim)
+    return refusals

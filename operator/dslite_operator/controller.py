@@ -1,0 +1,270 @@
+"""The reconcile's way, for one pool at a time: observe → desired → plan → apply → status."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import structlog
+
+from dslite_contract.errors import DsliteError
+from dslite_contract.rules import owner_name
+from dslite_contract.schema import AftrPool
+from dslite_operator import autoscaler, pods, redis
+from dslite_operator.accept import Lines, Proposal, propose, spare
+from dslite_operator.apply import ApiError, Writer
+from dslite_operator.claims import Holder, Refused, judge
+from dslite_operator.desired import Wish, config_map, desired, finished, render
+from dslite_operator.names import DRAIN, Key, child
+from dslite_operator.observe import Cache, View
+from dslite_operator.plan import PodView, contains, plan
+from dslite_operator.queue import Queue
+from dslite_operator.render import LARGEST_TEXT, Rendered, spell
+from dslite_operator.settings import Settings
+from dslite_operator.status import Facts, Report, events, group_status, pool_status, served, without_numbers
+
+Object = dict[str, Any]
+log = structlog.get_logger()
+
+WORKERS = 8
+LOOK_AGAIN_S, LOOK_SELDOM_S = 10.0, 60.0  # at pools whose pods answer, and at others
+NUMBERS_S = 30.0  # between two writes of mere numbers
+BACKOFF_S = (1.0, 60.0)
+
+
+class Controller:
+    """Brings every pool that the queue gives to where it should be."""
+
+    def __init__(self, writer: Writer, settings: Settings, session: aiohttp.ClientSession) -> None:
+        self.cache, self.queue = Cache(), Queue()
+        self.monitors = False  # whether the cluster knows ServiceMonitors
+        self._writer, self._settings, self._session = writer, settings, session
+        self._accepting = asyncio.Lock()
+        self._judged: tuple[int, dict[Holder, tuple[Refused, ...]]] = (-1, {})
+        self._histories: dict[str, autoscaler.History] = {}
+        self._numbers: dict[str, float] = {}
+        self._failures: dict[Key, int] = {}
+        self._secrets: set[str] = set()  # StatefulSets whose Secret this process has seen to
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WORKERS):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.take()
+            try:
+                await self.reconcile(key)
+                self._failures.pop(key, None)
+            except Exception as error:  # one pool's trouble must not stop the others
+                self._failures[key] = self._failures.get(key, 0) + 1
+                again = min(BACKOFF_S[0] * 2 ** self._failures[key], BACKOFF_S[1])
+                say = log.warning if isinstance(error, DsliteError) else log.exception
+                say("pool not reconciled", pool=str(key), reason=str(error), again_seconds=again)
+                self.queue.add(key, again)
+            finally:
+                self.queue.done(key)
+
+    # ------------------------------------------------------------ one pool
+    async def reconcile(self, key: Key) -> None:
+        """One look at a pool, and all that it takes."""
+        view = self.cache.view(key)
+        if view.pool is None:
+            await self._orphans(view)
+            return
+        reports = await pods.reports(self._session, view.pods)
+        if "deletionTimestamp" in view.pool["metadata"]:
+            await self._finalize(view, view.pool, reports)
+            return
+        await self._prepare(view.pool)
+        rendered, proposal = await self._accept(view, reports)
+        facts = self._facts(view, view.pool, rendered, proposal, reports)
+        if rendered is not None:
+            await self._carry_out(view, facts, rendered, proposal)
+        await self._tell(view, view.pool, facts)
+        self.queue.add(key, LOOK_AGAIN_S if any(one.said for one in reports) else LOOK_SELDOM_S)
+
+    async def _prepare(self, pool: Object) -> None:
+        """Our finalizer, before there is anything to drain, and the release that the pool begins with."""
+        begun = pool["spec"].get("release") or self._settings.release
+        if DRAIN not in pool["metadata"].get("finalizers", ()) or begun != pool["spec"].get("release"):
+            self._known(await self._writer.begin(pool, begun))
+
+    def _known(self, body: Object) -> Object:
+        """What the API server answered, into the cache."""
+        metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+        self.cache.put({**body, "metadata": metadata})
+        return body
+
+    # ------------------------------------------------------------ what is in force
+    async def _accept(self, view: View, reports: tuple[Report, ...]) -> tuple[Rendered | None, Proposal]:
+        """Decide what is in force, and write it down before anybody else decides: one pool at a time."""
+        asked: dict[str, int | None] = {}
+        while True:
+            async with self._accepting:
+                view = self.cache.view(view.key)
+                running = self.cache.rendered(view.config_map)
+                proposal = self._propose(view, running)
+                text = spell(proposal.configuration) if proposal.configuration else None
+                if running is None or text is None or text == running.text or text in asked:
+                    if running is not None and text in asked:
+                        proposal = spare(running.configuration, proposal, asked[str(text)])
+                    return await self._write_down(view, running, proposal), proposal
+            asked[text] = await pods.lost(self._session, reports, text)
+
+    def _propose(self, view: View, running: Rendered | None) -> Proposal:
+        assert view.pool is not None
+        if self._judged[0] != self.cache.revision:
+            self._judged = (self.cache.revision, judge(self.cache.accepted(), self.cache.wanted()))
+        groups = [self.cache.asked(body) for body in view.groups]
+        before = running.configuration if running else None
+        return propose(view.key, before, self.cache.asked(view.pool), groups, self._judged[1])
+
+    async def _write_down(self, view: View, running: Rendered | None, proposal: Proposal) -> Rendered | None:
+        """The ConfigMap; from then on its claims hold."""
+        if proposal.configuration is None or view.pool is None:
+            return running
+        release = view.pool.get("spec", {}).get("release", "")
+        rendered = render(view.key, running, proposal.configuration, release, self._settings)
+        if len(rendered.text) > LARGEST_TEXT:
+            raise DsliteError(
+                f"the configuration of pool {view.key} has {len(rendered.text)} bytes: at most {LARGEST_TEXT}, "
+                "use fewer or shorter B4Group prefixes"
+            )
+        wish = self._wish(view, rendered, 0, "surge")
+        wanted, current = finished(wish, config_map(wish)), view.config_map
+        if current is None or not contains(current, wanted):
+            self._known(await self._writer.apply(wanted))
+        return rendered
+
+    def _wish(self, view: View, rendered: Rendered, replicas: int, rollout: str) -> Wish:
+        assert view.pool is not None
+        monitors = self.monitors and self._settings.monitoring
+        return Wish(view.key, view.pool["metadata"]["uid"], rendered, replicas, rollout, self._settings, monitors)
+
+    # ------------------------------------------------------------ how many pods
+    def _facts(
+        self, view: View, pool: Object, rendered: Rendered | None, proposal: Proposal, reports: tuple[Report, ...]
+    ) -> Facts:
+        wanted, sentence = self._replicas(view, pool, proposal, reports)
+        release = pool.get("spec", {}).get("release", "")
+        generation = pool["metadata"]["generation"]
+        return Facts(
+            view.key, generation, wanted, rendered, proposal.refusals, reports, release, sentence, proposal.kept
+        )
+
+    def _replicas(self, view: View, pool: Object, proposal: Proposal, reports: tuple[Report, ...]) -> tuple[int, str]:
+        """Pods that there should be, and why; a refused pool keeps what it has."""
+        deployment = view.children.get(("Deployment", child(view.key.name, "aftr")))
+        current = deployment["spec"].get("replicas", 1) if deployment else None
+        model = self.cache.asked(pool).model
+        if not isinstance(model, AftrPool) or owner_name("AftrPool", view.key.name) in proposal.refusals:
+            return current or 0, ""
+        bounds = model.spec.autoscaling
+        if bounds is None:
+            return model.spec.replicas, ""
+        if current is None:
+            return autoscaler.clamp(model.spec.replicas, bounds), ""
+        now = time.monotonic()
+        history = self._histories.setdefault(pool["metadata"]["uid"], autoscaler.History(now))
+        decision = autoscaler.decide(now, current, uses(reports), bounds, history)
+        return decision.replicas, f"autoscaling: {decision.sentence}"
+
+    # ------------------------------------------------------------ objects
+    async def _carry_out(self, view: View, facts: Facts, rendered: Rendered, proposal: Proposal) -> None:
+        view = self.cache.view(view.key)
+        if view.pool is None:
+            return
+        model = self.cache.asked(view.pool).model
+        rollout = model.spec.rollout if isinstance(model, AftrPool) else "surge"
+        await self._store_secret(view, rendered)
+        wanted = desired(self._wish(view, rendered, facts.wanted, rollout))
+        views = [PodView(one.name, one.pod["metadata"].get("annotations", {}), one.mappings) for one in facts.reports]
+        for step in plan(wanted, view.children, views, rendered.config_hash):
+            found = await self._writer.carry_out(view.key, step)
+            if found is not None and "kind" in found and found["kind"] != "Status":
+                self._known(found)
+
+    async def _store_secret(self, view: View, rendered: Rendered) -> None:
+        """The login of an embedded store, if there is none yet: the API server keeps the first one."""
+        stateful = view.children.get(("StatefulSet", child(view.key.name, "store")))
+        uid = stateful["metadata"]["uid"] if stateful else ""
+        if rendered.release.store is None or uid in self._secrets:
+            return
+        wish = self._wish(view, rendered, 0, "surge")
+        await self._writer.create(finished(wish, redis.secret(view.key, secrets.token_urlsafe(32))))
+        self._secrets |= {uid} if uid else set()
+
+    async def _orphans(self, view: View) -> None:
+        """B4Groups whose pool is not there."""
+        for group in view.groups:
+            owner = owner_name("B4Group", group["metadata"]["name"])
+            lines: Lines = (f"spec.poolRef.name: AftrPool {view.key} does not exist",)
+            facts = Facts(view.key, 0, 0, None, {owner: lines}, ())
+            await self._set_status(group, group_status(facts, group, timestamp()))
+
+    # ------------------------------------------------------------ the end of a pool
+    async def _finalize(self, view: View, pool: Object, reports: tuple[Report, ...]) -> None:
+        """Wait for the last mapping, `deletionDrainSeconds` at most; then let Kubernetes take everything."""
+        if DRAIN not in pool["metadata"].get("finalizers", ()):
+            return
+        deleted = datetime.fromisoformat(pool["metadata"]["deletionTimestamp"])
+        left = pool["spec"].get("deletionDrainSeconds", 600) - (datetime.now(UTC) - deleted).total_seconds()
+        live = [one.mappings for one in reports]
+        if left <= 0 or not any(number or number is None for number in live):
+            self._known(await self._writer.end(pool))
+            return
+        number = sum(number or 0 for number in live)
+        sentence = f"the pool was deleted: {number} live mappings, {left:.0f} s left to wait for their end"
+        running = self.cache.rendered(view.config_map)
+        generation = pool["metadata"]["generation"]
+        deployment = view.children.get(("Deployment", child(view.key.name, "aftr")), {})
+        wanted = deployment.get("spec", {}).get("replicas", len(reports))
+        facts = Facts(view.key, generation, wanted, running, {}, reports, draining=(sentence,))
+        await self._tell(view, pool, facts)
+        self.queue.add(view.key, min(left, LOOK_AGAIN_S / 2))
+
+    # ------------------------------------------------------------ what people see
+    async def _tell(self, view: View, pool: Object, facts: Facts) -> None:
+        now = timestamp()
+        await self._set_status(pool, pool_status(facts, pool, now))
+        for group in view.groups:
+            await self._set_status(group, group_status(facts, group, now))
+
+    async def _set_status(self, body: Object, status: Object) -> None:
+        """Write a status that says something new, with its events; mere numbers only now and then."""
+        before, uid, now = body.get("status", {}), body["metadata"]["uid"], time.monotonic()
+        if contains(before, status):
+            return
+        if contains(without_numbers(before), without_numbers(status)) and now - self._numbers.get(uid, 0) < NUMBERS_S:
+            return
+        self._numbers[uid] = now
+        try:
+            await self._writer.say(body, events(body, status))
+            self._known(await self._writer.status(body, status))
+        except ApiError as error:
+            log.warning("status not written", object=body["metadata"]["name"], reason=str(error))
+
+
+def uses(reports: Sequence[Report]) -> list[autoscaler.Use]:
+    """How busy the pods are that say so."""
+    found = []
+    for one in reports:
+        if one.said is None or not one.ready or not one.said["workers"]:
+            continue
+        busy = [worker["utilisation"] for worker in one.said["workers"]]
+        share = one.said["portUtilisation"] if served(one.said) else 0.0
+        found.append(autoscaler.Use(sum(busy) / len(busy), share))
+    return found
+
+
+def timestamp() -> str:
+    """Now, as the API spells it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,221 @@
+"""What there is: a copy of all objects that concern us, as the watches tell, and what each pool finds in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dslite_contract.errors import Problem
+from dslite_contract.load import validate
+from dslite_contract.schema import AftrPool, B4Group
+from dslite_operator.accept import Asked
+from dslite_operator.claims import Claim, Holder, Wanted, group_claims, pool_claims
+from dslite_operator.names import POOL_LABEL, Key, child
+from dslite_operator.plan import Name
+from dslite_operator.render import Rendered, RenderedError, read
+
+Object = dict[str, Any]
+Place = tuple[str, str]  # namespace and name
+
+MODELS: dict[str, type[AftrPool] | type[B4Group]] = {"AftrPool": AftrPool, "B4Group": B4Group}
+CLAIMING = ("AftrPool", "B4Group", "ConfigMap")
+FORGOTTEN = 4096  # uids of deleted objects that are remembered, against news that come late
+
+
+def place_of(body: Object) -> Place:
+    """Namespace and name."""
+    return body["metadata"]["namespace"], body["metadata"]["name"]
+
+
+def version_of(body: Object) -> int:
+    """Resource versions of one kind compare as numbers (Kubernetes 1.35 says so)."""
+    return int(body["metadata"]["resourceVersion"])
+
+
+def key_of(body: Object) -> Key | None:
+    """The pool that an object belongs to."""
+    namespace, name = place_of(body)
+    if body["kind"] == "AftrPool":
+        return Key(namespace, name)
+    if body["kind"] == "B4Group":
+        pool = body.get("spec", {}).get("poolRef", {}).get("name")
+        return Key(namespace, pool) if isinstance(pool, str) else None
+    pool = body["metadata"].get("labels", {}).get(POOL_LABEL)
+    return Key(namespace, pool) if pool else None
+
+
+@dataclass(frozen=True)
+class View:
+    """A pool and all that belongs to it."""
+
+    key: Key
+    pool: Object | None
+    groups: tuple[Object, ...]
+    children: Mapping[Name, Object]
+    pods: tuple[Object, ...]
+
+    @property
+    def config_map(self) -> Object | None:
+        """The pool's ConfigMap."""
+        return self.children.get(("ConfigMap", child(self.key.name, "aftr")))
+
+
+@dataclass
+class Cache:
+    """Objects by kind and place.  What we wrote is put in at once, so that the next decision knows of it."""
+
+    revision: int = 0  # grows with whatever bears on claims
+    _kinds: dict[str, dict[Place, Object]] = field(default_factory=dict)
+    _mine: dict[Key, dict[tuple[str, Place], Object]] = field(default_factory=dict)
+    _gone: dict[str, None] = field(default_factory=dict)
+    _asked: dict[str, tuple[object, Asked, tuple[Claim, ...]]] = field(default_factory=dict)
+    _rendered: dict[str, tuple[str, Rendered | None, dict[Holder, list[Claim]]]] = field(default_factory=dict)
+
+    def put(self, body: Object) -> bool:
+        """Take a version of an object, unless a newer one is known; whether it was taken."""
+        if body["metadata"]["uid"] in self._gone:
+            return False
+        known = self._kinds.setdefault(body["kind"], {})
+        before = known.get(place_of(body))
+        same = before is not None and before["metadata"]["uid"] == body["metadata"]["uid"]
+        if same and before is not None and version_of(before) >= version_of(body):
+            return False
+        if before is not None:
+            self._forget(before)
+        known[place_of(body)] = body
+        key = key_of(body)
+        if key is not None:
+            self._mine.setdefault(key, {})[body["kind"], place_of(body)] = body
+        self.revision += body["kind"] in CLAIMING and (before is None or claiming(before) != claiming(body))
+        return True
+
+    def _forget(self, body: Object) -> None:
+        """Take a version of an object out."""
+        self._kinds[body["kind"]].pop(place_of(body), None)
+        key = key_of(body)
+        if key is not None and key in self._mine:
+            self._mine[key].pop((body["kind"], place_of(body)), None)
+            if not self._mine[key]:
+                del self._mine[key]
+
+    def drop(self, body: Object) -> None:
+        """An object was deleted."""
+        uid = body["metadata"]["uid"]
+        self._gone[uid] = None
+        if len(self._gone) > FORGOTTEN:
+            self._gone.pop(next(iter(self._gone)))
+        known = self._kinds.get(body["kind"], {}).get(place_of(body))
+        if known is not None and known["metadata"]["uid"] == uid:
+            self._forget(known)
+            self.revision += body["kind"] in CLAIMING
+        self._asked.pop(uid, None)
+        self._rendered.pop(uid, None)
+
+    def saw_the_end_of(self, uid: str) -> bool:
+        """Whether an object was deleted."""
+        return uid in self._gone
+
+    def every(self, kind: str) -> Iterable[Object]:
+        """All objects of a kind."""
+        return list(self._kinds.get(kind, {}).values())
+
+    def pools(self) -> set[Key]:
+        """All pools that there are."""
+        return {Key(*place) for place in self._kinds.get("AftrPool", {})}
+
+    def view(self, key: Key) -> View:
+        """What belongs to a pool."""
+        mine = list(self._mine.get(key, {}).values())
+        pool = next((body for body in mine if body["kind"] == "AftrPool"), None)
+        uid = pool["metadata"]["uid"] if pool else ""
+        groups = sorted((body for body in mine if body["kind"] == "B4Group"), key=place_of)
+        children = {(body["kind"], body["metadata"]["name"]): body for body in mine if owned(body, uid)}
+        pods = sorted((body for body in mine if body["kind"] == "Pod"), key=place_of)
+        return View(key, pool, tuple(groups), children, tuple(pods))
+
+    # ------------------------------------------------------------ read once for each version
+    def asked(self, body: Object) -> Asked:
+        """An object as a model, or what is wrong with it."""
+        return self._read(body)[1]
+
+    def _read(self, body: Object) -> tuple[object, Asked, tuple[Claim, ...]]:
+        uid, version = body["metadata"]["uid"], claiming(body)
+        known = self._asked.get(uid)
+        if known is None or known[0] != version:
+            asked = read_asked(body)
+            known = self._asked[uid] = (version, asked, tuple(claims_of(asked.model)))
+        return known
+
+    def rendered(self, config_map: Object | None) -> Rendered | None:
+        """What a ConfigMap says; None for none, and for one that cannot be read."""
+        return None if config_map is None else self._stored(config_map)[1]
+
+    def _stored(self, config_map: Object) -> tuple[str, Rendered | None, dict[Holder, list[Claim]]]:
+        uid, version = config_map["metadata"]["uid"], config_map["metadata"]["resourceVersion"]
+        known = self._rendered.get(uid)
+        if known is None or known[0] != version:
+            try:
+                rendered = read(config_map)
+            except RenderedError:
+                known = (version, None, {})
+            else:
+                known = (version, rendered, held(config_map, rendered))
+            self._rendered[uid] = known
+        return known
+
+    # ------------------------------------------------------------ claims
+    def accepted(self) -> dict[Holder, list[Claim]]:
+        """What rendered ConfigMaps hold."""
+        found: dict[Holder, list[Claim]] = {}
+        for body in self.every("ConfigMap"):
+            found |= self._stored(body)[2]
+        return found
+
+    def wanted(self) -> Iterator[Wanted]:
+        """What right objects ask for."""
+        for kind in MODELS:
+            for body in self.every(kind):
+                claims = self._read(body)[2]
+                if claims:
+                    yield Wanted(Holder(kind, *place_of(body)), body["metadata"]["creationTimestamp"], claims)
+
+
+def claiming(body: Object) -> object:
+    """What of an object bears on its claims: nothing that a new status changes."""
+    return body.get("data") if body["kind"] == "ConfigMap" else body["metadata"]["generation"]
+
+
+def claims_of(model: AftrPool | B4Group | None) -> Iterator[Claim]:
+    """What one object asks for."""
+    if isinstance(model, AftrPool):
+        yield from pool_claims(model)
+    elif isinstance(model, B4Group):
+        yield from group_claims(model)
+
+
+def held(config_map: Object, rendered: Rendered) -> dict[Holder, list[Claim]]:
+    """What one ConfigMap holds."""
+    key = key_of(config_map)
+    if key is None:
+        return {}
+    found = {Holder("AftrPool", *key): list(claims_of(rendered.configuration.pool))}
+    groups = rendered.configuration.groups
+    return found | {Holder("B4Group", key.namespace, group.metadata.name): list(claims_of(group)) for group in groups}
+
+
+def owned(body: Object, uid: str) -> bool:
+    """Whether this pool made an object, and not an earlier one of its name."""
+    return any(owner.get("uid") == uid for owner in body["metadata"].get("ownerReferences", ()))
+
+
+def read_asked(body: Object) -> Asked:
+    """An object as the contract reads it: spec, and of its metadata the name and the namespace."""
+    namespace, name = place_of(body)
+    document = {
+        "apiVersion": body["apiVersion"], "kind": body["kind"],
+        "metadata": {"name": name, "namespace": namespace}, "spec": body.get("spec"),
+    }  # fmt: skip
+    problems: list[Problem] = []
+    found = validate(MODELS[body["kind"]], "", document, problems)
+    return Asked(name, found[0] if found else None, tuple(problem.line for problem in problems))

@@ -1,0 +1,127 @@
+"""The way from what there is to what there should be, as ordered steps.  Pure: a step says what to do, `apply.py` does it.
+
+Any prefix of the steps may have been carried out when the operator ends: planning again gives the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dslite_operator.names import APPLIED_HASH, CONFIG_HASH, DELETION_COST
+
+Object = dict[str, Any]
+Name = tuple[str, str]  # kind and name, in the pool's namespace
+
+OURS = (
+    "StatefulSet",
+    "NetworkPolicy",
+    "ServiceMonitor",
+    "Service",
+    "PodDisruptionBudget",
+)  # that may be wanted no longer
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Server-side apply of an object."""
+
+    object: Object
+
+
+@dataclass(frozen=True)
+class Delete:
+    """An object that is wanted no longer."""
+
+    object: Object
+
+
+@dataclass(frozen=True)
+class Annotate:
+    """Annotations of a pod."""
+
+    pod: str
+    annotations: Mapping[str, str]
+
+
+Step = Apply | Delete | Annotate
+
+
+@dataclass(frozen=True)
+class PodView:
+    """A running pod, as far as planning goes: `load` is how many mappings it has (None: it did not say)."""
+
+    name: str
+    annotations: Mapping[str, str]
+    load: int | None = None
+
+
+def plan(
+    desired: Sequence[Object], found: Mapping[Name, Object], pods: Sequence[PodView], config_hash: str
+) -> list[Step]:
+    """What is left to do, in order: what pods read, what they need, which of them may go, the pods, what they should run."""
+    steps: list[Step] = []
+    for made in desired:
+        current = found.get(name_of(made))
+        wanted = with_kept(made, current)
+        if current is not None and matches(wanted, current):
+            continue
+        if wanted["kind"] == "Deployment" and current is not None:
+            steps += costs(wanted["spec"]["replicas"], current["spec"].get("replicas", 1), pods)
+        steps.append(Apply(wanted))
+    steps += told(pods, config_hash)
+    names = {name_of(wanted) for wanted in desired}
+    steps += [Delete(one) for name, one in sorted(found.items()) if name[0] in OURS and name not in names]
+    return steps
+
+
+def name_of(made: Object) -> Name:
+    """Kind and name."""
+    return made["kind"], made["metadata"]["name"]
+
+
+def with_kept(wanted: Object, current: Object | None) -> Object:
+    """With what an API server never changes once it is there: the volumes of a StatefulSet."""
+    if current is None or wanted["kind"] != "StatefulSet":
+        return wanted
+    spec = {key: value for key, value in wanted["spec"].items() if key != "volumeClaimTemplates"}
+    kept = current["spec"].get("volumeClaimTemplates")
+    if kept is not None:
+        spec["volumeClaimTemplates"] = kept
+    return {**wanted, "spec": spec}
+
+
+def matches(wanted: Object, current: Object) -> bool:
+    """Whether an object is what we applied (by its hash), and nobody has changed that since."""
+    applied = current["metadata"].get("annotations", {}).get(APPLIED_HASH)
+    return applied == wanted["metadata"]["annotations"][APPLIED_HASH] and contains(current, wanted)
+
+
+def contains(current: Any, wanted: Any) -> bool:
+    """Whether everything that is wanted is there; what others added does not matter."""
+    if isinstance(wanted, dict):
+        return isinstance(current, dict) and all(
+            contains(current.get(key), value) or (key not in current and value in ("", False, None, {}))
+            for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        same = isinstance(current, list) and len(current) == len(wanted)
+        return same and all(contains(its, value) for its, value in zip(current, wanted, strict=True))
+    return bool(current == wanted)
+
+
+def costs(wanted: int, current: int, pods: Sequence[PodView]) -> Iterator[Annotate]:
+    """Just before there are to be fewer pods: the emptiest go first, and those that say nothing before them."""
+    if wanted >= current:
+        return
+    for place, pod in enumerate(sorted(pods, key=lambda pod: (pod.load is not None, pod.load or 0, pod.name))):
+        if pod.annotations.get(DELETION_COST) != str(place):
+            yield Annotate(pod.name, {DELETION_COST: str(place)})
+
+
+def told(pods: Sequence[PodView], config_hash: str) -> Iterator[Annotate]:
+    """An annotation that changes makes the kubelet bring a pod's folders up to date at once."""
+    for pod in pods:
+        if pod.annotations.get(CONFIG_HASH) != config_hash:
+            yield Annotate(pod.name, {CONFIG_HASH: config_hash})

@@ -1,0 +1,91 @@
+"""`kubectl dslite report`: what support needs, in one archive, without what is nobody's business.
+
+Passwords never are in what is collected; subscribers' addresses are replaced by numbers that are the same throughout.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any
+
+from dslite_operator.plugin.cluster import Cluster, ClusterError
+
+Object = dict[str, Any]
+
+LOG_LINES = 2000
+ADDRESS = re.compile(r"(?<![\w:])[0-9a-fA-F:]*:[0-9a-fA-F:]*:[0-9a-fA-F:]*")
+SECRETS = re.compile(r"(?i)((?:password|token|secret)\"?\s*[:=]\s*\"?)[^\s\",}]+|(rediss?://[^:@/\s]*:)[^@\s]+(?=@)")
+DROPPED = ("managedFields", "kubectl.kubernetes.io/last-applied-configuration")
+
+
+class Redaction:
+    """Replaces addresses by numbers, the same for the same address."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[IPv6Address, str] = {}
+
+    def text(self, given: str) -> str:
+        """Text without addresses of B4s and without passwords."""
+        hidden = SECRETS.sub(lambda found: f"{found[1] or found[2]}(hidden)", given)
+        return ADDRESS.sub(lambda found: self._number(found[0]), hidden)
+
+    def _number(self, word: str) -> str:
+        try:
+            address = IPv6Address(word)
+        except ValueError:  # a time of day
+            return word
+        return self._numbers.setdefault(address, f"ipv6-{len(self._numbers) + 1}")
+
+
+def parts(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """Names and texts of the archive's files."""
+    yield "pools.json", spell(cluster.pools())
+    yield "groups.json", spell(cluster.groups())
+    yield "events.json", spell(cluster.events())
+    for pool in cluster.pools():
+        for pod in cluster.pods(pool["metadata"]["name"]):
+            name = pod["metadata"]["name"]
+            yield f"{name}/pod.json", spell(pod)
+            yield f"{name}/slots.json", attempt(lambda pod: spell(cluster.aftr(pod, "show", "slots")), name)
+            yield f"{name}/counters.json", attempt(lambda pod: spell(cluster.aftr(pod, "show", "counters")), name)
+            yield f"{name}/log", attempt(lambda pod: cluster.log(pod, LOG_LINES), name)
+
+
+def attempt(ask: Callable[[str], str], pod: str) -> str:
+    """What a pod says, or why it says nothing."""
+    try:
+        return ask(pod)
+    except ClusterError as error:
+        return f"{error}\n"
+
+
+def spell(found: object) -> str:
+    """JSON without what only API servers need."""
+    return json.dumps(without(found), indent=1, sort_keys=True) + "\n"
+
+
+def without(found: object) -> object:
+    """A copy without `DROPPED`."""
+    if isinstance(found, Mapping):
+        return {key: without(value) for key, value in found.items() if key not in DROPPED}
+    return [without(one) for one in found] if isinstance(found, list) else found
+
+
+def write(cluster: Cluster, path: Path) -> int:
+    """The archive (tar, gzip); how many files it has."""
+    redaction, number = Redaction(), 0
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in parts(cluster):
+            data = redaction.text(text).encode()
+            info = tarfile.TarInfo(f"dslite-report/{name}")
+            info.size, info.mtime = len(data), int(time.time())
+            archive.addfile(info, io.BytesIO(data))
+            number += 1
+    return number

@@ -1,0 +1,335 @@
+"""The status of a pool and of its groups: conditions with the sentences that explain them.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from dslite_contract.rules import owner_name
+from dslite_contract.schema import LARGEST_SLOTS, AftrPool
+from dslite_contract.slots import nat_pool_capacity, slot_address, slot_fqdn, slot_prefixes
+from dslite_contract.status import LONGEST_SENTENCE
+from dslite_operator.accept import Lines
+from dslite_operator.names import Key, selector
+from dslite_operator.render import Rendered
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """One AFTR: its Pod, and what its status port said (None: nothing)."""
+
+    pod: Object
+    said: Object | None
+
+    @property
+    def name(self) -> str:
+        """Of the pod."""
+        return str(self.pod["metadata"]["name"])
+
+    @property
+    def ready(self) -> bool:
+        """As its kubelet sees it."""
+        return condition_of(self.pod, "Ready").get("status") == "True"
+
+    @property
+    def mappings(self) -> int | None:
+        """Live mappings of the slots that it serves; None when it does not say."""
+        return None if self.said is None else sum(slot.get("mappings", 0) for slot in served(self.said))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that the status says."""
+
+    key: Key
+    generation: int
+    wanted: int  # pods
+    rendered: Rendered | None
+    refusals: Mapping[str, Lines]
+    reports: tuple[Report, ...]
+    release: str = ""  # that is asked for
+    scaling: str = ""
+    draining: Lines = ()
+    trouble: str = ""  # what keeps us from going on
+
+
+class Verdict(NamedTuple):
+    """One condition."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+def condition_of(body: Object, kind: str) -> Object:
+    """A condition in an object's status, {} for none."""
+    found = (one for one in body.get("status", {}).get("conditions", ()) if one["type"] == kind)
+    return next(found, {})
+
+
+def served(said: Object) -> list[Object]:
+    """The slots that an AFTR serves."""
+    return [slot for slot in said.get("slots", ()) if slot.get("state") == "open"]
+
+
+# ---------------------------------------------------------------- conditions
+def verdicts(facts: Facts) -> Iterator[Verdict]:
+    """All conditions of a pool."""
+    yield accepted(facts, owner_name("AftrPool", facts.key.name))
+    yield ready(facts)
+    yield advertised(facts)
+    yield store_reachable(facts)
+    yield capacity_available(facts)
+    yield draining(facts)
+
+
+def accepted(facts: Facts, owner: str) -> Verdict:
+    """Whether what the object asks for is in force."""
+    lines = facts.refusals.get(owner, ())
+    if facts.trouble:
+        return Verdict("Accepted", "Unknown", "Trouble", facts.trouble)
+    if lines:
+        kept = "" if facts.rendered is None else "; what was accepted before stays in force"
+        return Verdict("Accepted", "False", "Refused", "; ".join(lines) + kept)
+    if facts.rendered is None:
+        return Verdict("Accepted", "False", "NoPool", "the AftrPool is not accepted")
+    stored, asked = facts.rendered.release.release, facts.release
+    if asked and asked != stored:
+        message = f"release {asked} is not this operator's: pods keep the template of {stored}"
+        return Verdict("Accepted", "True", "OtherRelease", message)
+    return Verdict("Accepted", "True", "InForce", f"configuration {facts.rendered.config_hash} is in force")
+
+
+def ready(facts: Facts) -> Verdict:
+    """Whether all pods serve, with the configuration that is in force."""
+    reports, wanted = facts.reports, facts.wanted
+    good = [one for one in reports if one.ready]
+    sentences = [f"{len(good)} of {wanted} pods are ready", *facts_of_pods(facts)]
+    if facts.scaling:
+        sentences.append(facts.scaling)
+    enough = facts.rendered is not None and len(good) >= wanted
+    reason = "AllReady" if enough else "PodsMissing"
+    return Verdict("Ready", "True" if enough else "False", reason, "; ".join(sentences))
+
+
+def facts_of_pods(facts: Facts) -> Iterator[str]:
+    """What pods lack, in their own words."""
+    running = facts.rendered.config_hash if facts.rendered else ""
+    for one in facts.reports:
+        if one.said is None:
+            if one.ready:
+                yield f"{one.name} does not answer on its status port"
+            continue
+        if one.said["missing"]:
+            yield f"{one.name}: {', '.join(one.said['missing'])}"
+        if one.said["config"]["lastError"]:
+            yield f"{one.name} refuses the configuration: {one.said['config']['lastError']}"
+        elif one.said["config"]["hash"] != running:
+            yield f"{one.name} runs configuration {one.said['config']['hash']}"
+
+
+def advertised(facts: Facts) -> Verdict:
+    """Whether routers know where each slot is."""
+    spec = facts.rendered.configuration.pool.spec if facts.rendered else None
+    served_slots = {slot["slot"] for one in facts.reports if one.said for slot in served(one.said)}
+    missing = [] if spec is None else [number for number in range(spec.slots) if number not in served_slots]
+    if spec is None or missing:
+        return Verdict("Advertised", "False", "SlotsUnserved", f"no pod serves slots {ranges(missing)}")
+    if spec.routing is None:
+        return Verdict("Advertised", "True", "Static", "all slots are served; without spec.routing, routes are static")
+    down = [
+        f"{one.name}: session {name} is {state}"
+        for one in facts.reports
+        for name, state in ((one.said or {}).get("routing") or {}).items()
+        if state != "Established"
+    ]
+    if down:
+        return Verdict("Advertised", "False", "SessionsDown", "; ".join(down))
+    return Verdict("Advertised", "True", "Advertised", "all slots are served, all sessions are established")
+
+
+def store_reachable(facts: Facts) -> Verdict:
+    """Whether the pods reach the store."""
+    spec = facts.rendered.configuration.pool.spec if facts.rendered else None
+    if spec is not None and spec.store is None:
+        return Verdict("StoreReachable", "True", "NoStore", "bindings are kept in the one AFTR's memory alone")
+    stores = [(one.name, one.said.get("store")) for one in facts.reports if one.said]
+    lost = [
+        f"{name}: {store['trouble'] or 'not reached'}" for name, store in stores if store and not store["reachable"]
+    ]
+    if lost:
+        return Verdict("StoreReachable", "False", "Unreachable", "; ".join(lost))
+    if not any(store for _, store in stores):
+        return Verdict("StoreReachable", "Unknown", "NoPods", "no pod says whether it reaches the store")
+    return Verdict("StoreReachable", "True", "Reachable", "all pods reach the store")
+
+
+def capacity_available(facts: Facts) -> Verdict:
+    """Whether the cluster has room for the pods: devices, memory, cores."""
+    waiting = [
+        f"{one.name}: {why['message']}"
+        for one in facts.reports
+        if (why := condition_of(one.pod, "PodScheduled")).get("status") == "False"
+    ]
+    if waiting:
+        return Verdict("CapacityAvailable", "False", "Unschedulable", "; ".join(waiting))
+    return Verdict("CapacityAvailable", "True", "Scheduled", "every pod has a node")
+
+
+def draining(facts: Facts) -> Verdict:
+    """What ends when its mappings have."""
+    if facts.draining:
+        return Verdict("Draining", "True", "Waiting", "; ".join(facts.draining))
+    return Verdict("Draining", "False", "Nothing", "nothing is being drained")
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """[0, 1, 2, 5] as 0-2, 5."""
+    if not numbers:
+        return "at all"
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def conditions(verdicts: Iterable[Verdict], before: Object, generation: int, now: str) -> list[Object]:
+    """Conditions for the API: one that has not turned keeps its time."""
+    found = []
+    for verdict in verdicts:
+        old = condition_of(before, verdict.type)
+        since = old["lastTransitionTime"] if old.get("status") == verdict.status else now
+        message = (
+            verdict.message
+            if len(verdict.message) <= LONGEST_SENTENCE
+            else verdict.message[: LONGEST_SENTENCE - 1] + "…"
+        )
+        found.append(
+            {
+                "type": verdict.type, "status": verdict.status, "reason": verdict.reason, "message": message,
+                "lastTransitionTime": since, "observedGeneration": generation,
+            }
+        )  # fmt: skip
+    return found
+
+
+# ---------------------------------------------------------------- the whole
+def pool_status(facts: Facts, before: Object, now: str) -> Object:
+    """The status of a pool; `before` is the object as it was read."""
+    reports = facts.reports
+    status: Object = {
+        "observedGeneration": facts.generation,
+        "replicas": len(reports),
+        "readyReplicas": sum(one.ready for one in reports),
+        "wantedReplicas": facts.wanted,
+        "selector": ",".join(f"{name}={value}" for name, value in sorted(selector(facts.key.name, "aftr").items())),
+        "conditions": conditions(verdicts(facts), before, facts.generation, now),
+    }
+    if facts.rendered is None:
+        return status
+    pool = facts.rendered.configuration.pool
+    slots = slot_statuses(pool, reports)
+    blocks = [slot for one in reports if one.said for slot in served(one.said)]
+    return status | {
+        "release": facts.rendered.release.release,
+        "configHash": facts.rendered.config_hash,
+        "subscribers": sum(slot.get("subscribers", 0) for slot in slots),
+        "mappings": sum(slot.get("mappings", 0) for slot in slots),
+        "portUtilizationPercent": percent(
+            sum(slot["blocks"] for slot in blocks), sum(slot["blocksFree"] for slot in blocks)
+        ),
+        "natPools": [capacity(pool, nat_pool.name) for nat_pool in pool.spec.nat.pools],
+        "slots": slots,
+    }
+
+
+def capacity(pool: AftrPool, name: str) -> Object:
+    """What a NAT pool can serve."""
+    found = nat_pool_capacity(pool, name)
+    return {
+        "name": name, "addresses": found.addresses, "blocksPerAddress": found.blocks_per_address,
+        "subscribers": found.subscribers, "subscribersAtMostBlocks": found.subscribers_at_most_blocks,
+    }  # fmt: skip
+
+
+def percent(total: int, free: int) -> int:
+    """The share of `total` that is not free."""
+    return round(100 * (1 - free / total)) if total else 0
+
+
+def slot_statuses(pool: AftrPool, reports: Sequence[Report]) -> list[Object]:
+    """Each slot, by the word of the pod that serves it with the highest epoch."""
+    best: dict[int, tuple[int, str, Object]] = {}
+    for one in reports:
+        for slot in served(one.said) if one.said else ():
+            epoch = slot.get("epoch", 0)
+            if slot["slot"] not in best or best[slot["slot"]][0] < epoch:
+                best[slot["slot"]] = (epoch, one.name, slot)
+    return [slot_status(pool, number, best.get(number)) for number in range(min(pool.spec.slots, LARGEST_SLOTS))]
+
+
+def slot_status(pool: AftrPool, number: int, found: tuple[int, str, Object] | None) -> Object:
+    """One slot."""
+    status: Object = {
+        "slot": number,
+        "address": str(slot_address(pool, number)),
+        "fqdn": slot_fqdn(pool, number),
+        "prefixes": [str(part.network) for part in slot_prefixes(pool, number)],
+    }
+    if found is None:
+        return status
+    epoch, pod, slot = found
+    return status | {
+        "pod": pod, "epoch": epoch, "subscribers": slot["subscribers"], "mappings": slot["mappings"],
+        "portUtilizationPercent": percent(slot["blocks"], slot["blocksFree"]),
+    }  # fmt: skip
+
+
+def group_status(facts: Facts, group: Object, now: str) -> Object:
+    """The status of one B4Group."""
+    verdict = accepted(facts, owner_name("B4Group", group["metadata"]["name"]))
+    generation = group["metadata"]["generation"]
+    return {"observedGeneration": generation, "conditions": conditions([verdict], group, generation, now)}
+
+
+NUMBERS = ("subscribers", "mappings", "portUtilizationPercent")  # that change all the time
+
+
+def without_numbers(status: Object) -> Object:
+    """What is worth telling at once."""
+    slots = [{key: value for key, value in slot.items() if key not in NUMBERS} for slot in status.get("slots", ())]
+    return {key: value for key, value in status.items() if key not in NUMBERS} | {"slots": slots}
+
+
+class Said(NamedTuple):
+    """An Event: a warning, or something normal."""
+
+    type: str
+    reason: str
+    message: str
+
+
+def events(before: Object, after: Object) -> Iterator[Said]:
+    """What a person should hear of, between two states of one object."""
+    for condition in after["conditions"]:
+        old = condition_of(before, condition["type"])
+        if (old.get("status"), old.get("message")) == (condition["status"], condition["message"]):
+            continue
+        turned = bool(old) and old["status"] != condition["status"]
+        refused = condition["type"] == "Accepted" and condition["status"] == "False"
+        if turned or refused:
+            bad = condition["status"] != "True" and condition["type"] != "Draining"
+            yield Said("Warning" if bad else "Normal", condition["type"] + condition["reason"], condition["message"])
+    was = {slot["slot"]: slot for slot in before.get("status", {}).get("slots", ())}
+    for slot in after.get("slots", ()):
+        old = was.get(slot["slot"], {})
+        if "pod" in old and "pod" in slot and old["pod"] != slot["pod"]:
+            message = f"slot {slot['slot']} is served by {slot['pod']} in epoch {slot['epoch']}, before by {old['pod']}"
+            yield Said("Normal", "SlotMoved", message)

@@ -1,0 +1,139 @@
+"""The chart by real helm: what it renders and refuses; and that its roles are enough for the operator, and no more than it needs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cluster_objects import group, pool
+from dslite_operator.settings import Settings
+from kube_api import OPERATOR_TOKEN, Api, binary, write_kubeconfig
+from operating import Process, operator
+from reconciling import accepted, api_with_definitions, get, give, until
+
+pytestmark = pytest.mark.api
+
+CHART = Path(__file__).parents[2] / "charts/dslite"
+ALL_ON = "--set=monitoring.prometheusRule=true,monitoring.dashboard=true,image.pullSecrets={a,b},operator.nodeSelector.zone=a"
+
+
+def helm(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(binary("helm")), *words], capture_output=True, text=True, check=False, timeout=60)
+
+
+def rendered(*options: str) -> list[dict[str, Any]]:
+    made = helm("template", "dslite", str(CHART), "--namespace", "dslite", *options)
+    assert made.returncode == 0, made.stderr
+    return [one for one in yaml.safe_load_all(made.stdout) if one]
+
+
+def kinds(objects: list[dict[str, Any]]) -> list[str]:
+    return [one["kind"] for one in objects]
+
+
+def test_lint() -> None:
+    made = helm("lint", "--strict", str(CHART))
+    assert made.returncode == 0, made.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--set=namespaces={edge,core}",), (ALL_ON,)])
+def test_it_renders_and_its_settings_are_the_operators(options: tuple[str, ...]) -> None:
+    objects = rendered(*options)
+    found = next(one for one in objects if one["kind"] == "ConfigMap" and "settings.yaml" in one["data"])
+    settings = Settings.model_validate(yaml.safe_load(found["data"]["settings.yaml"]))
+    assert (settings.release, settings.aftr.image) == ("0.1.0", "ghcr.io/dslite/aftr:0.1.0")
+    definitions = [one for one in objects if one["kind"] == "CustomResourceDefinition"]
+    assert [one["metadata"]["annotations"] for one in definitions] == [{"helm.sh/resource-policy": "keep"}] * 2
+
+
+def test_monitoring_is_what_was_asked_for() -> None:
+    objects = rendered(ALL_ON)
+    assert "PrometheusRule" in kinds(objects)
+    dashboard = next(one for one in objects if one["kind"] == "ConfigMap" and "dslite.json" in one["data"])
+    assert len(json.loads(dashboard["data"]["dslite.json"])["panels"]) == 8
+    assert "PrometheusRule" not in kinds(rendered())
+
+
+def test_alerts_and_panels_name_metrics_that_exist() -> None:
+    known = (CHART.parents[1] / "docs/metrics.md").read_text()
+    text = (CHART / "files/dashboard.json").read_text() + (CHART / "templates/monitoring.yaml").read_text()
+    names = set(re.findall(r"dslite_[a-z_]+", text)) - {"dslite_dev_pool"}
+    assert len(names) > 8
+    assert [name for name in sorted(names) if f"`{name}`" not in known] == []
+
+
+def test_no_rule_outside_of_the_namespaces_given() -> None:
+    objects = rendered("--set=namespaces={edge,core}")
+    assert "ClusterRole" not in kinds(objects)
+    places = {one["metadata"]["namespace"] for one in objects if one["kind"] == "Role"}
+    assert places == {"edge", "core", "dslite"}
+
+
+def test_no_secret_is_read_and_nothing_is_wildcard() -> None:
+    rules = [rule for one in rendered() if one["kind"] in ("Role", "ClusterRole") for rule in one["rules"]]
+    assert [rule["verbs"] for rule in rules if "secrets" in rule["resources"]] == [["create"]]
+    assert "*" not in str(rules)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("aftr.workers=0", "workers"), ("aftr.mode=fast", "mode"), ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("store.storage=much", "storage"), ("operatr.x=1", "operatr"), ("namespaces=edge", "namespaces"),
+    ],
+)  # fmt: skip
+def test_values_that_are_wrong_are_refused(value: str, said: str) -> None:
+    made = helm("template", "dslite", str(CHART), "--set", value)
+    assert made.returncode != 0
+    assert said in made.stderr
+
+
+# ---------------------------------------------------------------- with the chart's own roles
+@pytest.fixture(scope="module")
+def api() -> Iterator[Api]:
+    with api_with_definitions("dslite", "edge", "core") as server:
+        yield server
+
+
+@pytest.mark.parametrize("namespaces", [(), ("edge",)])
+def test_the_operator_needs_no_other_rights(api: Api, tmp_path: Path, namespaces: tuple[str, ...]) -> None:
+    options = [f"--set=namespaces={{{','.join(namespaces)}}}"] if namespaces else []
+    roles = [one for one in rendered(*options) if "Role" in one["kind"]]
+    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": roles})
+    made = api.kubectl("apply", "-f", "-", given=given)
+    assert made.returncode == 0, made.stderr
+    give(api, pool(), group("homes", "2001:db8:1000::/36"))
+    login = write_kubeconfig(api.folder, api.url, OPERATOR_TOKEN, "operator-kubeconfig")
+    words = ["--lease-namespace", "dslite", *(f"--namespace={one}" for one in namespaces)]
+    try:
+        with operator(api, tmp_path, {"release": "0.1.0", "aftr": {"image": "x"}}, *words, kubeconfig=login) as process:
+            until(lambda: accepted(api, "b4group", "homes") and bool(get(api, "deployment", "east-aftr")))
+            api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
+            until(lambda: not get(api, "aftrpool", "east"))
+            assert "orbidden" not in process.log.read_text()
+            check = checked(process, login, *words)
+            assert check.returncode == 0, check.stderr
+            assert "is at work" in check.stdout
+    finally:
+        api.kubectl("delete", "-f", "-", given=given)
+        api.kubectl(
+            "delete", "b4group,secret,configmap,service,deployment,statefulset,pdb,networkpolicy", "--all", "-n", "edge"
+        )
+
+
+def checked(process: Process, login: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`dslite-operator check`, as `helm test` runs it."""
+    program = Path(sys.executable).parent / "dslite-operator"
+    environment = {"KUBECONFIG": str(login), "PATH": "/usr/bin:/bin"}
+    assert process.process.poll() is None
+    return subprocess.run(
+        [str(program), "check", *words], env=environment, capture_output=True, text=True, check=False, timeout=30
+    )

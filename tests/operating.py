@@ -1,0 +1,68 @@
+"""The operator as a process beside a real API server, and what it is given there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from dslite_operator.settings import Settings
+from kube_api import Api, free_ports
+
+RELEASE = "0.1.0"
+SETTINGS = {"release": RELEASE, "aftr": {"image": "registry.example.net/dslite/aftr:0.1.0"}}
+
+
+def settings(**changed: object) -> Settings:
+    return Settings.model_validate({**SETTINGS, **changed})
+
+
+class Process:
+    """One `dslite-operator run`."""
+
+    def __init__(self, api: Api, folder: Path, content: object, *options: str, kubeconfig: Path | None = None) -> None:
+        (port,) = free_ports(1)
+        self.health = f"http://127.0.0.1:{port}/healthz"
+        file, self.log = folder / "settings.yaml", folder / "operator.log"
+        file.write_text(yaml.safe_dump(content))
+        program = Path(sys.executable).parent / "dslite-operator"
+        command = [
+            str(program),
+            "run",
+            "--settings",
+            str(file),
+            "--port",
+            str(port),
+            "--identity",
+            folder.name,
+            *options,
+        ]
+        environment = {**os.environ, "KUBECONFIG": str(kubeconfig or api.kubeconfig)}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+@contextmanager
+def operator(
+    api: Api, folder: Path, content: object = SETTINGS, *options: str, kubeconfig: Path | None = None
+) -> Iterator[Process]:
+    process = Process(api, folder, content, *options, kubeconfig=kubeconfig)
+    try:
+        yield process
+    finally:
+        if process.process.poll() is None:
+            process.end()

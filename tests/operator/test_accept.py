@@ -1,0 +1,148 @@
+"""What comes into force: right, free, and ending no live mapping; the rest stays as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cluster_objects import KEY, configured, group, pool
+from dslite_contract.load import Configuration
+from dslite_operator.accept import Asked, Proposal, propose, spare
+from dslite_operator.claims import Claim, Holder, Refused
+from dslite_operator.observe import read_asked
+
+HOMES = group("homes", "2001:db8:1000::/36")
+SHOPS = group("shops", "2001:db8:5000::/40")
+
+
+def proposed(running: Configuration | None, *objects: dict[str, Any], refused: Any = None) -> Proposal:
+    asked = [read_asked(one) for one in objects]
+    return propose(KEY, running, asked[0], asked[1:], refused or {})
+
+
+def names(proposal: Proposal) -> list[str]:
+    assert proposal.configuration is not None
+    return [one.metadata.name for one in proposal.configuration.groups]
+
+
+def test_everything_right_comes_into_force() -> None:
+    found = proposed(None, pool(), HOMES, SHOPS)
+    assert (found.configuration, found.refusals) == (configured(pool(), HOMES, SHOPS), {})
+
+
+def test_a_bad_group_stops_no_other() -> None:
+    bad = group("shops", "2001:db8:5000::/40", natPool="gold")
+    found = proposed(None, pool(), HOMES, bad)
+    assert names(found) == ["homes"]
+    assert found.refusals == {
+        "B4Group shops": ("spec.natPool: gold is not allowed: a NAT pool of the AftrPool (default)",)
+    }
+
+
+def test_a_group_that_turns_bad_stays_as_it_was() -> None:
+    running = configured(pool(), HOMES, SHOPS)
+    found = proposed(running, pool(), HOMES, group("shops", "10.0.0.0/8"))
+    assert found.configuration == running
+    assert "B4Group shops" in found.refusals
+
+
+def test_a_pool_that_turns_bad_stays_and_its_groups_go_on() -> None:
+    running = configured(pool(), HOMES)
+    found = proposed(running, pool(slots=3), HOMES, SHOPS)
+    assert found.configuration is not None
+    assert found.configuration.pool == running.pool
+    assert names(found) == ["homes", "shops"]
+    assert found.refusals["AftrPool east"][0].startswith("spec.slots: 3 is not allowed")
+
+
+def test_a_new_pool_that_is_bad_comes_not_at_all() -> None:
+    found = proposed(None, pool(slots=3), HOMES)
+    assert found.configuration is None
+    assert list(found.refusals) == ["AftrPool east"]
+
+
+def test_kubernetes_wants_interfaces() -> None:
+    found = proposed(None, pool(interfaces=[]))
+    assert found.refusals["AftrPool east"][0].startswith("spec.interfaces: missing")
+
+
+def test_a_pod_has_one_interface_of_its_own() -> None:
+    two = [{"name": name, "side": side, "podNetwork": {}} for name, side in (("a", "access"), ("b", "internet"))]
+    (line,) = proposed(None, pool(interfaces=two)).refusals["AftrPool east"]
+    assert line == "spec.interfaces[1]: podNetwork is spec.interfaces[0] already: a pod has one interface of its own"
+
+
+def test_immutable_fields_never_change_whatever_let_them_pass() -> None:
+    running = configured(pool())
+    found = proposed(running, pool(slots=8))
+    assert found.refusals == {"AftrPool east": ("spec.slots: it never changes: make a new object",)}
+    assert found.configuration == running
+
+
+def test_what_others_hold_is_refused() -> None:
+    claim = Claim("b4s", "2001:db8:5000::/40", "spec.prefixes[0]")
+    refused = {Holder("B4Group", "edge", "shops"): (Refused(claim, claim, Holder("B4Group", "core", "x")),)}
+    found = proposed(None, pool(), HOMES, SHOPS, refused=refused)
+    assert names(found) == ["homes"]
+    assert "it is held by B4Group core/x" in found.refusals["B4Group shops"][0]
+
+
+def test_equal_prefixes_in_one_pool_are_the_first_groups() -> None:
+    found = proposed(None, pool(), HOMES, group("more", "2001:db8:1000::/36"))
+    assert names(found) == ["homes"]
+    assert "it equals spec.prefixes[0] of B4Group homes" in found.refusals["B4Group more"][0]
+
+
+def test_asked_without_a_model_carries_its_reasons() -> None:
+    found = propose(KEY, None, Asked("east", None, ("spec: missing",)), [], {})
+    assert found == Proposal(None, {"AftrPool east": ("spec: missing",)})
+
+
+# ---------------------------------------------------------------- live mappings
+def test_no_mapping_is_lost_unless_allowed() -> None:
+    running = configured(pool(), HOMES, SHOPS)
+    fewer = proposed(running, pool(), HOMES, group("shops", "2001:db8:6000::/40"))
+    held = spare(running, fewer, 12)
+    assert held.configuration == running
+    assert held.refusals["B4Group shops"] == (
+        "spec.prefixes[2001:db8:5000::/40]: it would end 12 live mappings: wait, or set allowDisruption",
+        "spec.prefixes[2001:db8:6000::/40]: it would end 12 live mappings: wait, or set allowDisruption",
+    )
+    assert spare(running, fewer, 0) == fewer
+    allowed = proposed(running, pool(allowDisruption=True), HOMES, group("shops", "2001:db8:6000::/40"))
+    assert spare(running, allowed, 12) == allowed
+
+
+def test_a_deleted_group_is_served_until_its_mappings_have_ended() -> None:
+    running = configured(pool(), HOMES, SHOPS)
+    held = spare(running, proposed(running, pool(), HOMES), 1)
+    assert names(held) == ["homes", "shops"]
+    assert held.kept == ("B4Group shops was deleted, it would end 1 live mapping",)
+    assert held.refusals == {}
+
+
+def test_other_changes_go_on_meanwhile() -> None:
+    running = configured(pool(), HOMES, SHOPS)
+    tunnel = {**pool()["spec"]["softwire"], "tunnelMtu": 1400}
+    held = spare(running, proposed(running, pool(softwire=tunnel), HOMES), 5)
+    assert held.configuration is not None
+    assert held.configuration.pool.spec.softwire.tunnel_mtu == 1400
+    assert names(held) == ["homes", "shops"]
+
+
+def test_when_nobody_can_say_only_harmless_changes_are_made() -> None:
+    running = configured(pool(), HOMES)
+    tunnel = {**pool()["spec"]["softwire"], "tunnelMtu": 1400}
+    live = proposed(running, pool(softwire=tunnel), HOMES)
+    assert spare(running, live, None) == live
+    held = spare(running, proposed(running, pool(), group("homes", "2001:db8:7000::/40")), None)
+    assert "no AFTR could say how many mappings it would end" in held.refusals["B4Group homes"][0]
+
+
+def test_shrinking_a_nat_pool_in_use_is_refused_with_the_number() -> None:
+    two = {"pools": [{"name": "default", "prefixes": ["20.0.0.0/24", "20.1.0.0/24"]}]}
+    running = configured(pool(nat=two))
+    held = spare(running, proposed(running, pool()), 7)
+    assert held.refusals["AftrPool east"] == (
+        "spec.nat.pools[default].prefixes[20.1.0.0/24]: it would end 7 live mappings: wait, or set allowDisruption",
+    )
+    assert held.configuration == running

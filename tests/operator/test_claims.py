@@ -1,0 +1,92 @@
+"""Who holds what: accepted before new, older before younger, in every order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster_objects import configured, group, pool
+from dslite_operator.claims import Claim, Holder, Wanted, group_claims, judge, pool_claims
+
+WEST, EAST = Holder("AftrPool", "edge", "west"), Holder("AftrPool", "edge", "east")
+
+
+def nat(*prefixes: str) -> tuple[Claim, ...]:
+    return tuple(Claim("nat", IPv4Network(one), f"spec.nat.pools[0].prefixes[{n}]") for n, one in enumerate(prefixes))
+
+
+def test_accepted_wins_over_an_older_object_that_was_edited() -> None:
+    wanted = [Wanted(EAST, "2026-01-01", nat("192.0.2.0/24")), Wanted(WEST, "2026-02-01", nat("192.0.2.128/25"))]
+    found = judge({WEST: nat("192.0.2.128/25")}, wanted)
+    assert list(found) == [EAST]
+    assert found[EAST][0].line == (
+        "spec.nat.pools[0].prefixes[0]: 192.0.2.0/24 is not allowed: it overlaps 192.0.2.128/25 of AftrPool edge/west"
+    )
+
+
+def test_of_two_new_ones_the_older_wins_then_the_name() -> None:
+    same = nat("192.0.2.0/24")
+    assert list(judge({}, [Wanted(EAST, "2026-02-01", same), Wanted(WEST, "2026-01-01", same)])) == [EAST]
+    found = judge({}, [Wanted(WEST, "2026-01-01", same), Wanted(EAST, "2026-01-01", same)])
+    assert list(found) == [WEST]
+    assert found[WEST][0].line.endswith("192.0.2.0/24 is not allowed: it is held by AftrPool edge/east")
+
+
+def test_who_is_refused_gets_nothing_new() -> None:
+    third = Holder("AftrPool", "edge", "zoo")
+    wanted = [
+        Wanted(EAST, "1", nat("192.0.2.0/24")), Wanted(WEST, "2", nat("192.0.2.0/25", "198.51.100.0/24")),
+        Wanted(third, "3", nat("198.51.100.0/25")),
+    ]  # fmt: skip
+    assert list(judge({}, wanted)) == [WEST]
+
+
+def test_an_object_may_move_inside_its_own() -> None:
+    assert judge({EAST: nat("192.0.2.0/24")}, [Wanted(EAST, "1", nat("192.0.2.0/25", "192.0.2.128/25"))]) == {}
+
+
+def test_tunnels_and_names_of_pools() -> None:
+    one, two = configured(pool("east")).pool, configured(pool("east", "core", 1)).pool
+    claims = [
+        Wanted(Holder("AftrPool", p.metadata.namespace or "", "east"), "1", tuple(pool_claims(p))) for p in (one, two)
+    ]
+    found = judge({}, claims)
+    assert [refused.claim.sort for refused in found[Holder("AftrPool", "edge", "east")]] == ["fqdn"]
+
+
+def test_only_an_equal_prefix_of_b4s_is_anothers() -> None:
+    objects = configured(pool(), group("a", "2001:db8:1000::/36"), group("b", "2001:db8:1000::/40"))
+    wanted = [Wanted(Holder("B4Group", "edge", g.metadata.name), "1", tuple(group_claims(g))) for g in objects.groups]
+    assert judge({}, wanted) == {}
+    other = Wanted(Holder("B4Group", "core", "c"), "2", wanted[0].claims)
+    assert list(judge({}, [*wanted, other])) == [other.holder]
+
+
+prefixes = st.builds(lambda base, length: IPv4Network((base << 28 >> (32 - length) << (32 - length), length)),
+                     st.integers(0, 15), st.integers(4, 8))  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(prefixes, min_size=1, max_size=3), max_size=6), st.randoms())
+def test_any_order_gives_the_same_and_nobody_shares(asked: Sequence[Sequence[IPv4Network]], random: object) -> None:
+    wanted = [
+        Wanted(Holder("AftrPool", "edge", f"p{n}"), str(n % 3), tuple(Claim("nat", one, "x") for one in disjoint(some)))
+        for n, some in enumerate(asked)
+    ]
+    found = judge({}, wanted)
+    shuffled = list(wanted)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert judge({}, shuffled) == found
+    kept = [(one.holder, claim.value) for one in wanted if one.holder not in found for claim in one.claims]
+    for holder, mine in kept:
+        assert not any(other != holder and mine.overlaps(its) for other, its in kept)  # type: ignore[union-attr, arg-type]
+
+
+def disjoint(some: Sequence[IPv4Network]) -> list[IPv4Network]:
+    found: list[IPv4Network] = []
+    for one in some:
+        found += [] if any(one.overlaps(other) for other in found) else [one]
+    return found

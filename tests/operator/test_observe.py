@@ -1,0 +1,111 @@
+"""The cache: newest versions, ends that come early, what belongs to a pool, and when claims are judged anew."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from cluster_objects import KEY, SETTINGS, configured, group, pod, pool
+from dslite_operator.claims import Holder
+from dslite_operator.desired import Wish, config_map, finished, render
+from dslite_operator.names import Key
+from dslite_operator.observe import Cache
+
+
+def newer(body: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    made = copy.deepcopy(body) | changed
+    made["metadata"]["resourceVersion"] = str(int(body["metadata"]["resourceVersion"]) + 1000)
+    return made
+
+
+def stored(uid: str = "uid-AftrPool-edge-east") -> dict[str, Any]:
+    rendered = render(KEY, None, configured(pool(), group("homes", "2001:db8:1000::/36")), "", SETTINGS)
+    wish = Wish(KEY, uid, rendered, 1, "surge", SETTINGS, False)
+    made = finished(wish, config_map(wish))
+    made["metadata"] |= {"uid": "uid-cm", "resourceVersion": "1"}
+    return made
+
+
+def test_an_older_version_changes_nothing() -> None:
+    cache, body = Cache(), pool()
+    assert cache.put(newer(body, status={"x": 1}))
+    assert not cache.put(body)
+    view = cache.view(KEY)
+    assert view.pool is not None
+    assert view.pool["status"] == {"x": 1}
+
+
+def test_news_of_what_is_gone_come_too_late() -> None:
+    cache, body = Cache(), pool()
+    cache.put(body)
+    cache.drop(body)
+    assert not cache.put(newer(body))
+    assert cache.view(KEY).pool is None
+    assert cache.saw_the_end_of(body["metadata"]["uid"])
+
+
+def test_the_end_of_an_earlier_object_of_that_name_is_not_its_end() -> None:
+    cache, first = Cache(), pool()
+    second = newer(first)
+    second["metadata"]["uid"] = "another"
+    cache.put(first)
+    cache.put(second)
+    cache.drop(first)
+    assert cache.view(KEY).pool == second
+
+
+def test_what_belongs_to_a_pool() -> None:
+    cache = Cache()
+    for one in (
+        pool(),
+        group("homes", "2001:db8:1000::/36"),
+        group("other", "2001:db8::/48", "west"),
+        pod("a"),
+        stored(),
+    ):
+        cache.put(one)
+    view = cache.view(KEY)
+    assert [one["metadata"]["name"] for one in view.groups] == ["homes"]
+    assert [one["metadata"]["name"] for one in view.pods] == ["a"]
+    assert view.config_map is not None
+    assert cache.pools() == {KEY}
+    assert [one["metadata"]["name"] for one in cache.view(Key("edge", "west")).groups] == ["other"]
+
+
+def test_children_of_an_earlier_pool_are_not_ours() -> None:
+    cache = Cache()
+    cache.put(pool())
+    cache.put(stored("another"))
+    assert cache.view(KEY).config_map is None
+
+
+def test_a_group_that_moves_to_another_pool_leaves_the_first() -> None:
+    cache, body = Cache(), group("homes", "2001:db8:1000::/36")
+    cache.put(body)
+    cache.put(newer(body, spec={**body["spec"], "poolRef": {"name": "west"}}))
+    assert cache.view(KEY).groups == ()
+    assert len(cache.view(Key("edge", "west")).groups) == 1
+
+
+def test_claims_stand_in_config_maps_and_in_right_objects() -> None:
+    cache = Cache()
+    for one in (pool(), pool("bad", slots=3), stored()):
+        cache.put(one)
+    assert set(cache.accepted()) == {Holder("AftrPool", "edge", "east"), Holder("B4Group", "edge", "homes")}
+    assert [one.holder.name for one in cache.wanted()] == ["east"]
+    damaged = newer(stored(), data={"pool.yaml": "x"})
+    cache.put(damaged)
+    assert cache.accepted() == {}
+    assert cache.rendered(damaged) is None
+
+
+def test_a_status_is_no_reason_to_judge_anew() -> None:
+    cache, body = Cache(), pool()
+    cache.put(body)
+    before = cache.revision
+    cache.put(newer(body, status={"x": 1}))
+    assert cache.revision == before
+    changed = newer(newer(body))
+    changed["metadata"]["generation"] = 2
+    cache.put(changed)
+    assert cache.revision == before + 1

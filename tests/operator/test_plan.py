@@ -1,0 +1,107 @@
+"""Steps from what there is to what there should be: none when all is well, and the same end from any place."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster_objects import KEY, SETTINGS, configured, pool
+from dslite_operator.desired import Wish, desired, render
+from dslite_operator.names import CONFIG_HASH, DELETION_COST
+from dslite_operator.plan import Annotate, Apply, Delete, PodView, Step, contains, name_of, plan
+
+RENDERED = render(KEY, None, configured(pool()), "", SETTINGS)
+
+
+def wanted(replicas: int = 2) -> list[dict[str, Any]]:
+    return desired(Wish(KEY, "uid-east", RENDERED, replicas, "surge", SETTINGS, False))
+
+
+def carry_out(found: dict[Any, Any], steps: list[Step]) -> None:
+    """What an API server makes of the steps: it adds defaults of its own."""
+    for step in steps:
+        match step:
+            case Apply(body):
+                stored = copy.deepcopy(body)
+                stored["metadata"]["generation"] = 1
+                stored.setdefault("spec", {})["apiServersOwn"] = "x"
+                found[name_of(body)] = stored
+            case Delete(body):
+                del found[name_of(body)]
+            case Annotate():
+                pass
+
+
+def test_nothing_is_left_to_do_when_all_is_there() -> None:
+    found: dict[Any, Any] = {}
+    carry_out(found, plan(wanted(), found, [], "h"))
+    assert plan(wanted(), found, [], "h") == []
+
+
+def test_what_somebody_changed_is_put_right() -> None:
+    found: dict[Any, Any] = {}
+    carry_out(found, plan(wanted(), found, [], "h"))
+    found["Deployment", "east-aftr"]["spec"]["replicas"] = 7
+    del found["Service", "east-store"]
+    assert [name_of(step.object) for step in plan(wanted(), found, [], "h") if isinstance(step, Apply)] == [
+        ("Service", "east-store"), ("Deployment", "east-aftr"),
+    ]  # fmt: skip
+
+
+def test_a_store_that_is_elsewhere_now_is_taken_away() -> None:
+    found: dict[Any, Any] = {}
+    carry_out(found, plan(wanted(), found, [], "h"))
+    elsewhere = render(KEY, RENDERED, configured(pool(store={"secretRef": "redis"})), "", SETTINGS)
+    steps = plan(desired(Wish(KEY, "uid-east", elsewhere, 2, "surge", SETTINGS, False)), found, [], "h")
+    gone = [name_of(step.object) for step in steps if isinstance(step, Delete)]
+    assert gone == [("NetworkPolicy", "east-store"), ("Service", "east-store"), ("StatefulSet", "east-store")]
+
+
+def test_the_emptiest_pods_go_first_and_are_marked_before() -> None:
+    found: dict[Any, Any] = {}
+    carry_out(found, plan(wanted(4), found, [], "h"))
+    pods = [PodView("a", {CONFIG_HASH: "h"}, 50), PodView("b", {CONFIG_HASH: "h"}, 0), PodView("c", {CONFIG_HASH: "h"})]
+    steps = plan(wanted(2), found, pods, "h")
+    costs = {step.pod: step.annotations[DELETION_COST] for step in steps if isinstance(step, Annotate)}
+    assert costs == {"c": "0", "b": "1", "a": "2"}
+    assert isinstance(steps[-1], Apply)
+    assert steps[-1].object["kind"] == "Deployment"
+    assert not any(isinstance(step, Annotate) for step in plan(wanted(5), found, pods, "h"))
+
+
+def test_pods_are_told_of_another_configuration_once() -> None:
+    pods = [PodView("a", {CONFIG_HASH: "h"}), PodView("b", {})]
+    assert plan([], {}, pods, "h") == [Annotate("b", {CONFIG_HASH: "h"})]
+
+
+def test_volumes_of_a_stateful_set_stay() -> None:
+    found: dict[Any, Any] = {}
+    carry_out(found, plan(wanted(), found, [], "h"))
+    found["StatefulSet", "east-store"]["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"][
+        "storage"
+    ] = "9Gi"
+    assert plan(wanted(), found, [], "h") == []
+
+
+def test_what_others_add_does_not_matter_and_what_they_change_does() -> None:
+    assert contains({"a": 1, "b": [{"x": 1, "y": 2}]}, {"b": [{"x": 1}]})
+    assert not contains({"b": [{"x": 2}]}, {"b": [{"x": 1}]})
+    assert not contains({"b": [1, 2]}, {"b": [1]})
+    assert contains({}, {"empty": {}, "no": False})
+    assert not contains({"a": None}, {"a": {"b": 1}})
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 4)), max_size=6))
+def test_killed_anywhere_and_begun_again_it_ends_in_the_same_place(course: list[tuple[int, int]]) -> None:
+    found: dict[Any, Any] = {}
+    for steps, replicas in course:  # each time another wish, carried out only so far
+        carry_out(found, plan(wanted(replicas), found, [], "h")[:steps])
+    carry_out(found, plan(wanted(3), found, [], "h"))
+    assert plan(wanted(3), found, [], "h") == []
+    straight: dict[Any, Any] = {}
+    carry_out(straight, plan(wanted(3), straight, [], "h"))
+    assert found == straight

@@ -1,0 +1,88 @@
+"""`kubectl dslite` against an API server, and what a report keeps to itself."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cluster_objects import group, pool
+from dslite_operator.plugin.cli import main
+from dslite_operator.plugin.report import Redaction, without
+from kube_api import Api
+from operating import operator
+from reconciling import accepted, condition, get, give, until
+
+
+def test_addresses_of_subscribers_and_passwords_stay_here() -> None:
+    redaction = Redaction()
+    text = (
+        '12:30:01 softwire 2001:db8:1000::1, again 2001:0DB8:1000::1 and fe80::1; password: "s3cret" redis://u:pw@host'
+    )
+    assert (
+        redaction.text(text)
+        == '12:30:01 softwire ipv6-1, again ipv6-1 and ipv6-2; password: "(hidden)" redis://u:(hidden)@host'
+    )
+    assert redaction.text("2001:db8:1000::1/64") == "ipv6-1/64"
+
+
+def test_what_only_api_servers_need_is_left_out() -> None:
+    assert without({"a": [{"managedFields": 1, "b": 2}]}) == {"a": [{"b": 2}]}
+
+
+@pytest.fixture
+def dslite(api: Api, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, ["-n", "edge", *words])
+
+    return run
+
+
+@pytest.mark.api
+def test_status_upgrade_report_and_force_delete(api: Api, tmp_path: Path, dslite: Any) -> None:
+    give(api, pool(deletionDrainSeconds=600), group("homes", "2001:db8:1000::/36"))
+    with operator(api, tmp_path):
+        until(lambda: accepted(api, "b4group", "homes"))
+        said = dslite("status").output
+        assert "east" in said
+        assert "0/2" in said
+        one = dslite("status", "east").output
+        assert "no pod serves slots 0-3" in one
+        assert "2001:db8:6400::4" in one
+        assert json.loads(dslite("status", "-o", "json").output)["east"]["wantedReplicas"] == 2
+        assert "release 0.1.0 → 0.2.0" in dslite("upgrade", "east", "--release", "0.2.0").output
+        until(lambda: condition(api, "aftrpool", "east").get("reason") == "OtherRelease")
+    found = dslite("report", "--file", str(tmp_path / "report.tar.gz"))
+    assert found.exit_code == 0, found.output
+    with tarfile.open(tmp_path / "report.tar.gz") as archive:
+        assert "dslite-report/pools.json" in archive.getnames()
+        groups = archive.extractfile("dslite-report/groups.json")
+        assert groups is not None
+        assert b"2001:db8" not in groups.read()
+    refused = dslite("force-delete", "east", "--yes")
+    assert (refused.exit_code, "is not being deleted: run `kubectl delete aftr east` first" in refused.output) == (
+        1,
+        True,
+    )
+    api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
+    assert get(api, "aftrpool", "east")["metadata"]["deletionTimestamp"]
+    assert dslite("force-delete", "east", "--yes").exit_code == 0
+    until(lambda: not get(api, "aftrpool", "east"))
+    api.kubectl(
+        "delete", "b4group,secret,configmap,service,deployment,statefulset,pdb,networkpolicy", "--all", "-n", "edge"
+    )
+
+
+@pytest.mark.api
+def test_what_is_not_there_is_said_in_a_line(dslite: Any) -> None:
+    found = dslite("status", "west")
+    assert found.exit_code == 1
+    assert found.output == 'Error: aftrpools.dslite.dev "west" not found\n'
+    assert 'pods "x" not found' in dslite("drain", "pod", "x").output

@@ -1,0 +1,134 @@
+"""What the operator does with what pods say: numbers, refusals, drains, and how many pods there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster_objects import group, pool
+from kube_api import Api
+from operating import operator
+from reconciling import accepted, condition, get, give, until
+from stand_in import stand_ins
+
+pytestmark = pytest.mark.api
+
+HOMES = group("homes", "2001:db8:1000::/36")
+
+
+@pytest.fixture(autouse=True)
+def tidy(api: Api) -> Iterator[None]:
+    yield
+    for kind in ("aftrpool", "b4group"):
+        for one in get(api, kind)["items"]:
+            api.kubectl(
+                "patch",
+                kind,
+                one["metadata"]["name"],
+                "-n",
+                "edge",
+                "--type=merge",
+                "-p",
+                '{"metadata":{"finalizers":null}}',
+            )
+    children = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
+    api.kubectl("delete", f"dslite,secret,{children}", "--all", "-n", "edge", "--wait=true")
+
+
+def status(api: Api) -> dict[str, Any]:
+    found: dict[str, Any] = get(api, "aftrpool", "east").get("status", {})
+    return found
+
+
+def replicas(api: Api) -> int:
+    return int(get(api, "deployment", "east-aftr").get("spec", {}).get("replicas", 0))
+
+
+def test_numbers_slots_and_a_configuration_that_every_pod_runs(api: Api, tmp_path: Path) -> None:
+    with stand_ins(api, {0: 10, 1: 5}, {2: 0, 3: 7}) as pods:
+        give(api, pool(), HOMES)
+        with operator(api, tmp_path):
+            until(lambda: condition(api, "aftrpool", "east", "Ready").get("status") == "True")
+            until(lambda: condition(api, "aftrpool", "east", "Advertised").get("status") == "True")
+            found = status(api)
+            assert (found["readyReplicas"], found["mappings"], found["portUtilizationPercent"]) == (2, 22, 25)
+            assert [slot["pod"] for slot in found["slots"]] == ["aftr-0", "aftr-0", "aftr-1", "aftr-1"]
+            assert {one.config_hash() for one in pods} == {found["configHash"]}
+            give(api, pool(softwire={**pool()["spec"]["softwire"], "tunnelMtu": 1400}), HOMES)
+            until(
+                lambda: {one.config_hash() for one in pods} == {status(api).get("configHash")} != {found["configHash"]}
+            )
+            assert "tunnelMtu: 1400" in pods[0].checked[-1]
+
+
+def test_changes_that_end_mappings_wait_and_a_takeover_is_an_event(api: Api, tmp_path: Path) -> None:
+    with stand_ins(api, {0: 10, 1: 5}, {2: 0, 3: 7}) as pods:
+        give(api, pool(), HOMES)
+        with operator(api, tmp_path):
+            until(lambda: accepted(api, "b4group", "homes"))
+            pods[0].lost, pods[1].lost = 12, 3
+            give(api, group("homes", "2001:db8:7000::/36"))
+            until(lambda: condition(api, "b4group", "homes").get("status") == "False")
+            assert (
+                "it would end 15 live mappings: wait, or set allowDisruption"
+                in condition(api, "b4group", "homes")["message"]
+            )
+            assert "2001:db8:7000::/36" not in get(api, "configmap", "east-aftr")["data"]["pool.yaml"]
+            pods[0].lost = pods[1].lost = 0
+            until(lambda: accepted(api, "b4group", "homes"), 40)
+            pods[1].slots, pods[0].slots = {0: 10, 1: 5, 2: 0, 3: 7}, {}
+            until(lambda: "slot 0 is served by aftr-1" in api.kubectl("get", "events", "-n", "edge").stdout, 40)
+
+
+def test_a_deleted_pool_waits_for_its_last_mapping(api: Api, tmp_path: Path) -> None:
+    with stand_ins(api, {0: 10, 1: 5, 2: 0, 3: 7}) as pods:
+        give(api, pool(replicas=1))
+        with operator(api, tmp_path):
+            until(lambda: condition(api, "aftrpool", "east", "Ready").get("status") == "True")
+            api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
+            until(lambda: condition(api, "aftrpool", "east", "Draining").get("status") == "True")
+            said = condition(api, "aftrpool", "east", "Draining")["message"]
+            assert re.fullmatch(r"the pool was deleted: 22 live mappings, \d+ s left to wait for their end", said)
+            pods[0].slots = {0: 0, 1: 0, 2: 0, 3: 0}
+            until(lambda: not get(api, "aftrpool", "east"), 40)
+
+
+def test_a_deleted_pool_does_not_wait_for_ever(api: Api, tmp_path: Path) -> None:
+    with stand_ins(api, {0: 10}):
+        give(api, pool(replicas=1, deletionDrainSeconds=8))
+        with operator(api, tmp_path):
+            until(lambda: condition(api, "aftrpool", "east", "Ready").get("status") == "True")
+            api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
+            until(lambda: condition(api, "aftrpool", "east", "Draining").get("status") == "True")
+            until(lambda: not get(api, "aftrpool", "east"), 30)
+
+
+def test_the_emptiest_pod_is_marked_before_there_are_fewer(api: Api, tmp_path: Path) -> None:
+    with stand_ins(api, {0: 10, 1: 5}, {2: 0, 3: 7}) as pods:
+        give(api, pool())
+        with operator(api, tmp_path):
+            until(lambda: condition(api, "aftrpool", "east", "Ready").get("status") == "True")
+            api.kubectl("scale", "aftr", "east", "-n", "edge", "--replicas=1")
+            until(lambda: replicas(api) == 1)
+            costs = [int(one.annotations()["controller.kubernetes.io/pod-deletion-cost"]) for one in pods]
+            assert costs[1] < costs[0]
+
+
+def test_the_autoscaler_follows_load_and_not_silence(api: Api, tmp_path: Path) -> None:
+    bounds = {"minReplicas": 2, "maxReplicas": 4, "scaleDownStabilizationSeconds": 10}
+    with stand_ins(api, {0: 10, 1: 5}, {2: 0, 3: 7}) as pods:
+        give(api, pool(autoscaling=bounds))
+        with operator(api, tmp_path):
+            until(lambda: condition(api, "aftrpool", "east", "Ready").get("status") == "True")
+            for one in pods:
+                one.busy = 0.95
+            until(lambda: replicas(api) == 4, 60)
+            assert get(api, "aftrpool", "east")["spec"]["replicas"] == 2
+            for one in pods:
+                one.busy = 0.0
+            until(lambda: "4 pods stay" in condition(api, "aftrpool", "east", "Ready").get("message", ""), 40)
+            assert replicas(api) == 4  # two of the four say nothing

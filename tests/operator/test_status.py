@@ -1,0 +1,178 @@
+"""Conditions, numbers and events: sentences from the pods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cluster_objects import KEY, SETTINGS, configured, group, pod, pool, report
+from dslite_contract.crd import crds
+from dslite_operator.desired import render
+from dslite_operator.status import (
+    Facts,
+    Report,
+    Verdict,
+    conditions,
+    events,
+    group_status,
+    pool_status,
+    ranges,
+    verdicts,
+    without_numbers,
+)
+
+RENDERED = render(KEY, None, configured(pool(), group("homes", "2001:db8:1000::/36")), "", SETTINGS)
+HASH = RENDERED.config_hash
+NOW = "2026-01-01T00:00:00Z"
+
+
+def facts(*reports: Report, **changed: Any) -> Facts:
+    given: dict[str, Any] = {
+        "key": KEY, "generation": 3, "wanted": 2, "rendered": RENDERED, "refusals": {}, "reports": reports, "release": "0.1.0",
+    }  # fmt: skip
+    return Facts(**given | changed)
+
+
+def verdict(what: str, given: Facts) -> Verdict:
+    return next(one for one in verdicts(given) if one.type == what)
+
+
+BOTH = (report("a", {0: 10, 1: 5}, config_hash=HASH), report("b", {2: 0, 3: 7}, config_hash=HASH))
+
+
+def test_all_is_well() -> None:
+    found = {one.type: one.status for one in verdicts(facts(*BOTH))}
+    assert found == {
+        "Accepted": "True", "Ready": "True", "Advertised": "True", "StoreReachable": "True", "CapacityAvailable": "True",
+        "Draining": "False",
+    }  # fmt: skip
+
+
+def test_refusals_stand_word_by_word() -> None:
+    lines = {"AftrPool east": ("spec.slots: 3 is not allowed", "spec.x: y")}
+    found = verdict("Accepted", facts(*BOTH, refusals=lines))
+    assert found == (
+        "Accepted", "False", "Refused", "spec.slots: 3 is not allowed; spec.x: y; what was accepted before stays in force",
+    )  # fmt: skip
+    new = verdict("Accepted", facts(rendered=None, refusals=lines))
+    assert new.message == "spec.slots: 3 is not allowed; spec.x: y"
+
+
+def test_a_release_that_this_operator_has_not() -> None:
+    found = verdict("Accepted", facts(*BOTH, release="9.9"))
+    assert (found.reason, found.message) == (
+        "OtherRelease", "release 9.9 is not this operator's: pods keep the template of 0.1.0",
+    )  # fmt: skip
+
+
+def test_ready_says_what_pods_lack_in_their_own_words() -> None:
+    lacking = report("b", {2: 0, 3: 0}, ready=False, missing=["interface uplink is down"], config_hash="old")
+    silent = report("c", None)
+    found = verdict("Ready", facts(BOTH[0], lacking, silent, wanted=3))
+    assert (found.status, found.message) == (
+        "False",
+        "2 of 3 pods are ready; b: interface uplink is down; b runs configuration old; c does not answer on its status port",
+    )
+    refusing = report("a", {0: 1}, config={"hash": "old", "lastError": "spec.slots: no"})
+    assert "a refuses the configuration: spec.slots: no" in verdict("Ready", facts(refusing)).message
+
+
+def test_slots_that_nobody_serves() -> None:
+    assert verdict("Advertised", facts(BOTH[0])).message == "no pod serves slots 2-3"
+    assert ranges([0, 1, 2, 5]) == "0-2, 5"
+
+
+def test_sessions_that_are_down() -> None:
+    peers = [{"name": "tor", "interface": "uplink", "address": "198.18.0.1", "asn": 1, "families": ["ipv4"]}]
+    routed = render(KEY, None, configured(pool(routing={"bgp": {"localAsn": 64512, "peers": peers}})), "", SETTINGS)
+    one = report("a", {0: 0, 1: 0, 2: 0, 3: 0}, routing={"tor": "Active"})
+    assert verdict("Advertised", facts(one, rendered=routed)).message == "a: session tor is Active"
+    up = report("a", {0: 0, 1: 0, 2: 0, 3: 0}, routing={"tor": "Established"})
+    assert verdict("Advertised", facts(up, rendered=routed)).status == "True"
+
+
+def test_a_store_out_of_reach_in_the_pods_words() -> None:
+    lost = report("b", {2: 0}, store={"reachable": False, "trouble": "store redis:6379: refused"})
+    found = verdict("StoreReachable", facts(BOTH[0], lost))
+    assert (found.status, found.message) == ("False", "b: store redis:6379: refused")
+    assert verdict("StoreReachable", facts()).status == "Unknown"
+
+
+def test_no_room_in_the_cluster_is_a_condition() -> None:
+    waiting = Report(pod("c", ready=False, scheduled=False), None)
+    found = verdict("CapacityAvailable", facts(*BOTH, waiting))
+    assert found.message == "c: 0/2 nodes are available: 2 Insufficient example.com/vf."
+
+
+def test_numbers_and_slots() -> None:
+    status = pool_status(facts(*BOTH), pool(), NOW)
+    assert (status["replicas"], status["readyReplicas"], status["wantedReplicas"]) == (2, 2, 2)
+    assert (status["mappings"], status["subscribers"], status["portUtilizationPercent"]) == (22, 4, 25)
+    assert status["slots"][3] == {
+        "slot": 3, "address": "2001:db8:6400::4", "fqdn": "s3.east.aftr.example.net", "prefixes": ["20.0.0.192/26"],
+        "pod": "b", "epoch": 3, "subscribers": 1, "mappings": 7, "portUtilizationPercent": 25,
+    }  # fmt: skip
+    assert status["selector"] == "app.kubernetes.io/component=aftr,dslite.dev/pool=east"
+    assert status["natPools"][0]["subscribersAtMostBlocks"] == 256 * 252 // 8
+
+
+def test_of_two_that_claim_a_slot_the_newer_owner_counts() -> None:
+    old, new = report("a", {0: 1}), report("b", {0: 2})
+    assert new.said is not None
+    new.said["slots"][0]["epoch"] = 9
+    status = pool_status(facts(old, new), pool(), NOW)
+    assert (status["slots"][0]["pod"], status["slots"][0]["epoch"]) == ("b", 9)
+
+
+def test_the_status_is_what_the_definition_allows() -> None:
+    root = crds()["aftrpool.yaml"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    status = pool_status(facts(*BOTH), pool(), NOW)
+    assert set(status) <= set(root["properties"])
+    assert all(set(slot) <= set(root["properties"]["slots"]["items"]["properties"]) for slot in status["slots"])
+
+
+def test_a_condition_keeps_its_time_until_it_turns() -> None:
+    before = {"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "then"}]}}
+    (same,) = conditions([Verdict("Ready", "True", "x", "y")], before, 4, NOW)
+    assert (same["lastTransitionTime"], same["observedGeneration"]) == ("then", 4)
+    (turned,) = conditions([Verdict("Ready", "False", "x", "y")], before, 4, NOW)
+    assert turned["lastTransitionTime"] == NOW
+
+
+def test_messages_fit_the_definition() -> None:
+    (long,) = conditions([Verdict("Ready", "True", "x", "y" * 5000)], {}, 1, NOW)
+    assert len(long["message"]) == 4096
+
+
+def test_groups_have_their_own_verdict() -> None:
+    homes = group("homes", "2001:db8:1000::/36")
+    good = group_status(facts(), homes, NOW)
+    assert good["conditions"][0]["message"] == f"configuration {HASH} is in force"
+    bad = group_status(facts(refusals={"B4Group homes": ("spec.natPool: no",)}), homes, NOW)
+    assert bad["conditions"][0]["status"] == "False"
+
+
+# ---------------------------------------------------------------- events
+def said(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return [f"{one.type} {one.reason}: {one.message}" for one in events({**pool(), "status": before}, after)]
+
+
+def test_events_on_what_turned_on_refusals_and_on_takeovers() -> None:
+    first = pool_status(facts(*BOTH), pool(), NOW)
+    assert said({}, first) == []
+    assert said(first, first) == []
+    dead = pool_status(
+        facts(report("b", {0: 10, 1: 5, 2: 0, 3: 7}, config_hash=HASH)), {**pool(), "status": first}, NOW
+    )
+    assert said(first, dead) == [
+        "Warning ReadyPodsMissing: 1 of 2 pods are ready",
+        "Normal SlotMoved: slot 0 is served by b in epoch 3, before by a",
+        "Normal SlotMoved: slot 1 is served by b in epoch 3, before by a",
+    ]
+    refused = pool_status(facts(*BOTH, refusals={"AftrPool east": ("spec.x: no",)}), {**pool(), "status": first}, NOW)
+    assert said(first, refused)[0].startswith("Warning AcceptedRefused: spec.x: no")
+
+
+def test_mere_numbers_are_not_worth_a_write() -> None:
+    one, two = (pool_status(facts(report("a", {0: n}, config_hash=HASH)), pool(), NOW) for n in (1, 2))
+    assert one != two
+    assert without_numbers(one) == without_numbers(two)

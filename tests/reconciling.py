@@ -1,0 +1,58 @@
+"""What tests of the operator on an API server ask of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kube_api import Api, api_server
+
+CRDS = Path(__file__).parents[1] / "crds"
+
+
+@contextmanager
+def api_with_definitions(*namespaces: str) -> Iterator[Api]:
+    """A server that knows our kinds."""
+    with api_server() as server:
+        made = server.kubectl("create", "-f", str(CRDS))
+        assert made.returncode == 0, made.stderr
+        until(lambda: "aftrpools" in server.kubectl("api-resources", "--cached=false", "--api-group=dslite.dev").stdout)
+        for namespace in namespaces:
+            server.kubectl("create", "namespace", namespace)
+        yield server
+
+
+def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s"
+        time.sleep(0.1)
+
+
+def give(api: Api, *objects: dict[str, Any]) -> None:
+    """As a person would: without what the API server fills in."""
+    keep = ("name", "namespace")
+    for one in objects:
+        cut = {**one, "metadata": {key: value for key, value in one["metadata"].items() if key in keep}}
+        made = api.kubectl("apply", "-f", "-", given=json.dumps(cut))
+        assert made.returncode == 0, made.stderr
+
+
+def get(api: Api, kind: str, name: str = "", namespace: str = "edge") -> Any:
+    found = api.kubectl("get", kind, *([name] if name else []), "-n", namespace, "-o", "json")
+    return json.loads(found.stdout) if found.returncode == 0 else {}
+
+
+def condition(api: Api, kind: str, name: str, what: str = "Accepted") -> dict[str, Any]:
+    conditions = get(api, kind, name).get("status", {}).get("conditions", [])
+    return next((one for one in conditions if one["type"] == what), {})
+
+
+def accepted(api: Api, kind: str, name: str) -> bool:
+    body = get(api, kind, name)
+    found: dict[str, Any] = condition(api, kind, name)
+    return found.get("status") == "True" and found["observedGeneration"] == body["metadata"]["generation"]

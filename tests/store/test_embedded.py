@@ -1,0 +1,56 @@
+"""The operator's ACL for an embedded Redis: enough for the store, and nothing of another pool's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aftr.store.errors import StoreError
+from aftr.store.settings import StoreSettings
+from aftr.store.slots import Reply, SlotHead
+from aftr.store.store import Store
+from cluster_objects import KEY
+from dslite_contract.journal import EntryId
+from dslite_operator.names import Key
+from dslite_operator.redis import acl, key_prefix
+from redis_servers import server
+from store_records import SLOT, claimed, entry, numbers_of
+
+
+def settings(url: str, prefix: str) -> StoreSettings:
+    return StoreSettings(url=url, prefix=prefix, uid="a", slots=4, username="aftr", password="secret")
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    file = tmp_path / "users.acl"
+    file.write_text(acl(KEY, "secret"))
+    return file
+
+
+async def test_all_that_a_member_does_is_allowed(users: Path) -> None:
+    with server("--aclfile", str(users), tcp=True) as redis:
+        store = Store(settings(redis.url, key_prefix(KEY)))
+        await store.prepare()
+        await store.peer_key()
+        await store.heartbeat({"address": "x"})
+        assert list(await store.members()) == ["a"]
+        owner = await claimed(store)
+        assert await store.append(SLOT, owner, EntryId(1, 0), entry(10, 11)) is Reply.OK
+        assert await numbers_of(store.read(SLOT)) == [10, 11]
+        assert await store.owners() == {SLOT: SlotHead(owner, EntryId(1, 1))}
+        await store.leave()
+        await store.close()
+
+
+async def test_another_pools_keys_and_another_password_are_refused(users: Path) -> None:
+    with server("--aclfile", str(users), tcp=True) as redis:
+        other = Store(settings(redis.url, key_prefix(Key("edge", "west"))))
+        with pytest.raises(StoreError, match=r"NOPERM|permission"):
+            await other.prepare()
+        await other.close()
+        nobody = Store(StoreSettings(url=redis.url, prefix=key_prefix(KEY), uid="a", slots=2))
+        with pytest.raises(StoreError):
+            await nobody.prepare()
+        await nobody.close()
