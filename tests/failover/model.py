@@ -33,7 +33,7 @@ from aftr.failover.observation import (
     TakeTail,
     Won,
 )
-from aftr.failover.state import SERVES, Failsafe, Phase, Rules, State
+from aftr.failover.state import SERVES, Failsafe, Phase, Rules, State, follows
 from dslite_contract.journal import NOTHING, EntryId
 
 HOLD_DOWN = 1000
@@ -327,8 +327,7 @@ class Member:
             self.linked,
             tuple(e.held if s.phase is Phase.WARM else None for s, e in zip(self.states, self.engines, strict=True)),
         )
-        follows = (Phase.WARM, Phase.ASKING, Phase.CLAIMING, Phase.CATCHING_UP)
-        held = [e.held if s.phase in follows else None for s, e in zip(self.states, self.engines, strict=True)]
+        held = [e.held if follows(s, e.held) else None for s, e in zip(self.states, self.engines, strict=True)]
 
         def ask() -> object:
             store.counters[self.uid] = counter
@@ -365,11 +364,7 @@ class Member:
 
     def follow(self, slot: int, tail: tuple[EntryId, list[tuple[EntryId, list[Record]]] | None] | None) -> None:
         engine = self.engines[slot]
-        if (
-            tail is None
-            or tail[0] != engine.held
-            or self.states[slot].phase not in (Phase.WARM, Phase.ASKING, Phase.CLAIMING, Phase.CATCHING_UP)
-        ):
+        if tail is None or tail[0] != engine.held or not follows(self.states[slot], engine.held):
             return
         if tail[1] is None:
             self.events[slot].append(Result.BROKEN)
@@ -624,7 +619,7 @@ class Member:
         for endpoint, bind, subscriber in parked:
             if (endpoint, bind, subscriber) in engine.parked:
                 engine.parked.remove((endpoint, bind, subscriber))
-                if engine.table.binds.get(endpoint) == bind:
+                if engine.table.binds.get(endpoint) == bind and self.sends(slot):  # else nobody has heard of it
                     self.h.must[slot][endpoint] = bind
                     self.transmit(slot, endpoint, subscriber)
 
@@ -678,9 +673,13 @@ class Member:
 
     def transmit(self, slot: int, endpoint: Endpoint, subscriber: int, burst: bool = False) -> None:
         """The deadline is read just before the burst."""
-        engine = self.engines[slot]
-        if burst or (engine.mode in ("open", "frozen", "readonly") and self.now < engine.deadline):
+        if burst or self.sends(slot):
             self.h.check_sent(self, slot, endpoint, subscriber, burst)
+
+    def sends(self, slot: int) -> bool:
+        """Whether packets of a slot leave just now."""
+        engine = self.engines[slot]
+        return engine.mode in ("open", "frozen", "readonly") and self.now < engine.deadline
 
     # ── time ──
 

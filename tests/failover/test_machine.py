@@ -21,7 +21,7 @@ from aftr.failover.observation import (
     TakeTail,
     Won,
 )
-from aftr.failover.state import Failsafe, Phase, Rules, State, Step
+from aftr.failover.state import Failsafe, Phase, Rules, State, Step, follows
 from dslite_contract.journal import NOTHING, EntryId
 
 RULES = Rules()
@@ -119,6 +119,16 @@ def test_who_was_stopped_on_the_way_does_not_open_without_a_lease() -> None:
     assert (state.phase, state.rewrite, actions) == (Phase.CATCHING_UP, False, ())
     assert run(state, head=Head(9, "c", EntryId(9, 0))).state.phase is Phase.CLOSED
     assert run(state, head=Head(8, "b", EntryId(8, 0))).state.phase is Phase.OPENING
+
+
+def test_a_former_owner_does_not_take_its_own_last_entry_once_more() -> None:
+    held = EntryId(7, 9)
+    assert follows(WARM, held)
+    assert follows(of("b", Phase.ASKING), held)
+    assert not follows(of("a", Phase.ASKING, rewrite=True), held)
+    assert not follows(run(of("a", Phase.CLAIMING, rewrite=True), event=Won(8, EntryId(7, 12))).state, held)
+    assert follows(of("b", Phase.CATCHING_UP, need=EntryId(7, 12), rewrite=True), held)
+    assert not follows(of("b", Phase.LOST), held)
 
 
 def test_a_former_owner_holds_all_that_was_written_in_its_epoch() -> None:

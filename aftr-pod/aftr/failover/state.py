@@ -176,6 +176,16 @@ def reason_to_take(state: State, seen: Observation, rules: Rules) -> str:
     return ""
 
 
+def follows(state: State, held: EntryId) -> bool:
+    """Whether the copy is brought up to date from the journal.
+
+    Not that of a former owner: its tables are newer than its own last entry, which must not be applied to them once more.
+    """
+    if state.phase is Phase.CATCHING_UP:
+        return held < state.need
+    return state.phase is Phase.WARM or (state.phase in (Phase.ASKING, Phase.CLAIMING) and not state.rewrite)
+
+
 def is_wanted(state: State, seen: Observation) -> bool:
     """Whether this member has a part in the slot: serves it next, or holds its warm copy."""
     return state.me in (seen.assigned, seen.warm) or (seen.head is not None and seen.head.owner == state.me)

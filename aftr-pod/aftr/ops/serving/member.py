@@ -25,7 +25,7 @@ from aftr.ops.clock import boottime_ms
 from aftr.ops.faulthook import FaultHook
 from aftr.ops.secrets import StoreLogin
 from aftr.ops.serving.peers import Peers
-from aftr.ops.serving.slot import FOLLOWS, Slot
+from aftr.ops.serving.slot import Slot
 from aftr.ops.serving.versions import READS, readers, to_write
 from aftr.ops.workers import Workers
 from aftr.state.counters import add_event
@@ -378,14 +378,14 @@ class Member:
     async def _follow(self) -> None:
         """Copies follow their journals."""
         while True:
-            positions = {slot.number: slot.held for slot in self.slots if slot.phase in FOLLOWS}
+            positions = {slot.number: slot.held for slot in self.slots if slot.follows}
             if not positions or not self.connected:
                 await asyncio.sleep(TICK_S)
                 continue
             try:
                 for number, entries in (await self.store.tail(positions, TAIL_MS)).items():
                     slot = self.slots[number]
-                    if slot.phase in FOLLOWS and slot.held == positions[number]:
+                    if slot.follows and slot.held == positions[number]:
                         await slot.follow(entries)
             except (JournalGapError, UnreadableRecordError) as error:
                 log.warning("copy broken", slot=error.slot, reason=str(error))

@@ -115,7 +115,7 @@ class Peers:
         if not hmac.compare_digest(request.headers.get(SIGNATURE, ""), self.sign(body)):
             raise web.HTTPForbidden(text="not signed with the pool's key\n")
         question = json.loads(body)
-        self._member.meet({question["from"]: question["address"]})
+        self._member.meet({question["from"]: question.get("address", "")})
         return body, self._member.slots[int(question["slot"])], question
 
     async def get_ask(self, request: web.Request) -> web.Response:

@@ -27,7 +27,7 @@ from aftr.failover.observation import (
     TakeTail,
     Won,
 )
-from aftr.failover.state import Phase, State
+from aftr.failover.state import Phase, State, follows
 from aftr.ops import copies
 from aftr.ops.serving.compare import differences, replayed
 from aftr.ops.serving.quarantine import Quarantine
@@ -48,7 +48,6 @@ log = structlog.get_logger()
 TELL_AGAIN_S = 0.5
 READ_AGAIN_S = 0.5  # a slot that a newer program has written
 QUIET_MS = 1000  # for a slot's journal to be stored, once nothing is added
-FOLLOWS = frozenset({Phase.WARM, Phase.ASKING, Phase.CLAIMING, Phase.CATCHING_UP})
 WRITES = frozenset({Phase.SERVING, Phase.FREEZING})
 _FAILED = {Reply.FENCED: Result.FENCED, Reply.REWOUND: Result.REWOUND, Reply.REFUSED: Result.REFUSED}
 
@@ -92,6 +91,11 @@ class Slot:
     def phase(self) -> Phase:
         """Where the machine stands."""
         return self.state.phase
+
+    @property
+    def follows(self) -> bool:
+        """Whether the copy takes entries of the journal now."""
+        return follows(self.state, self.held)
 
     @property
     def record(self) -> Any:
