@@ -32,7 +32,7 @@ test-cluster: root system env  ## AFTR pods in such a cluster serve B4s outside 
 ##@ Check
 .PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench bench-store
 .PHONY: test-api crds
-.PHONY: chaos chaos-crash chaos-handover chaos-partition chaos-model
+.PHONY: chaos chaos-crash chaos-handover chaos-partition chaos-store chaos-model
 test: root system lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab  ## everything that must pass before a commit lands
 
 lint: env  ## ruff, mypy, import contracts
@@ -68,7 +68,7 @@ lab-gigabyte: root system env bpf kernels  ## 1 GiB each way through a B4: clamp
 soak: root system env bpf kernels  ## ten minutes of new flows, mutated packets and a killed process
 	$(BIN)/pytest -m soak --timeout=1800 --override-ini=faulthandler_timeout=2000 --capture=no
 
-chaos: chaos-crash chaos-handover chaos-partition chaos-model  ## the long fault tests, one after another
+chaos: chaos-crash chaos-handover chaos-partition chaos-store chaos-model  ## the long fault tests, one after another
 
 chaos-crash: root system env bpf kernels  ## 100 AFTRs killed under load, with each durability
 	$(CHAOS) tests/lab/test_chaos.py -k crash
@@ -78,6 +78,9 @@ chaos-handover: root system env bpf kernels  ## 100 planned moves under load
 
 chaos-partition: root system env bpf kernels  ## AFTRs that stand still or are cut off, links, BIRD and the store lost; the judge, with guards left out
 	$(CHAOS) tests/lab/test_chaos.py tests/lab/test_controls.py -k "partition or stall or controls"
+
+chaos-store: root system env bpf kernels  ## a primary lost, a store that refuses, format versions up and down
+	$(CHAOS) tests/lab/test_failover.py tests/lab/test_store_trouble.py tests/lab/test_versions.py
 
 chaos-model: env  ## 100,000 histories of the state machine
 	$(CHAOS) tests/failover

@@ -94,7 +94,7 @@ def test_d22_nothing_is_lost_when_aftrs_leave_stand_still_or_are_cut_off(lab: La
     assert report["lateBurst"] <= 256
 
 
-@pytest.mark.lab
+@pytest.mark.chaos
 def test_d22_the_loss_of_the_redis_primary_loses_no_binding_that_replicas_have() -> None:
     with lab_up("sentinel", REPLICATED, "--b4s", "1", "--store", "sentinel") as lab:
         report = chaos(

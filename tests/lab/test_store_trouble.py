@@ -18,7 +18,7 @@ from aftr_lab.chaos.served import is_settled, slots_of
 from running_lab import AFTR_LAB, Lab, aftr_lab
 from two_aftrs import B4S, STORE, redis, talk, two_aftrs
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.chaos
 
 KNOWN = 16  # subscribers that talk from the beginning
 PATIENCE_S = 10.0

@@ -97,7 +97,7 @@ class Pool:
                 assert {version_of(chunk) for chunk in chunks} == {min(reads or 1, version[name])}
 
 
-@pytest.mark.lab
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # AFTRs that were started again
 def test_d22_upgrade_and_downgrade_by_one_format_version_lose_nothing(
