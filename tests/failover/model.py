@@ -145,7 +145,7 @@ class Store:
 
     def claim(self, slot: int, uid: str, wanted: Claim) -> Won | Result:
         stored = self.slots[slot]
-        if (stored.epoch, stored.owner) != (wanted.expected, wanted.owner):
+        if (stored.epoch, stored.owner, stored.last) != (wanted.expected, wanted.owner, wanted.last):
             return Result.BEATEN
         return Won(wanted.epoch, self.raise_epoch(slot, uid, wanted.epoch, sealed=False))
 

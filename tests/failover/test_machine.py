@@ -99,7 +99,7 @@ def test_crash_takeover() -> None:
     assert (state.phase, actions, sentence) == (Phase.ASKING, (), "asks: not all have answered")
 
     state, actions, sentence = run(state, **DEAD, now=10_050, answers={"c": Answer(10_000)})
-    assert (state.phase, actions) == (Phase.CLAIMING, (Claim(7, "a", 8),))
+    assert (state.phase, actions) == (Phase.CLAIMING, (Claim(7, "a", 8, EntryId(7, 9)),))
     assert sentence == "claims: a, its owner with epoch 7, is dead; no answer from a"
 
     state, actions, _ = run(state, **DEAD, event=Won(8, EntryId(7, 11)))
@@ -188,7 +188,7 @@ def test_a_copy_that_holds_more_than_the_store_writes_it_first() -> None:
 
 def test_the_new_epoch_is_above_all_that_anyone_holds() -> None:
     answers = {"a": Answer(9_950, EntryId(12, 1)), "c": Answer(9_950)}
-    assert run(of("b", Phase.ASKING), **DEAD, answers=answers).actions == (Claim(7, "a", 13),)
+    assert run(of("b", Phase.ASKING), **DEAD, answers=answers).actions == (Claim(7, "a", 13, EntryId(7, 9)),)
 
 
 # ── first open, store without a head ─────────────────────────────────────────────────────────────────────────────────────
@@ -280,7 +280,7 @@ def test_handover_of_the_old_owner() -> None:
 
 def test_handover_of_the_target() -> None:
     state, actions, sentence = run(WARM, **MOVE, head=SEALED)
-    assert (state.phase, actions) == (Phase.CLAIMING, (Claim(8, "b", 9),))
+    assert (state.phase, actions) == (Phase.CLAIMING, (Claim(8, "b", 9, EntryId(8, 0)),))
     assert sentence == "takes over as handed: the store names this pod with epoch 8"
 
 
@@ -396,6 +396,12 @@ def test_who_promises(phase: Phase, promises: bool) -> None:
     cut = replace(SEEN, connected=False)
     assert answer(of("b", phase), cut).promises is promises
     assert not answer(of("b", phase), SEEN).promises, "it reaches the store"
+
+
+@pytest.mark.parametrize("phase", [Phase.CATCHING_UP, Phase.REWRITING, Phase.OPENING])
+def test_who_has_the_epoch_says_that_it_serves_while_it_reaches_the_store(phase: Phase) -> None:
+    assert answer(of("b", phase, epoch=8), SEEN).serves
+    assert not answer(of("b", phase, epoch=8), replace(SEEN, connected=False)).serves
 
 
 def test_an_owner_says_that_it_serves_until_its_deadline() -> None:

@@ -123,3 +123,14 @@ async def test_flushed_scripts_are_loaded_again(store: Store, shared_redis: Serv
     assert "scripts were flushed" in store.trouble
     assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
     assert store.trouble == ""
+
+
+async def test_an_owner_that_has_written_since_is_not_beaten(open_store: Open, shared_redis: Server) -> None:
+    """Who judged it dead has read an older head: the claim comes to nothing, and is made anew from what the store says now."""
+    a, b = await open_store(shared_redis.url, uid="a"), await open_store(shared_redis.url, uid="b")
+    owner = await claimed(a)
+    seen = (await b.owners())[SLOT].last
+    assert await a.append(SLOT, owner, seen, entry(1)) is Reply.OK
+    assert await b.claim(SLOT, "b", owner, last=seen) is None
+    assert await b.claim(SLOT, "b", owner, last=EntryId(1, 1)) == Owner(2, "b")
+    assert await b.claim(SLOT, "b", owner, last=EntryId(1, 1)) == Owner(2, "b"), "asked once more"

@@ -37,7 +37,7 @@ class Answer:
 
     asked_ms: int
     held: EntryId = NOTHING
-    serves: bool = False
+    serves: bool = False  # or is about to, as the owner of the newest epoch
     promises: bool = False  # cannot reach the store either, and will not raise the epoch before asking again
 
 
@@ -116,11 +116,15 @@ class Do(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Raise the epoch to `epoch`, if the store still has the owner `owner` of epoch `expected` (0 and "": no head)."""
+    """Raise the epoch to `epoch`, if the store still has the owner `owner` of epoch `expected` (0 and "": no head), and `last`.
+
+    An owner that has written since it was judged dead is alive.
+    """
 
     expected: int
     owner: str
     epoch: int
+    last: EntryId = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def claim(state: State, seen: Observation, answers: dict[str, Answer], sentence:
     epochs = [seen.held.epoch, state.epoch, *(answer.held.epoch for answer in answers.values())]
     epoch = guards.newest_epoch(head.epoch + 1, epochs)
     claiming = replace(state, most=most, source=source)
-    return enter(claiming, seen, Phase.CLAIMING, sentence, Claim(head.epoch, head.owner, epoch))
+    return enter(claiming, seen, Phase.CLAIMING, sentence, Claim(head.epoch, head.owner, epoch, head.last))
 
 
 def claiming(state: State, seen: Observation, _: Rules) -> Step:

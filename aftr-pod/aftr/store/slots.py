@@ -155,10 +155,12 @@ class Slots:
         return Reply[str(answer, "ascii")]
 
     # ------------------------------------------------------------ owners
-    async def claim(self, slot: int, uid: str, expected: Owner | None, above: int = 0) -> Owner | None:
+    async def claim(
+        self, slot: int, uid: str, expected: Owner | None, above: int = 0, last: EntryId | None = None
+    ) -> Owner | None:
         """Become the owner after `expected` (None: the first one), with an epoch above `above` too; None when another was faster."""
         new = Owner(max(expected.epoch if expected else 0, above) + 1, uid)
-        return await self._raise(slot, expected, "", new, sealed=False)
+        return await self._raise(slot, expected, str(last) if expected and last else "", new, sealed=False)
 
     async def seal(self, slot: int, owner: Owner, last: EntryId, target_uid: str) -> Owner | None:
         """Hand the slot to `target_uid` if `last` is still the last entry; None when it is not, or the slot is not `owner`'s."""

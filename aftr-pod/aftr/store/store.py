@@ -73,13 +73,17 @@ class Store:
         """Entries of different slots, in one write per node."""
         return await self._slots.append_all(batch)
 
-    async def claim(self, slot: int, uid: str, expected: Owner | None, above: int = 0) -> Owner | None:
+    async def claim(
+        self, slot: int, uid: str, expected: Owner | None, above: int = 0, last: EntryId | None = None
+    ) -> Owner | None:
         """Raise the epoch if the owner is still `expected` (None: the slot has none); None when another was faster.
+
+        `last`: nor if anything was written after that entry.
 
         `above`: an epoch known from elsewhere, which the new one exceeds even if the store has forgotten it.
         May be repeated after an error: a claim that was stored and not confirmed succeeds.
         """
-        return await self._slots.claim(slot, uid, expected, above)
+        return await self._slots.claim(slot, uid, expected, above, last)
 
     async def seal(self, slot: int, owner: Owner, last: EntryId, target_uid: str) -> Owner | None:
         """Hand the slot over after its last entry; from then on `owner` is fenced. None if that was not possible. May be repeated."""

@@ -235,7 +235,7 @@ class Slot:
         expected = Owner(wanted.expected, wanted.owner) if wanted.owner else None
         store = self.member.store
         try:
-            owner = await store.claim(self.number, self.member.uid, expected, wanted.epoch - 1)
+            owner = await store.claim(self.number, self.member.uid, expected, wanted.epoch - 1, wanted.last)
             before = await store.before(self.number, owner.epoch) if owner else NOTHING
             await self.quarantine.begin()
         except StoreError as error:
