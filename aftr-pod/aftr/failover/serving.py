@@ -75,7 +75,7 @@ def failsafe(state: State, seen: Observation, rules: Rules) -> Step:
     if seen.connected and seen.head:
         return resume(state, seen, seen.head)
     state, actions = extend(state, promised_until(state, seen, rules))
-    if seen.now - state.asked >= rules.ask:
+    if seen.now - state.asked >= rules.ask // 2:  # others may notice 100 ms later: hardly that is left of the lease
         state, actions = replace(state, asked=seen.now), (*actions, Do.ASK_MEMBERS)
     left = state.until - seen.now
     return stay(state, f"serves without the store for {left} ms more; {len(seen.known)} members are asked", *actions)
