@@ -8,16 +8,15 @@ from rich.table import Table
 from rich.text import Text
 
 from aftr_lab.processes import is_running, recorded
-from aftr_lab.record import Record
+from aftr_lab.record import Folder, Record
 from aftr_lab.routing import ESTABLISHED, router_sessions
 
 
 def read_status(record: Record) -> dict[str, Any]:
     """The lab's state with its processes. Raises `LabError` when there is no such lab."""
     state = record.load()
-    folder = record.directory / "processes"
     state["config"] = str(record.config_file)
-    state["processes"] = [_describe_process(record, file.name) for file in sorted(folder.iterdir())]
+    state["processes"] = read_processes(record, "node")
     for aftr in state["aftrs"]:
         aftr["socket"] = str(record.socket_file(aftr["name"]))
         aftr["runtime"] = str(record.runtime_directory(aftr["name"]))
@@ -38,26 +37,37 @@ def _add_session_states(state: dict[str, Any], record: Record) -> None:
             session["state"] = states.get(session["name"], "Down")
 
 
-def _describe_process(record: Record, node: str) -> dict[str, Any]:
-    identity = recorded(record.process_file(node))
+def read_processes(folder: Folder, key: str) -> list[dict[str, Any]]:
+    """What was started, named by `key`, its pid, whether it runs, and its log."""
+    return [_describe_process(folder, key, file.name) for file in sorted(folder.process_files())]
+
+
+def _describe_process(folder: Folder, key: str, name: str) -> dict[str, Any]:
+    identity = recorded(folder.process_file(name))
     return {
-        "node": node,
+        key: name,
         "pid": identity.pid if identity else None,
         "running": identity is not None and is_running(identity),
-        "log": str(record.log_file(node)),
+        "log": str(folder.log_file(name)),
     }
+
+
+def show_processes(processes: list[dict[str, Any]], key: str, heading: str) -> Table:
+    """The same for people."""
+    programs = table("Programs", heading, "pid", "state", "log")
+    for process in processes:
+        word = Text("running", "green") if process["running"] else Text("ended", "red")
+        programs.add_row(process[key], str(process["pid"] or ""), word, process["log"])
+    return programs
 
 
 def render(state: dict[str, Any]) -> Group:
     """Tables for people."""
-    b4s = _table("B4s", "B4", "IPv6 address", "slot", "tunnel address", "group", "host")
+    b4s = table("B4s", "B4", "IPv6 address", "slot", "tunnel address", "group", "host")
     for b4 in state["b4s"]:
         host = f"{b4['host']['name']} {b4['host']['address']}"
         b4s.add_row(b4["name"], b4["address"], str(b4["slot"]), b4["tunnelAddress"], b4["group"], host)
-    programs = _table("Programs", "node", "pid", "state", "log")
-    for process in state["processes"]:
-        word = Text("running", "green") if process["running"] else Text("ended", "red")
-        programs.add_row(process["node"], str(process["pid"] or ""), word, process["log"])
+    programs = show_processes(state["processes"], "node", "node")
     aftrs = "; ".join(f"{a['name']} {a['access']['address']} {a['internet']['address']}" for a in state["aftrs"])
     head = f"Lab {state['lab']}, pool {state['pool']}: {aftrs}"
     if state["store"]:
@@ -68,15 +78,16 @@ def render(state: dict[str, Any]) -> Group:
 
 
 def _render_sessions(bgp: dict[str, Any]) -> Table:
-    table = _table("BGP sessions of the router", "session", "AFTR", "announces", "state")
+    sessions = table("BGP sessions of the router", "session", "AFTR", "announces", "state")
     for session in bgp["sessions"]:
         word = Text(session["state"], "green" if session["state"] == ESTABLISHED else "red")
-        table.add_row(session["name"], session["address"], ", ".join(session["families"]), word)
-    return table
+        sessions.add_row(session["name"], session["address"], ", ".join(session["families"]), word)
+    return sessions
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+def table(title: str, *columns: str) -> Table:
+    """An empty table for people."""
+    made = Table(title=title, title_justify="left", box=box.SIMPLE)
     for column in columns:
-        table.add_column(column, no_wrap=True)
-    return table
+        made.add_column(column, no_wrap=True)
+    return made

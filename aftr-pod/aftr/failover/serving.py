@@ -35,9 +35,7 @@ def serving(state: State, seen: Observation, rules: Rules) -> Step:
     if seen.event is Result.REWOUND or store_knows_less(state, seen):
         return rewind(state, seen)
     if not seen.connected:
-        asked = replace(state, asked=seen.now)
-        sentence = "the store is out of reach: asks all members whether they reach it"
-        return enter(asked, seen, Phase.FAILSAFE, sentence, Do.REFUSE_BLOCKS, Do.ASK_MEMBERS)
+        return go_without(state, seen, "the store is out of reach: asks all members whether they reach it")
     state, actions = extend(state, seen.lease_until)
     if seen.event is Result.REFUSED and not state.refused:
         return stay(replace(state, refused=True), "serves; the store refuses to write", *actions, Do.REFUSE_BLOCKS)
@@ -59,13 +57,18 @@ def rewriting(state: State, seen: Observation, _: Rules) -> Step:
             replace(state, rewrite=False), seen, Phase.SERVING, "serves; the store holds all of it", Do.ALLOW_BLOCKS
         )
     if not seen.connected or seen.event is Result.UNRESOLVED:
-        asked = replace(state, asked=seen.now)
-        return enter(asked, seen, Phase.FAILSAFE, "the store is out of reach again", Do.REFUSE_BLOCKS, Do.ASK_MEMBERS)
+        return go_without(state, seen, "the store is out of reach again")
     state, actions = extend(state, seen.lease_until)
     return stay(state, "serves; writes a checkpoint", *actions)
 
 
 # ── without the store ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def go_without(state: State, seen: Observation, sentence: str) -> Step:
+    """The store does not answer: others are asked before the lease ends."""
+    asked = replace(state, asked=seen.now)
+    return enter(asked, seen, Phase.FAILSAFE, sentence, Do.REFUSE_BLOCKS, Do.ASK_MEMBERS)
 
 
 def failsafe(state: State, seen: Observation, rules: Rules) -> Step:

@@ -85,9 +85,8 @@ class Member:
         self.reconfigure(pool)
         self.peers = Peers(self)
         self.slots = [Slot(self, number) for number in range(pool.spec.slots)]
-        self.addresses: dict[
-            str, str
-        ] = {}  # of all others that were ever listed or heard of, until they said that they leave
+        # of all others that were ever listed or heard of, until they said that they leave
+        self.addresses: dict[str, str] = {}
         self._departed: set[str] = set()
         self.records: Mapping[str, MemberRecord] = {}
         self.heads: list[Head] | None = None
