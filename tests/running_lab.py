@@ -17,6 +17,8 @@ from typing import Any
 import yaml
 from pyroute2 import netns
 
+from aftr_lab.chaos.served import is_settled, slots_of
+
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "samples" / "lab.yaml"
 FAILOVER = ROOT / "samples" / "failover.yaml"  # three AFTRs, BGP, a store
@@ -120,6 +122,14 @@ def sample_with(file: Path, **softwire: Any) -> Path:
     documents[0]["spec"]["softwire"].update(softwire)
     file.write_text(yaml.safe_dump_all(documents))
     return file
+
+
+def until_settled(lab: Lab) -> None:
+    """Until every slot is served once, and the AFTRs have as many as they should."""
+    deadline = time.monotonic() + 20
+    while not is_settled(lab.state):
+        assert time.monotonic() < deadline, slots_of(lab.state)
+        time.sleep(0.1)
 
 
 def reported(lab: Lab, *words: str, timeout: float = 300) -> tuple[int, dict[str, Any]]:

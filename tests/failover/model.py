@@ -709,7 +709,8 @@ class Member:
             return
         self.stopped = False
         for slot, engine in enumerate(self.engines):
-            if engine.mode in ("open", "frozen") and self.now >= engine.deadline:
+            served = engine.mode in ("open", "frozen") and self.states[slot].phase is not Phase.OPENING
+            if served and self.now >= engine.deadline:
                 engine.lapsed = True
                 for endpoint in list(engine.table.binds)[:1]:
                     self.transmit(slot, endpoint, engine.table.blocks.get(endpoint[0], -1), burst=True)

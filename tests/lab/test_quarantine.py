@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from aftr_lab.chaos.crowd import FIRST_PORT, PREFIX, Crowd, crowd_of
-from aftr_lab.chaos.served import is_settled, slots_of
-from running_lab import AFTR, ROOT, Lab, aftr_lab
+from running_lab import AFTR, ROOT, Lab, aftr_lab, until_settled
 from two_aftrs import B4S, STORE, owner_of, redis, talk, two_aftrs
 
 pytestmark = pytest.mark.lab
@@ -65,13 +64,6 @@ def aftr(lab: Lab, name: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(AFTR), *words, "--socket", path], capture_output=True, text=True, timeout=60, check=False
     )
-
-
-def until_settled(lab: Lab) -> None:
-    deadline = time.monotonic() + 20
-    while not is_settled(lab.state):
-        assert time.monotonic() < deadline, slots_of(lab.state)
-        time.sleep(0.1)
 
 
 def entry_of(lab: Lab, slot: int) -> dict[str, Any]:

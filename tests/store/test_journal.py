@@ -53,25 +53,28 @@ async def test_a_damaged_entry_does_not_hide_the_others(store: Store, shared_red
     await store.append(SLOT, owner, EntryId(1, 1), b"da\x01aged" * 10)
     await store.append(SLOT, owner, EntryId(1, 2), entry(12))
     found: list[int] = []
-
-    async def read() -> None:
-        async for part in store.read(SLOT):
-            found.extend(numbers(part))
-
     with pytest.raises(UnreadableRecordError, match=r"entry 1-2 at byte 0: magic 0x6164") as caught:
-        await read()
+        await read(store, found)
     assert found == [10, 12]
     assert (caught.value.slot, caught.value.key, caught.value.offset) == (SLOT, journal_key(prefix, SLOT), 0)
     assert [damage.entry for damage in caught.value.damages] == [EntryId(1, 2)]
 
 
 async def test_a_missing_entry_is_no_shorter_journal(store: Store, shared_redis: Server, prefix: str) -> None:
-    owner = await claimed(store)
+    """Nor does it hide what comes after it."""
+    owner, found = await claimed(store), list[int]()
     for seq in range(3):
         await store.append(SLOT, owner, EntryId(1, seq), entry(seq))
     shared_redis.cli("XDEL", journal_key(prefix, SLOT), "1-2")
-    with pytest.raises(JournalGapError, match=r"slot 3: entries between 1-1 and 1-3 are missing"):
-        await numbers_of(store.read(SLOT))
+    with pytest.raises(UnreadableRecordError, match=r"entry 1-3 at byte 0: entries after 1-1 are missing"):
+        await read(store, found)
+    assert found == [0, 2]
+
+
+async def read(store: Store, found: list[int]) -> None:
+    """What is readable of the slot."""
+    async for records in store.read(SLOT):
+        found.extend(numbers(records))
 
 
 # ---------------------------------------------------------------- following
@@ -114,6 +117,18 @@ async def test_tail_reports_a_gap(
     with pytest.raises(JournalGapError) as caught:
         await store.tail({SLOT: readable[-1][0]}, 1)
     assert (str(caught.value.after), str(caught.value.found)) == (after, found)
+
+
+async def test_an_entry_that_is_gone_when_it_is_read_is_a_gap(store: Store, shared_redis: Server, prefix: str) -> None:
+    """Redis wakes who waits for an entry, and then has nothing for him."""
+    owner, key = await claimed(store), journal_key(prefix, SLOT)
+    waiting = asyncio.create_task(store.tail({SLOT: EntryId(owner.epoch, 0)}, 60_000))
+    while "flags=b" not in shared_redis.cli("CLIENT", "LIST"):  # noqa: ASYNC110  Redis does not tell us
+        await asyncio.sleep(0)
+    script = "redis.call('XADD', KEYS[1], '1-1', 'entry', ''); redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)"
+    shared_redis.cli("EVAL", script, "1", key)
+    with pytest.raises(JournalGapError, match="entries after 1-0 are missing"):
+        await waiting
 
 
 async def test_tail_reports_damage(store: Store) -> None:

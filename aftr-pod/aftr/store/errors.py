@@ -40,11 +40,12 @@ class StoreUnsuitableError(StoreError):
 
 
 class JournalGapError(StoreError):
-    """`found` came after `after`, and is not the next entry."""
+    """`found` came after `after`, and is not the next entry; None: there was more, and nothing of it is left."""
 
-    def __init__(self, slot: int, after: EntryId, found: EntryId) -> None:
+    def __init__(self, slot: int, after: EntryId, found: EntryId | None = None) -> None:
         self.slot, self.after, self.found = slot, after, found
-        super().__init__(f"slot {slot}: entries between {after} and {found} are missing; the slot is loaded again")
+        missing = f"between {after} and {found}" if found else f"after {after}"
+        super().__init__(f"slot {slot}: entries {missing} are missing; the slot is loaded again")
 
 
 class UnreadableVersionError(StoreError):

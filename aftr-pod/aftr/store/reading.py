@@ -1,7 +1,7 @@
 """Reading a slot as a whole: its checkpoint, then its journal.
 
 Nothing is handed out before all of it is here and the head says that it was one checkpoint all along: what an old chunk holds
-and a new one does not would stay in the reader's tables for good.  Damage does not
+and a new one does not would stay in the reader's tables for good.  Damage, or an entry that is missing, does not
 stop it: the readable rest is delivered, then UnreadableRecordError is raised.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from aftr.store.client import Client
-from aftr.store.errors import Damage, JournalGapError, StoreUnreachableError, UnreadableRecordError
+from aftr.store.errors import Damage, StoreUnreachableError, UnreadableRecordError
 from aftr.store.inspection import Judge, check_versions, inspect
 from aftr.store.slots import SlotHead, Slots
 from dslite_contract.journal import NOTHING, RECORD, EntryId, Records
@@ -37,8 +37,7 @@ class Reading:
         self.last = NOTHING
 
     async def __aiter__(self) -> AsyncIterator[Records]:
-        chunks, rows = await self._fetch()
-        damages: list[Damage] = []
+        chunks, rows, damages = await self._fetch()
         key = journal_key(self._prefix, self._slot)
         for chunk, data in chunks:
             yield self._joined([(chunk, data, None)], damages)
@@ -57,26 +56,21 @@ class Reading:
             damages += [damage] if damage else []
         return np.concatenate(parts)
 
-    async def _fetch(self) -> tuple[list[tuple[str, bytes]], list[Row]]:
-        gap: JournalGapError | None = None
-        for _ in range(ATTEMPTS):
+    async def _fetch(self) -> tuple[list[tuple[str, bytes]], list[Row], list[Damage]]:
+        """Chunks, entries, and where entries are missing; that is tried again first, for it may be a checkpoint's doing."""
+        for left in reversed(range(ATTEMPTS)):
             before = await self._slots.head(self._slot, "read")
             check_versions(self._slot, before)
             chunks = await self._chunks(before) if before else []
-            try:
-                rows = await self._journal(before.covers if before else NOTHING)
-            except JournalGapError as error:
-                rows, gap = [], error
+            covered = before.covers if before else NOTHING
+            rows, gaps = await self._journal(covered)
             after = await self._slots.head(self._slot, "read")
             check_versions(self._slot, after)
-            if _checkpoint(before) != _checkpoint(after):
-                gap = None
-                continue
-            if gap is None:
+            if _checkpoint(before) == _checkpoint(after) and (not gaps or left == 0):
                 self.head = after
-                self.last = rows[-1][0] if rows else before.covers if before else NOTHING
-                return chunks, rows
-        raise gap or StoreUnreachableError(
+                self.last = rows[-1][0] if rows else covered
+                return chunks, rows, gaps
+        raise StoreUnreachableError(
             f"slot {self._slot}: {ATTEMPTS} checkpoints came while it was being read; ask again"
         )
 
@@ -90,18 +84,20 @@ class Reading:
             found += [(key, answer or b"") for key, answer in zip(some, answers, strict=True)]
         return found
 
-    async def _journal(self, after: EntryId) -> list[Row]:
+    async def _journal(self, after: EntryId) -> tuple[list[Row], list[Damage]]:
         key = journal_key(self._prefix, self._slot)
         rows: list[Row] = []
+        gaps: list[Damage] = []
         while True:
             command = ("XRANGE", key, str(after.following), "+", "COUNT", ENTRIES_AT_ONCE)
             some = rows_of((await self._client.ask(key, "read", command, within=PATIENCE_S))[0])
             for row in some:
-                check_next(self._slot, after, row)
+                if not is_next(after, row):
+                    gaps.append(Damage(key, 0, f"entries after {after} are missing", row[0]))
                 rows.append(row)
                 after = row[0]
             if len(some) < ENTRIES_AT_ONCE:
-                return rows
+                return rows, gaps
 
 
 def rows_of(answer: list[Any]) -> list[Row]:
@@ -112,12 +108,10 @@ def rows_of(answer: list[Any]) -> list[Row]:
     ]
 
 
-def check_next(slot: int, after: EntryId, row: Row) -> None:
-    """Raises JournalGapError unless `row` is the very next entry after `after`; a first entry of an epoch names the one before it."""
+def is_next(after: EntryId, row: Row) -> bool:
+    """Whether `row` is the very next entry after `after`; a first entry of an epoch names the one before it."""
     found, fields = row
-    before = fields.get(b"after")
-    if found != after.following and (found.seq != 0 or before != str(after).encode()):
-        raise JournalGapError(slot, after, found)
+    return found == after.following or (found.seq == 0 and fields.get(b"after") == str(after).encode())
 
 
 def _checkpoint(head: SlotHead | None) -> tuple[int, EntryId]:

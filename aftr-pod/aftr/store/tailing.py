@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import Any
 
 from aftr.store.client import Client
-from aftr.store.errors import StoreError, UnreadableRecordError
+from aftr.store.errors import JournalGapError, StoreError, UnreadableRecordError
 from aftr.store.inspection import Judge, inspect
 from aftr.store.line import Command
-from aftr.store.reading import Row, check_next, rows_of
+from aftr.store.reading import Row, is_next, rows_of
 from dslite_contract.journal import EntryId, Records
 from dslite_contract.store_keys import journal_key
 
@@ -72,9 +72,12 @@ class Tail:
 
     def _usable(self, slot: int, after: EntryId, rows: list[Row]) -> Entries:
         usable: Entries = []
+        if not rows:  # Redis names a journal that has gone on, and holds nothing any more
+            raise JournalGapError(slot, after)
         for row in rows:
             try:
-                check_next(slot, after, row)
+                if not is_next(after, row):
+                    raise JournalGapError(slot, after, row[0])
                 after = row[0]
                 usable.append((after, self._records(slot, row)))
             except StoreError:

@@ -28,6 +28,7 @@ from aftr_lab.processes import is_running, session_of, signal_all
 
 MANAGEMENT_DEVICE = "mgmt"
 RESUMED_S = 0.25  # in which a resumed pod sends what it still had; sooner than any slot comes back to it
+KNOWN = 4096  # packets of known flows, which need no store and wait for a stopped pod
 STALL_S = 0.06
 HOWS = ("whole", "whole", "first process", "serving process")  # of a crash: half of them leave children to themselves
 
@@ -91,6 +92,7 @@ def stop(scene: Scene, strike: Strike) -> None:
     capture = Capture(scene.state, strike.victim)
     try:
         scene.kill(strike.victim, signal.SIGSTOP)
+        scene.load.repeat(KNOWN)
         scene.recover()
         _, received = capture.take()
         strike.waiting_packets = sum(slot in strike.slots for slot in received)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import islice
 
 from aftr_lab.chaos.crowd import Crowd
 from aftr_lab.chaos.probes import Probes
@@ -42,6 +43,11 @@ class Load:
     def last(self, seconds: float) -> None:
         """Load for so long."""
         self.run(lambda: False, seconds)
+
+    def repeat(self, number: int) -> None:
+        """A packet of each of so many flows, at once."""
+        for flow in islice(self.crowd.endpoints, number):
+            self.crowd.send(flow)
 
     def tick(self) -> None:
         """What is due."""

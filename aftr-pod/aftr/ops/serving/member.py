@@ -47,7 +47,8 @@ HEARTBEAT_S, RETRY_S, TICK_S, LINKS_S = 0.1, 0.04, 0.025, 0.2
 TAIL_MS = 50  # longest that a question to the journals stays open
 CHECKPOINT_BYTES = 8 << 20  # a journal that is longer, and longer than the live table, gets a checkpoint
 OFTEN_BYTES = 8 << 10
-NEVER = (1 << 63) - 1
+TOO_FAR = 16  # entries: of fewer, the checkpoint itself has most, as it is written while writing goes on
+NEVER_MS = 1 << 43  # in nanoseconds, it fits into 64 bits
 
 
 def rules_of(pool: AftrPool) -> Rules:
@@ -341,7 +342,7 @@ class Member:
             warm=self.warm[number],
             turn=slot.phase is Phase.SERVING and target not in (None, self.uid) and self._turn() == number,
             target_ready=head is not None and self._is_ready(number, head),
-            lease_until=self._lease,
+            lease_until=self._lease if self._fenced else NEVER_MS,
             held=slot.held,
             forgone=slot.forgone,
             answers=slot.answers,
@@ -371,7 +372,7 @@ class Member:
         until = [slot.state.until for slot in self.slots if slot.state.opened]
         until = until or [slot.state.until for slot in self.slots if slot.phase is Phase.DRAINING]
         deadline = min(until) * 1_000_000 if until else 1
-        pod_at(self.pod.memory, 0).deadline = deadline if self._fenced else NEVER
+        pod_at(self.pod.memory, 0).deadline = deadline
 
     # ------------------------------------------------------------ journals in and out
     async def _follow(self) -> None:
@@ -501,5 +502,5 @@ def store_settings(
         url=login.url, username=login.username, password=login.password, tls=login.tls,
         prefix=f"{pool.metadata.namespace or 'default'}/{pool.metadata.name}", uid=member, slots=pool.spec.slots,
         durability=Durability(effective_durability(spec)), wait_replicas=spec.wait_replicas, timeout=timeout, adopt=spec.adopt,
-        trim_beyond=int(FaultHook.TRIM_ONE_MORE in hooks),
+        trim_beyond=TOO_FAR if FaultHook.TRIM_TOO_FAR in hooks else 0,
     )  # fmt: skip
