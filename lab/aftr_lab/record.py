@@ -72,6 +72,11 @@ class Folder:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+def crowd_namespace(lab: str) -> str:
+    """Of the B4s of `aftr-lab chaos`, which may be killed before it removes them."""
+    return f"dsl-{lab}-crowd"
+
+
 @dataclass(frozen=True)
 class Record(Folder):
     """The files of the lab `name`."""

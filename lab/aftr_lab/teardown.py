@@ -10,7 +10,7 @@ from pyroute2 import netns
 
 from aftr_lab.errors import LabError
 from aftr_lab.processes import GRACE_S, Identity, end, identify, recorded
-from aftr_lab.record import Record, remove_if_empty
+from aftr_lab.record import Record, crowd_namespace, remove_if_empty
 
 NETNS_FOLDER = Path("/run/netns")
 NETNS_MARK = Path("/run/dslite-netns-mounted")  # we were the first to use named namespaces on this machine
@@ -27,7 +27,7 @@ def tear_down(record: Record) -> None:
     """Remove the lab of this record. Raises `LabError` if there is none, or if a program cannot be ended."""
     if not record.exists():
         raise LabError(f"there is no lab {record.name!r}")
-    namespaces = record.namespaces()
+    namespaces = [*record.namespaces(), crowd_namespace(record.name)]
     files = record.process_files()
     end_recorded(file for file in files if _kind(file.name) not in LAST)
     end_recorded(file for file in files if _kind(file.name) in LAST)

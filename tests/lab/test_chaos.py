@@ -66,7 +66,7 @@ def test_d22_handover_loses_nothing_and_is_hardly_seen() -> None:
 @pytest.mark.chaos
 @pytest.mark.parametrize("fault", PARTITIONS)
 def test_d22_partition_no_two_owners_and_nothing_lost(fault: str) -> None:
-    report = struck(fault, times(0.08))
+    report = struck(fault, times(0.05))
     if fault == "stop":
         assert report["waitedForResumed"] > 256  # otherwise a burst says nothing
         assert report["lateBurst"] <= 256
@@ -75,4 +75,4 @@ def test_d22_partition_no_two_owners_and_nothing_lost(fault: str) -> None:
 @pytest.mark.chaos
 @pytest.mark.parametrize(("fault", "store"), [("store-primary", "sentinel"), ("store-shard", "cluster")])
 def test_d22_partition_the_primary_is_lost_and_bindings_are_not(fault: str, store: str) -> None:
-    struck(fault, times(0.08), "--store", store, replicated=True)
+    struck(fault, times(0.05), "--store", store, replicated=True)

@@ -14,6 +14,7 @@ import yaml
 from pyroute2 import IPRoute, netns
 
 from aftr_lab.processes import Identity, end, identify, parse_stat, recorded
+from aftr_lab.record import crowd_namespace
 from running_lab import AFTR_LAB, SAMPLE, aftr_lab, lab_up
 
 pytestmark = pytest.mark.lab
@@ -59,6 +60,7 @@ def test_down_leaves_nothing() -> None:
     with lab_up("lifecycle", SAMPLE) as lab:
         pids = pids_of(lab.state)
         assert all(process["running"] for process in lab.state["processes"])
+        netns.create(crowd_namespace(NAME))  # what a killed `chaos` leaves
         with lab.running("host-1", "sleep", "1000") as forgotten:
             down = aftr_lab(NAME, "down")
             assert forgotten.wait(timeout=5) == -signal.SIGTERM

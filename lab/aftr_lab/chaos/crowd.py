@@ -20,6 +20,7 @@ from typing import Any
 from pyroute2 import netns
 
 from aftr_lab.network import End, add_link, add_namespace, add_route, inside
+from aftr_lab.record import crowd_namespace
 
 PREFIX = IPv6Network("2001:db8:1800::/37")  # the upper half of the samples' group north
 SUBSCRIBER_BITS = 56
@@ -211,7 +212,7 @@ def received(sock: socket.socket) -> Iterator[tuple[bytes, IPv6Address]]:
 def crowd_of(state: dict[str, Any], number: int, live_s: float, rest_s: float) -> Iterator[Crowd]:
     """A crowd on the access network of the lab that `state` describes, for the time of the block."""
     access, router = state["bridges"]["access"], state["namespaces"]["router"]
-    namespace = f"dsl-{state['lab']}-crowd"
+    namespace = crowd_namespace(state["lab"])
     add_namespace(namespace, {"net.ipv6.ip_nonlocal_bind": 1})
     try:
         port = End(access["namespace"], "crowd", bridge=access["device"])
