@@ -213,6 +213,7 @@ class Engine:
     def reset(self) -> None:
         self.table = Table()
         self.held = NOTHING
+        self.copying = False
         self.mode = "closed"  # copy, open, frozen, readonly, stopped
         self.epoch = 0
         self.deadline = 0
@@ -302,9 +303,9 @@ class Member:
             return
         self.connection = next(self.serials)
         for slot, kinds in enumerate(self.unresolved):
-            if "copy" in kinds:
+            if self.engines[slot].copying:
                 self.events[slot].append(Result.BROKEN)
-            if kinds - {"copy"}:
+            if kinds:
                 self.events[slot].append(Result.UNRESOLVED)
                 if "append" in kinds:
                     engine = self.engines[slot]
@@ -492,24 +493,24 @@ class Member:
     # ── actions ──
 
     def start_copy(self, slot: int) -> None:
-        self.engines[slot].reset()
-        generation = self.engines[slot].table
+        """Begin anew; a reading that was begun before comes to nothing."""
+        engine = self.engines[slot]
+        engine.reset()
+        engine.copying = True
+        begun, connection = engine.table, self.connection
 
         def done(result: object) -> None:
-            engine = self.engines[slot]
-            if engine.table is generation:
+            if engine.table is begun:
                 engine.table, engine.held = result  # type: ignore[misc]
-                engine.mode = "copy"
+                engine.mode, engine.copying = "copy", False
                 self.event(slot, Result.COPIED)
 
         copy = lambda: (self.h.store.slots[slot].table(), self.h.store.slots[slot].last)  # noqa: E731
         slow = self.h.random.choice((5, 30, self.h.slow_copy))
-        connection = self.connection
-        self.unresolved[slot].add("copy")
 
         def later() -> None:
-            if self.connection == connection and connection:
-                self.request(copy, done, "copy", slot)
+            if self.connection == connection and connection and engine.table is begun:
+                self.request(copy, done)
 
         self.h.after(slow, lambda: self.deliver(later))
 
@@ -562,6 +563,8 @@ class Member:
         engine.pending, engine.in_flight = [], None
 
         def done(result: object) -> None:
+            if (self.states[slot].phase, self.states[slot].epoch) != (Phase.REWRITING, epoch):
+                return
             if isinstance(result, EntryId):
                 engine.held, engine.forgone = result, False
                 self.commit(slot, parked)
@@ -804,6 +807,8 @@ class History:
         self.newest: list[int] = [0] * self.slots  # the highest epoch ever opened, by a member that still runs
         self.sealed_at: dict[int, tuple[int, str]] = {}
         self.lost_data = self.had_peers = self.had_steps = self.had_joins = self.had_stops = self.muted = False
+        self.quiet = False  # nothing goes wrong any more
+        self.strangers = False  # who opened a slot of a lost store was never told of someone who may hold it
         self.events = 0
 
     # ── what the world does ──
@@ -945,6 +950,8 @@ class History:
 
     def sealed(self, member: Member, slot: int, target: str) -> None:
         self.sealed_at[slot] = self.now, target
+        if self.quiet:
+            return
         if "sealcut" in self.kinds:
             self.after(self.random.randrange(14), lambda: self.fault_cut(member))
         if "mute" in self.kinds and target in self.members and not self.muted:
@@ -957,7 +964,7 @@ class History:
     def calm(self) -> bool:
         """Whether, if the store lost something, all living members could tell what they hold: then nothing is lost with it."""
         told = not self.loss and set(self.kinds) <= {"lose", "rewind", "down", "crash", "links", "slow"}
-        return not self.lost_data or told
+        return not self.lost_data or (told and not self.strangers)
 
     @property
     def exclusive(self) -> bool:
@@ -1000,8 +1007,22 @@ class History:
         for port in range(PORTS):
             self.must[slot].pop((block, port), None)
 
+    def note_loss(self, member: Member, slot: int) -> None:
+        """What a store's loss takes with it: what only those hold who are gone too, or stayed away from it for a dead-time."""
+        if not self.lost_data:
+            return
+        running = [m for m in self.members.values() if not m.gone]
+        away = [m for m in running if m.uid not in member.known and m.uid not in self.store.infos]
+        if any(m.engines[slot].held > NOTHING for m in away):
+            self.strangers = True
+        for (number, block), user in self.users.items():
+            held = any(m.engines[slot].table.blocks.get(block) == user for m in running)
+            if number == slot and not held:
+                self.free_since.setdefault((slot, block), self.now)  # it rests like any that is free now
+
     def check_open(self, member: Member, slot: int) -> None:
         """What was acknowledged is there; and what is there is stored."""
+        self.note_loss(member, slot)
         table, stored = member.engines[slot].table, self.store.slots[slot]
         content = stored.table().binds
         for endpoint, bind in list(self.must[slot].items()):
@@ -1099,6 +1120,7 @@ class History:
         for _ in range(self.random.randrange(1, 7)):
             self.fault()
             self.run_until(self.now + self.random.choice((20, 60, 150, 400, 900)))
+        self.quiet = True
         self.run_until(self.now + 950)  # the longest fault is over
         if "mute" in self.kinds:
             for member in self.members.values():

@@ -91,34 +91,59 @@ def test_a_warm_copy_leaves_a_living_owner_alone() -> None:
 
 
 def test_crash_takeover() -> None:
-    state, actions, sentence = run(WARM, **DEAD)
+    lags = {**DEAD, "head": Head(7, "a", EntryId(7, 11))}
+    state, actions, sentence = run(WARM, **lags)
     assert (state.phase, actions) == (Phase.ASKING, (Do.ASK_MEMBERS,))
     assert sentence == "asks 2 members what they hold: a, its owner with epoch 7, is dead"
 
-    state, actions, sentence = run(state, **DEAD, now=10_020, answers={"c": Answer(10_000)})
+    state, actions, sentence = run(state, **lags, now=10_020, answers={"c": Answer(10_000)})
     assert (state.phase, actions, sentence) == (Phase.ASKING, (), "asks: not all have answered")
 
-    state, actions, sentence = run(state, **DEAD, now=10_050, answers={"c": Answer(10_000)})
-    assert (state.phase, actions) == (Phase.CLAIMING, (Claim(7, "a", 8, EntryId(7, 9)),))
+    state, actions, sentence = run(state, **lags, now=10_050, answers={"c": Answer(10_000)})
+    assert (state.phase, actions) == (Phase.CLAIMING, (Claim(7, "a", 8, EntryId(7, 11)),))
     assert sentence == "claims: a, its owner with epoch 7, is dead; no answer from a"
 
-    state, actions, _ = run(state, **DEAD, event=Won(8, EntryId(7, 11)))
+    state, actions, _ = run(state, **lags, event=Won(8, EntryId(7, 11)))
     assert (state.phase, state.epoch, actions) == (Phase.CATCHING_UP, 8, ())
-    assert run(state, **DEAD).sentence == "reads the tail: holds 7-9, needs 7-11"
+    assert run(state, **lags).sentence == "reads the tail: holds 7-9, needs 7-11"
 
-    state, actions, _ = run(state, **DEAD, held=EntryId(7, 11))
+    state, actions, _ = run(state, **lags, held=EntryId(7, 11))
     assert (state.phase, actions) == (Phase.OPENING, (Open(8, 10_280),))
-    state, actions, sentence = run(state, **DEAD, event=Result.OPENED, held=EntryId(8, 0))
+    state, actions, sentence = run(state, **lags, event=Result.OPENED, held=EntryId(8, 0))
     assert (state.phase, actions) == (Phase.SERVING, (ServeUntil(10_280), Do.ANNOUNCE))
     assert sentence == "serves with epoch 8"
 
 
-def test_who_was_stopped_on_the_way_does_not_open_without_a_lease() -> None:
-    rewriting = of("b", Phase.REWRITING, epoch=8, rewrite=True)
-    state, actions, _ = run(rewriting, event=Result.CHECKPOINTED, lease_until=9_999)
-    assert (state.phase, state.rewrite, actions) == (Phase.CATCHING_UP, False, ())
-    assert run(state, head=Head(9, "c", EntryId(9, 0))).state.phase is Phase.CLOSED
-    assert run(state, head=Head(8, "b", EntryId(8, 0))).state.phase is Phase.OPENING
+MINE = {**DEAD, "head": Head(8, "b", EntryId(8, 0))}
+
+
+@pytest.mark.parametrize("rewrite", [False, True])
+def test_whose_lease_ended_on_the_way_claims_anew(rewrite: bool) -> None:
+    """Who saw it dead may be about to claim; a new claim comes before that one or after it, and one of the two fails."""
+    catching_up = of("b", Phase.CATCHING_UP, epoch=8, until=10_000, rewrite=rewrite)
+    state, actions, sentence = run(catching_up, **MINE)
+    assert (state.phase, actions) == (Phase.LOST if rewrite else Phase.WARM, ())
+    assert sentence == "lost epoch 8: the lease ended before it opened"
+    assert run(state, **MINE).sentence == "asks 2 members what they hold: the store names this pod with epoch 8"
+
+
+@pytest.mark.parametrize("event", [Result.CHECKPOINTED, Result.UNRESOLVED, None])
+def test_whose_lease_ended_does_not_write_its_checkpoint_over_another_owner(event: Result | None) -> None:
+    rewriting = of("b", Phase.REWRITING, epoch=8, until=10_000, rewrite=True)
+    assert run(rewriting, event=event) == Step(
+        replace(rewriting, phase=Phase.LOST, since=10_000), (), "lost epoch 8: the lease ended before it opened"
+    )
+    opening = run(replace(rewriting, phase=Phase.OPENING), event=Result.OPENED)
+    assert opening.state.phase is Phase.LOST
+
+
+def test_a_lease_that_runs_is_renewed_on_the_way() -> None:
+    catching_up = of("b", Phase.CATCHING_UP, epoch=8, until=10_001, need=EntryId(7, 12))
+    state = run(catching_up, **MINE).state
+    assert run(state, **MINE, now=10_200, held=EntryId(7, 12)).actions == (Open(8, 10_280),)
+
+
+HEARD = {"b": Answer(10_000), "c": Answer(10_000)}
 
 
 def test_a_former_owner_does_not_take_its_own_last_entry_once_more() -> None:
@@ -126,19 +151,32 @@ def test_a_former_owner_does_not_take_its_own_last_entry_once_more() -> None:
     assert follows(WARM, held)
     assert follows(of("b", Phase.ASKING), held)
     assert not follows(of("a", Phase.ASKING, rewrite=True), held)
-    assert not follows(run(of("a", Phase.CLAIMING, rewrite=True), event=Won(8, EntryId(7, 12))).state, held)
+    claiming = run(of("a", Phase.ASKING, rewrite=True), answers=HEARD).state
+    assert not follows(run(claiming, event=Won(8, EntryId(7, 9))).state, held)
     assert follows(of("b", Phase.CATCHING_UP, need=EntryId(7, 12), rewrite=True), held)
     assert not follows(of("b", Phase.LOST), held)
 
 
 def test_a_former_owner_holds_all_that_was_written_in_its_epoch() -> None:
     """Its checkpoint may be stored without its knowing: what the store has beyond `held` is its own, and read by nobody."""
-    claiming = of("a", Phase.CLAIMING, rewrite=True)
+    asking = of("a", Phase.ASKING, rewrite=True)
+    claiming = run(asking, head=Head(7, "a", EntryId(7, 12)), answers=HEARD).state
     state, actions, _ = run(claiming, event=Won(8, EntryId(7, 12)))
     assert (state.phase, state.need, actions) == (Phase.CATCHING_UP, NOTHING, ())
     assert run(state).actions == (Do.WRITE_CHECKPOINT,)
-    other = run(claiming, event=Won(9, EntryId(8, 0))).state
-    assert other.need == EntryId(8, 0)
+    other = run(asking, head=Head(6, "b", EntryId(6, 3)), owner_dead=True, answers=HEARD).state
+    assert other.need == EntryId(6, 3)
+
+
+def test_a_claim_of_which_a_former_owner_did_not_hear_takes_nothing_from_it() -> None:
+    state = run(of("a", Phase.CLAIMING, rewrite=True), event=Result.UNRESOLVED).state
+    mine = Head(8, "a", EntryId(8, 0))
+    state, actions, _ = run(state, head=mine)
+    assert (state.phase, actions) == (Phase.ASKING, (Do.ASK_MEMBERS,))
+    state, actions, _ = run(state, head=mine, answers=HEARD)
+    assert (state.need, actions) == (NOTHING, (Claim(8, "a", 9, EntryId(8, 0)),))
+    handed = replace(mine, sealed=True)
+    assert run(of("a", Phase.LOST, rewrite=True), head=handed).state.phase is Phase.CLOSED, "another served meanwhile"
 
 
 def test_a_gap_in_the_tail_means_reload_also_for_who_holds_more_elsewhere() -> None:
@@ -189,6 +227,8 @@ def test_a_copy_that_holds_more_than_the_store_writes_it_first() -> None:
 def test_the_new_epoch_is_above_all_that_anyone_holds() -> None:
     answers = {"a": Answer(9_950, EntryId(12, 1)), "c": Answer(9_950)}
     assert run(of("b", Phase.ASKING), **DEAD, answers=answers).actions == (Claim(7, "a", 13, EntryId(7, 9)),)
+    answers = {"a": Answer(9_950, epoch=14), "c": Answer(9_950)}
+    assert run(of("b", Phase.ASKING), **DEAD, answers=answers).actions == (Claim(7, "a", 15, EntryId(7, 9)),)
 
 
 # ── first open, store without a head ─────────────────────────────────────────────────────────────────────────────────────
@@ -253,6 +293,31 @@ def test_a_former_owner_claims_its_slot_anew() -> None:
     assert sentence == "asks 2 members what they hold: the store names this pod with epoch 7"
 
 
+OLDER = Head(6, "b", EntryId(6, 3), read_ms=9_950)
+
+
+def test_a_former_owner_in_a_store_that_lost_its_claim_keeps_what_it_holds() -> None:
+    lost = of("a", Phase.LOST, rewrite=True)
+    state, actions, sentence = run(lost, head=OLDER)
+    assert (state.phase, actions) == (Phase.LOST, (Do.ASK_MEMBERS,))
+    assert sentence == "keeps 7-9; asks whether b serves"
+    assert run(state, head=OLDER, now=10_049).actions == ()
+    assert run(state, head=OLDER, now=10_050).actions == (Do.ASK_MEMBERS,)
+
+
+@pytest.mark.parametrize(
+    ("answer", "phase"),
+    [
+        (Answer(9_950, epoch=6, serves=True), Phase.CLOSED),
+        (Answer(9_950, epoch=8, serves=True), Phase.LOST),  # it takes what is held here
+        (Answer(9_950, epoch=6), Phase.LOST),
+        (Answer(9_890, epoch=6, serves=True), Phase.LOST),  # before that
+    ],
+)
+def test_it_lets_go_when_the_owner_serves_without_it(answer: Answer, phase: Phase) -> None:
+    assert run(of("a", Phase.LOST, rewrite=True), head=OLDER, answers={"b": answer}).state.phase is phase
+
+
 # ── planned handover ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 MOVE = {"assigned": "b", "turn": True, "target_ready": True}
@@ -268,6 +333,7 @@ def test_handover_of_the_old_owner() -> None:
     state, actions, sentence = run(state, **MOVE, event=Result.FLUSHED)
     assert (actions, sentence) == ((Seal("b", 8),), "seals epoch 7 for b")
     assert run(state, **MOVE, event=Result.UNRESOLVED).actions == (Seal("b", 8),)
+    assert run(state, **MOVE, connected=False, event=Result.UNRESOLVED).actions == (Seal("b", 8),)
     assert run(state, **MOVE, head=SEALED).state.phase is Phase.DRAINING, "the reply was lost, the store tells"
     state, actions, _ = run(state, **MOVE, event=Result.SEALED)
     assert (state.phase, actions) == (Phase.DRAINING, (ServeReadOnly(15_000),))
@@ -405,6 +471,6 @@ def test_who_has_the_epoch_says_that_it_serves_while_it_reaches_the_store(phase:
 
 
 def test_an_owner_says_that_it_serves_until_its_deadline() -> None:
-    assert answer(SERVING, SEEN) == Answer(0, EntryId(7, 9), serves=True)
+    assert answer(SERVING, SEEN) == Answer(0, EntryId(7, 9), epoch=7, serves=True)
     assert not answer(SERVING, replace(SEEN, now=10_200)).serves
     assert not answer(WARM, SEEN).serves

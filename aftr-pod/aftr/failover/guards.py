@@ -18,8 +18,8 @@ def lease_runs(now: int, until: int) -> bool:
 
 
 def not_superseded(head: Head, epoch: int, me: str) -> bool:
-    """Serve: the store names no newer owner."""
-    return head.missing or head.epoch < epoch or (head.epoch == epoch and head.owner == me)
+    """Serve: the store names no newer owner.  Nobody else claims in our name: that is a claim of ours, of which we did not hear."""
+    return head.missing or head.epoch < epoch or (head.owner == me and not head.sealed)
 
 
 def may_forget(head: Head, held: EntryId) -> bool:
@@ -51,7 +51,7 @@ def store_settled(head: Head, back_for: int, dead_after_ms: int) -> bool:
 
 
 def newest_epoch(claimed: int, heard: Iterable[int]) -> int:
-    """Claim: the epoch is above every epoch that anyone holds, so that routers and members prefer its owner."""
+    """Claim: the epoch is above every epoch that anyone holds or had, so that routers and members prefer its owner."""
     return max((claimed, *(epoch + 1 for epoch in heard)))
 
 

@@ -44,6 +44,9 @@ def freezing(state: State, seen: Observation, rules: Rules) -> Step:
         return drain(state, seen, rules)
     if why := end_of_service(state, seen):
         return lose(state, seen, why)
+    seal = Seal(state.target, state.epoch + 1)
+    if seen.event is Result.UNRESOLVED and state.sealing:
+        return stay(state, f"seals again, for {state.target}: the connection broke", seal)
     if not seen.connected or seen.assigned != state.target or seen.now - state.since >= rules.handover:
         if guards.may_thaw(state.sealing):
             return enter(
@@ -57,9 +60,6 @@ def freezing(state: State, seen: Observation, rules: Rules) -> Step:
     state, actions = extend(state, seen.lease_until)
     if seen.event is Result.REWOUND:
         return rewind(state, seen)._replace(actions=(*actions, Do.THAW, Do.WRITE_CHECKPOINT))
-    seal = Seal(state.target, state.epoch + 1)
-    if seen.event is Result.UNRESOLVED and state.sealing:
-        return stay(state, f"seals again, for {state.target}: the connection broke", *actions, seal)
     if not state.sealing and guards.all_is_flushed(seen.event is Result.FLUSHED):
         return stay(replace(state, sealing=True), f"seals epoch {state.epoch} for {state.target}", *actions, seal)
     return stay(state, f"frozen, to hand it to {state.target}", *actions)

@@ -53,6 +53,7 @@ def answer(state: State, seen: Observation) -> Answer:
     return Answer(
         asked_ms=0,
         held=seen.held,
+        epoch=state.epoch,
         serves=about_to or (serves and guards.lease_runs(seen.now, state.until)),
         promises=guards.may_promise(seen.connected, claim_is_out),
     )

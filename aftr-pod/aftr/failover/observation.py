@@ -37,6 +37,7 @@ class Answer:
 
     asked_ms: int
     held: EntryId = NOTHING
+    epoch: int = 0  # of its last claim
     serves: bool = False  # or is about to, as the owner of the newest epoch
     promises: bool = False  # cannot reach the store either, and will not raise the epoch before asking again
 

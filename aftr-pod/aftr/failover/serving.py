@@ -122,4 +122,16 @@ def lost(state: State, seen: Observation, rules: Rules) -> Step:
         return close(state, seen, f"closed: {why}")
     if why := reason_to_take(state, seen, rules):
         return ask(state, seen, why)
+    if store_knows_less(state, seen) and not seen.head.missing:
+        return outlive(state, seen, rules, seen.head.owner)
     return stay(state, f"does not serve; keeps {seen.held} until there is a new owner")
+
+
+def outlive(state: State, seen: Observation, rules: Rules, owner: str) -> Step:
+    """The store lost our claim: its owner takes what is held here and a newer epoch, unless it has not heard of us and serves."""
+    answer = seen.answers.get(owner)
+    if answer and answer.serves and answer.asked_ms >= state.since and answer.epoch < state.epoch:
+        return close(state, seen, f"closed: {owner} serves with epoch {answer.epoch}, without what is held here")
+    if seen.now - state.asked < rules.ask:
+        return stay(state, f"keeps {seen.held} for {owner}")
+    return stay(replace(state, asked=seen.now), f"keeps {seen.held}; asks whether {owner} serves", Do.ASK_MEMBERS)

@@ -110,16 +110,18 @@ def close(state: State, seen: Observation, sentence: str) -> Step:
 
 def lose(state: State, seen: Observation, why: str) -> Step:
     """Stop serving at once, and keep what is held: it may be more than the store has."""
-    lost = replace(state, rewrite=True, opened=False, sealing=False, source="", refused=False, until=0)
+    lost = replace(state, rewrite=True, opened=False, sealing=False, source="", target="", refused=False, until=0)
     return enter(lost, seen, Phase.LOST, f"stopped serving: {why}", Do.STOP_SERVING, Do.WITHDRAW)
 
 
 def back_off(state: State, seen: Observation, why: str) -> Step:
-    """The slot is not taken: back to where it was asked from, but for one who had sealed it and may be outdated by now."""
-    if state.until:
-        return close(state, seen, f"closed: {why}")
+    """The slot is not taken: who holds more than the store keeps it; who had sealed the slot may be outdated by now."""
     back = replace(state, source="", most=NOTHING)
-    return enter(back, seen, Phase.LOST if state.rewrite else Phase.WARM, why)
+    if state.rewrite:
+        return enter(back, seen, Phase.LOST, why)
+    if state.target:
+        return close(state, seen, f"closed: {why}")
+    return enter(back, seen, Phase.WARM, why)
 
 
 def rewind(state: State, seen: Observation) -> Step:

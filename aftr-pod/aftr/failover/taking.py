@@ -13,6 +13,7 @@ from aftr.failover.state import (
     Step,
     back_off,
     close,
+    end_of_service,
     enter,
     is_wanted,
     lose,
@@ -108,9 +109,10 @@ def claim(state: State, seen: Observation, answers: dict[str, Answer], sentence:
     source, most = max(
         ((uid, answer.held) for uid, answer in answers.items()), key=lambda x: x[1], default=("", NOTHING)
     )
-    epochs = [seen.held.epoch, state.epoch, *(answer.held.epoch for answer in answers.values())]
+    epochs = [seen.held.epoch, state.epoch, *(max(answer.held.epoch, answer.epoch) for answer in answers.values())]
     epoch = guards.newest_epoch(head.epoch + 1, epochs)
-    claiming = replace(state, most=most, source=source)
+    ours = state.rewrite and head.owner == state.me  # nobody wrote since we did: we hold all of it
+    claiming = replace(state, most=most, source=source, need=NOTHING if ours else head.last)
     return enter(claiming, seen, Phase.CLAIMING, sentence, Claim(head.epoch, head.owner, epoch, head.last))
 
 
@@ -127,11 +129,10 @@ def won(state: State, seen: Observation, claim: Won) -> Step:
     """The epoch is ours: now the copy must hold all that the store has, or that a member has beyond it."""
     beyond = max(claim.last, seen.held if seen.held.epoch < claim.epoch else NOTHING)
     elsewhere = state.most > beyond
-    ours = state.rewrite and claim.last.epoch == state.epoch  # nobody wrote since we did: we hold all of it
     owner = replace(
         state,
         epoch=claim.epoch,
-        need=NOTHING if ours else claim.last,
+        until=seen.lease_until,
         source=state.source if elsewhere else "",
         rewrite=state.rewrite or elsewhere or beyond > claim.last,
     )
@@ -143,6 +144,7 @@ def won(state: State, seen: Observation, claim: Won) -> Step:
 
 def catching_up(state: State, seen: Observation, rules: Rules) -> Step:
     """Has the epoch; opens when it holds all there is, and the store holds it too."""
+    state = renew(state, seen)
     if why := superseded(state, seen):
         return close(state, seen, f"closed before it opened: {why}")
     if state.source and (seen.event is Result.TAIL_FAILED or seen.now - state.since >= rules.tail):
@@ -154,6 +156,8 @@ def catching_up(state: State, seen: Observation, rules: Rules) -> Step:
         if seen.event is Result.BROKEN and not state.source:
             return stay(state, "reads the checkpoint again: a gap in the tail", Do.START_COPY)
         return stay(state, f"reads the tail: holds {seen.held}, needs {need}")
+    if not guards.lease_runs(seen.now, state.until):
+        return lapse(state, seen)
     if not guards.store_holds_it(state.rewrite):
         sentence = f"writes a checkpoint up to {seen.held} first: the store may hold less"
         return enter(state, seen, Phase.REWRITING, sentence, Do.WRITE_CHECKPOINT)
@@ -162,29 +166,42 @@ def catching_up(state: State, seen: Observation, rules: Rules) -> Step:
 
 def rewriting_before_opening(state: State, seen: Observation) -> Step:
     """Stores what it holds; nothing is served yet."""
-    if seen.event is Result.CHECKPOINTED:
-        return open_slot(state, seen)
+    state = renew(state, seen)
     if seen.event is Result.FENCED or superseded(state, seen):
         return close(state, seen, f"closed before it opened: {superseded(state, seen) or Result.FENCED.value}")
+    if not guards.lease_runs(seen.now, state.until):
+        return lapse(state, seen)
+    if seen.event is Result.CHECKPOINTED:
+        return open_slot(state, seen)
     if seen.event is Result.UNRESOLVED:
         return stay(state, "writes the checkpoint again: the connection broke", Do.WRITE_CHECKPOINT)
     return stay(state, "writes a checkpoint before it opens")
 
 
+def renew(state: State, seen: Observation) -> State:
+    """A later deadline for an owner that has not opened yet, unless its own has passed."""
+    until = max(state.until, seen.lease_until)
+    return replace(state, until=until) if guards.lease_runs(seen.now, state.until) else state
+
+
+def lapse(state: State, seen: Observation) -> Step:
+    """Others may have judged this owner dead, and be about to claim: it claims anew too, so that one of the two fails."""
+    return back_off(state, seen, f"lost epoch {state.epoch}: the lease ended before it opened")
+
+
 def open_slot(state: State, seen: Observation) -> Step:
-    """Open, with the deadline of the lease; who was stopped meanwhile first hears whether the slot is still its own."""
-    if not guards.lease_runs(seen.now, seen.lease_until):
-        return enter(replace(state, rewrite=False), seen, Phase.CATCHING_UP, "owner without a lease: waits for one")
-    opening = replace(state, until=seen.lease_until, rewrite=False)
-    return enter(opening, seen, Phase.OPENING, f"opens with epoch {state.epoch}", Open(state.epoch, seen.lease_until))
+    """Open, with the deadline of the lease."""
+    opening = replace(state, rewrite=False)
+    return enter(opening, seen, Phase.OPENING, f"opens with epoch {state.epoch}", Open(state.epoch, state.until))
 
 
 def opening(state: State, seen: Observation, _: Rules) -> Step:
     """Waits for the engine."""
-    if why := superseded(state, seen):
+    state = renew(state, seen)
+    if why := end_of_service(state, seen):
         return lose(state, seen, why)
     if seen.event is Result.OPENED:
-        serving = replace(state, opened=True, until=seen.lease_until)
+        serving = replace(state, opened=True)
         sentence = f"serves with epoch {state.epoch}"
-        return enter(serving, seen, Phase.SERVING, sentence, ServeUntil(seen.lease_until), Do.ANNOUNCE)
+        return enter(serving, seen, Phase.SERVING, sentence, ServeUntil(state.until), Do.ANNOUNCE)
     return stay(state, "opens")

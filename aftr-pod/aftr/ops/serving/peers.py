@@ -1,7 +1,7 @@
 """Questions between members, over their status ports: what they hold of a slot, and all of it.  Signed with the pool's key.
 
 Each question says who asks, and where it can be asked itself: {"slot", "from", "address", ...}.
-POST /v1/peer/ask   {"asked"}   ->  {"held", "serves", "promises", "known": addresses of other members by uid}
+POST /v1/peer/ask   {"asked"}   ->  {"held", "epoch", "serves", "promises", "known": addresses of other members by uid}
 POST /v1/peer/tail  {"reads"}   ->  chunks in the version that the asker reads; header X-Dslite-Held
 """
 
@@ -70,7 +70,8 @@ class Peers:
             return None
         answer = json.loads(found[0])
         self._member.meet(answer.get("known", {}))
-        return Answer(now, EntryId.parse(answer["held"]), answer["serves"], answer["promises"])
+        held = EntryId.parse(answer["held"])
+        return Answer(now, held, answer["epoch"], answer["serves"], answer["promises"])
 
     async def tail(self, uid: str, slot: int) -> tuple[EntryId, Records] | None:
         """All that a member holds of a slot, and up to which entry; None when it does not give it."""
@@ -126,6 +127,7 @@ class Peers:
             answer = replace(answer, held=NOTHING)
         said = {
             "held": str(answer.held),
+            "epoch": answer.epoch,
             "serves": answer.serves,
             "promises": answer.promises,
             "known": self._member.addresses,

@@ -311,9 +311,9 @@ class Slot:
         with self.member.workers.halted():  # what has a record is in the tables
             self.take_records()
             self.record.parking = int(self.member.commits)
-        number = int(self.record.journal_tail)
-        reply = await self.member.store.write_anew(self.number, self.owner, self.held, self.chunks())
-        if self.phase is not Phase.REWRITING:
+        number, owner = int(self.record.journal_tail), self.owner
+        reply = await self.member.store.write_anew(self.number, owner, self.held, self.chunks())
+        if (self.phase, self.owner) != (Phase.REWRITING, owner):
             return
         if reply is not Reply.OK:
             self.tell(_FAILED.get(reply, Result.UNRESOLVED))
