@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dslite_cluster.binaries import binary
+from dslite_cluster.tools import REPOSITORY
 
 DSLITE_CLUSTER = Path(sys.executable).with_name("dslite-cluster")
 UP_S = 3600.0  # what the cache lacks is built first
@@ -36,6 +37,17 @@ class Cluster:
         command = [str(binary("kubectl")), "--kubeconfig", self.kubeconfig, *words]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
         assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def shell(self, line: str, timeout: float = 360) -> str:
+        """What a command line prints that a person types in a clone of this repository; fails the test if it fails."""
+        programs = [str(binary("kubectl").parent), str(binary("helm").parent), str(DSLITE_CLUSTER.parent)]
+        environment = {**os.environ, "KUBECONFIG": self.kubeconfig, "PATH": ":".join([*programs, os.environ["PATH"]])}
+        command = ["bash", "-o", "pipefail", "-c", line]
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def get(self, *words: str) -> Any:

@@ -16,6 +16,7 @@ import click
 import kopf
 import structlog
 from aiohttp import web
+from kopf._core.engines.peering import Identity  # has no public name
 from kubernetes import client, config
 
 from dslite_contract.errors import DsliteError
@@ -48,7 +49,7 @@ class Operator:
         self.writer = Writer(api)
         self.controller = Controller(self.writer, settings, session)
         self.news = News(self.controller.cache, lambda key: self.controller.queue.add(key, SETTLE_S))
-        self.working, self.compared = False, 0.0
+        self.working, self.compared, self.watching = False, 0.0, asyncio.Event()
         self._namespaces = namespaces
 
     async def run(self, lease: Lease) -> None:
@@ -56,8 +57,9 @@ class Operator:
         self.working, self.compared = True, time.monotonic()
         self.controller.monitors = await self.writer.knows("ServiceMonitor")
         watching = kopf.operator(
-            registry=registry_of(self.news), settings=settings_of(), standalone=True,
+            registry=registry_of(self.news), settings=settings_of(), standalone=True, ready_flag=self.watching,
             clusterwide=not self._namespaces, namespaces=self._namespaces,
+            identity=Identity(lease.who),  # else kopf asks for the user's name, and there is none
         )  # fmt: skip
         parts: list[Awaitable[None]] = [watching, self.controller.run(), lease.keep(), self._relist()]
         tasks = [asyncio.ensure_future(part) for part in parts]
@@ -108,11 +110,17 @@ class Operator:
             return web.Response(status=503, text=f"watches and lists were not compared for {age:.0f} s\n")
         return web.Response(text="alive\n")
 
+    async def readyz(self, _: web.Request) -> web.Response:
+        """200 when this operator is at work."""
+        if not self.watching.is_set():
+            return web.Response(status=503, text="not at work: another operator may have the Lease\n")
+        return web.Response(text="at work\n")
+
 
 async def serve_health(operator: Operator, port: int) -> web.AppRunner:
     """The port for probes."""
     app = web.Application()
-    app.add_routes([web.get("/healthz", operator.healthz)])
+    app.add_routes([web.get("/healthz", operator.healthz), web.get("/readyz", operator.readyz)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, None, port).start()
@@ -197,7 +205,7 @@ def main() -> None:
     default=lambda: f"{socket.gethostname()}-{os.getpid()}",
     help="Our name in the Lease.",
 )
-@click.option("--port", default=8080, show_default=True, help="Port of /healthz.")
+@click.option("--port", default=8080, show_default=True, help="Port of /healthz and /readyz.")
 def run(settings_file: Path, namespaces: tuple[str, ...], lease_namespace: str, identity: str, port: int) -> None:
     """Bring pools to what their AftrPools and B4Groups ask for."""
     set_up_logging()
