@@ -49,6 +49,14 @@ class Pool:
         found = self.cluster.get("pods", "-l", labels, "--field-selector=status.phase=Running")["items"]
         return [one for one in found if "deletionTimestamp" not in one["metadata"]]
 
+    def ready(self) -> list[str]:
+        """Names of those that are ready."""
+        return [
+            pod["metadata"]["name"]
+            for pod in self.pods()
+            if any((one["type"], one["status"]) == ("Ready", "True") for one in pod["status"].get("conditions", ()))
+        ]
+
     def uids(self) -> dict[str, int]:
         """Restarts of its AFTRs, by UID."""
         return {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["restartCount"] for pod in self.pods()}
@@ -56,6 +64,11 @@ class Pool:
     def read(self) -> Object:
         found: Object = self.cluster.get("aftr", self.name)
         return found
+
+    def patch(self, **fields: Any) -> None:
+        """Change fields of its spec."""
+        patch = json.dumps({"spec": fields})
+        self.cluster.kubectl("patch", "aftr", self.name, "--type=merge", "--patch", patch)
 
     def conditions(self) -> dict[str, str]:
         """Sentences by type and status, such as {"Ready=True": "2 of 2 pods are ready"}."""

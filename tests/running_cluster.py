@@ -32,6 +32,11 @@ class Cluster:
     name: str
     kubeconfig: str
 
+    @property
+    def nodes(self) -> list[str]:
+        """Their names."""
+        return [node["metadata"]["name"] for node in self.get("nodes")["items"]]
+
     def kubectl(self, *words: str, stdin: str | None = None, timeout: float = 180) -> str:
         """What kubectl prints; fails the test if it fails."""
         command = [str(binary("kubectl")), "--kubeconfig", self.kubeconfig, *words]

@@ -120,6 +120,8 @@ def _kubelet(node: Node) -> dict[str, Any]:
         "localStorageCapacityIsolation": False,
         "failCgroupV1": False,
         "failSwapOn": False,
+        # A program that is killed again and again by a test is there again at once.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
         # Images come from archives, and nobody would bring them again.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from pathlib import Path
 
 import aiohttp
@@ -132,6 +133,16 @@ def own_namespace() -> str:
     return NAMESPACE_FILE.read_text().strip() if NAMESPACE_FILE.exists() else "default"
 
 
+async def patiently(wait: Coroutine[None, None, None]) -> None:
+    """Wait for something that SIGTERM ends too: as the first process of a container we would not hear of it otherwise."""
+    task, loop = asyncio.ensure_future(wait), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        await task
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
 async def work(settings: Settings, namespaces: tuple[str, ...], lease_namespace: str, who: str, port: int) -> None:
     """The whole life of the process."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session:
@@ -139,7 +150,7 @@ async def work(settings: Settings, namespaces: tuple[str, ...], lease_namespace:
         lease = Lease(operator.writer, lease_namespace, who)
         runner = await serve_health(operator, port)
         try:
-            await lease.acquire()
+            await patiently(lease.acquire())
             await operator.run(lease)
         finally:
             await runner.cleanup()
@@ -212,6 +223,8 @@ def run(settings_file: Path, namespaces: tuple[str, ...], lease_namespace: str, 
     load_login()
     try:
         asyncio.run(work(load_settings(settings_file), namespaces, lease_namespace, identity, port))
+    except asyncio.CancelledError:
+        log.info("the operator ends, as it was told to")
     except DsliteError as error:
         log.error("the operator ends", reason=str(error))
         sys.exit(1)

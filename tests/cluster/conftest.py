@@ -12,12 +12,12 @@ from running_cluster import Cluster, cluster_up, dslite_cluster
 from running_lab import ROOT, Lab, lab_up
 
 SAMPLE = ROOT / "samples" / "kubernetes" / "sriov.yaml"
-DEVICES = 4
+NODES, DEVICES = 2, 2  # of each side, on each node
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    with cluster_up("test", "--devices", str(DEVICES)) as made:
+    with cluster_up("test", "--nodes", str(NODES), "--devices", str(DEVICES)) as made:
         yield made
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from installed_pool import Pool, until
 from running_cluster import Cluster, dslite_cluster
-from running_lab import Lab
+from running_lab import ROOT, Lab
 from under_load import under_load
 
 pytestmark = pytest.mark.cluster
+
+OLD, NEW = "0.1.0", "0.1.1"
+IMAGES = ("ghcr.io/dslite/aftr", "ghcr.io/dslite/operator")
 
 
 def scaled(pool: Pool, replicas: int) -> None:
@@ -30,7 +33,6 @@ def test_scale_from_two_to_four_and_back(outside: Lab, pool: Pool) -> None:
 
 
 def test_a_pod_is_deleted_by_force(outside: Lab, pool: Pool) -> None:
-    scaled(pool, 2)
     victim = pool.pods()[0]["metadata"]["name"]
 
     def delete() -> None:
@@ -42,10 +44,22 @@ def test_a_pod_is_deleted_by_force(outside: Lab, pool: Pool) -> None:
         load.during(delete)
 
 
-def spec(pool: Pool, **fields: Any) -> None:
-    import json
+def test_a_node_is_drained(cluster: Cluster, outside: Lab, pool: Pool) -> None:
+    """The one without the Redis, whose volume is of its node."""
+    store = cluster.get("pod", "east-store-0")["spec"]["nodeName"]
+    (node,) = set(cluster.nodes) - {store}
+    scaled(pool, 2)
 
-    pool.cluster.kubectl("patch", "aftr", pool.name, "--type=merge", "--patch", json.dumps({"spec": fields}))
+    def drain() -> None:
+        cluster.shell(f"kubectl dslite drain node {node}")
+        until(lambda: {pod["spec"]["nodeName"] for pod in pool.pods()} == {store}, f"no AFTR is on {node}")
+        pool.settle()
+
+    try:
+        with under_load(outside) as load:
+            load.during(drain)
+    finally:
+        cluster.kubectl("uncordon", node)
 
 
 def test_the_api_server_is_killed_and_started_again(cluster: Cluster, outside: Lab, pool: Pool) -> None:
@@ -60,3 +74,49 @@ def test_the_api_server_is_killed_and_started_again(cluster: Cluster, outside: L
     with under_load(outside) as load:
         load.during(kill_and_start)
     assert pool.uids() == before
+
+
+# ---------------------------------------------------------------- releases
+def test_a_newer_operator_replaces_no_pod(cluster: Cluster, outside: Lab, pool: Pool, tmp_path: Path) -> None:
+    """The chart of a next release, whose images the nodes have."""
+    for image in IMAGES:
+        for node in cluster.nodes:
+            cluster.run(node, "ctr", "--namespace", "k8s.io", "images", "tag", f"{image}:{OLD}", f"{image}:{NEW}")
+    cluster.shell(f"helm package {ROOT}/charts/dslite --version {NEW} --app-version {NEW} --destination {tmp_path}")
+    before = pool.uids()
+
+    def upgrade() -> None:
+        cluster.shell(
+            f"helm upgrade dslite {tmp_path}/dslite-{NEW}.tgz --namespace dslite --reset-then-reuse-values --wait"
+        )
+        cluster.shell("helm test dslite --namespace dslite")
+        pool.settle()
+
+    with under_load(outside) as load:
+        load.during(upgrade)
+    assert pool.uids() == before
+    assert images(pool) == {f"{IMAGES[0]}:{OLD}"}
+
+
+def images(pool: Pool) -> set[str]:
+    """What its AFTRs run."""
+    return {pod["spec"]["containers"][0]["image"] for pod in pool.pods()}
+
+
+@pytest.mark.parametrize("rollout", ["surge", "inPlace"])
+def test_a_pool_takes_the_next_release(rollout: str, outside: Lab, pool: Pool) -> None:
+    """There and, with the operator of before, back again."""
+    release = NEW if rollout == "surge" else OLD
+    before = pool.uids()
+
+    def upgrade() -> None:
+        if release == OLD:
+            pool.cluster.shell("helm rollback dslite --namespace dslite --wait")
+        pool.patch(rollout=rollout)
+        pool.cluster.shell(f"kubectl dslite upgrade {pool.name} --release {release}")
+        until(lambda: images(pool) == {f"{IMAGES[0]}:{release}"}, f"all pods run {release}")
+        pool.settle()
+
+    with under_load(outside) as load:
+        load.during(upgrade)
+    assert not before.keys() & pool.uids().keys()
