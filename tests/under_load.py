@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aftr_lab.chaos.crowd import crowd_of
 from aftr_lab.chaos.load import Load, verify
+from aftr_lab.chaos.probes import KEPT_S
 from aftr_lab.chaos.routes import Routes
 from aftr_lab.chaos.transfers import PATIENCE_S, Transfers
 from running_lab import Lab
@@ -14,6 +16,7 @@ from running_lab import Lab
 B4S, RATE, FLOWS = 32, 100.0, 4000  # new flows/s, and at most
 UDP_S, HOLD_DOWN_S = 300, 120  # as the sample has them
 WARM_S, AFTERWARDS_S = 2.0, 3.0
+ROUTED_S = 10.0
 
 
 @contextmanager
@@ -25,20 +28,34 @@ def under_load(outside: Lab) -> Iterator[Load]:
         try:
             load.begin()
             load.last(WARM_S)
+            began = time.monotonic()
             yield load
             load.last(AFTERWARDS_S)
-            judge(load)
+            judge(load, began)
         finally:
             transfers.close()
             routes.close()
 
 
-def judge(load: Load) -> None:
+def judge(load: Load, began: float) -> None:
     """Every flow that was ever answered still has its endpoint, to itself."""
+    ended = time.monotonic()
+    since = max(began, ended - KEPT_S)
+    outage = max(load.probes.outage(slot, since, ended) for slot in range(len(load.crowd.slots)))
     load.transfers.ending = True
     load.run(lambda: load.transfers.is_idle, PATIENCE_S)
-    lost, outcome = verify(load), load.crowd.outcome
-    assert load.transfers.broken == []
+    lost, outcome, transfers = verify(load), load.crowd.outcome, load.transfers
+    print(
+        f"{ended - began:.0f} s, longest outage of a slot {outage * 1000:.0f} ms, {outcome.lost} of {outcome.sent} packets lost, "
+        f"{lost} of {len(load.crowd.endpoints)} bindings lost, {transfers.completed} downloads, broken: {transfers.broken}"
+    )
     assert (lost, outcome.moved, outcome.doubled, outcome.misdelivered) == (0, [], [], [])
-    assert load.transfers.completed
+    assert transfers.broken == []
+    assert transfers.completed
     assert outcome.answered
+
+
+def routed_to(load: Load, number: int) -> None:
+    """Until the router sends all slots, to so many AFTRs."""
+    owners = load.routes.table.owners
+    assert load.run(lambda: "" not in owners and len(set(owners)) == number, ROUTED_S), owners

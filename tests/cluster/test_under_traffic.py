@@ -9,7 +9,7 @@ import pytest
 from installed_pool import Pool, until
 from running_cluster import Cluster, dslite_cluster
 from running_lab import ROOT, Lab
-from under_load import under_load
+from under_load import routed_to, under_load
 
 pytestmark = pytest.mark.cluster
 
@@ -27,9 +27,9 @@ def test_scale_from_two_to_four_and_back(outside: Lab, pool: Pool) -> None:
     scaled(pool, 2)
     with under_load(outside) as load:
         load.during(lambda: scaled(pool, 4))
-        assert len(set(load.routes.table.owners)) == 4
+        routed_to(load, 4)
         load.during(lambda: scaled(pool, 2))
-        assert len(set(load.routes.table.owners)) == 2
+        routed_to(load, 2)
 
 
 def test_a_pod_is_deleted_by_force(outside: Lab, pool: Pool) -> None:
