@@ -14,6 +14,7 @@ from under_load import routed_to, under_load
 pytestmark = pytest.mark.cluster
 
 OLD, NEW = "0.1.0", "0.1.1"
+FORGOTTEN_S = 90.0
 IMAGES = ("ghcr.io/dslite/aftr", "ghcr.io/dslite/operator")
 
 
@@ -42,6 +43,14 @@ def test_a_pod_is_deleted_by_force(outside: Lab, pool: Pool) -> None:
 
     with under_load(outside) as load:
         load.during(delete)
+    until(lambda: members(pool) == pool.uids().keys(), "the store has forgotten it", FORGOTTEN_S)
+
+
+def members(pool: Pool) -> set[str]:
+    """Who shares the pool, as the store says."""
+    login = "-u redis://aftr:$(cat /etc/dslite/secrets/store/password)@east-store:6379 --no-auth-warning"
+    keys = f"redis-cli {login} hkeys default/{pool.name}:members"
+    return set(pool.cluster.kubectl("exec", pool.pods()[0]["metadata"]["name"], "--", "sh", "-c", keys).split())
 
 
 def test_a_node_is_drained(cluster: Cluster, outside: Lab, pool: Pool) -> None:
