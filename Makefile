@@ -16,7 +16,7 @@ demo: root system env bpf kernels  ## two customers with the same addresses behi
 	@$(BIN)/python -m aftr_lab.demo
 
 ##@ Kubernetes
-.PHONY: cluster cluster-down test-cluster
+.PHONY: cluster cluster-down cluster-test
 NODES := 1
 cluster: root system env  ## a real Kubernetes in namespaces with our images; the last line is its KUBECONFIG (NODES=2)
 	@scripts/system.sh --cluster
@@ -25,7 +25,7 @@ cluster: root system env  ## a real Kubernetes in namespaces with our images; th
 cluster-down: root env  ## remove it
 	@$(BIN)/dslite-cluster down
 
-test-cluster: root system env  ## AFTR pods in such a cluster serve B4s outside it
+cluster-test: root system env  ## README's quick start in such a cluster, and what is done to a pool under its customers' traffic
 	@scripts/system.sh --cluster
 	$(BIN)/pytest -m cluster --timeout=3600
 

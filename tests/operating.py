@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import yaml
 
@@ -28,7 +30,7 @@ class Process:
 
     def __init__(self, api: Api, folder: Path, content: object, *options: str, kubeconfig: Path | None = None) -> None:
         (port,) = free_ports(1)
-        self.health = f"http://127.0.0.1:{port}/healthz"
+        self._url = f"http://127.0.0.1:{port}"
         file, self.log = folder / "settings.yaml", folder / "operator.log"
         file.write_text(yaml.safe_dump(content))
         program = Path(sys.executable).parent / "dslite-operator"
@@ -46,6 +48,17 @@ class Process:
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig or api.kubeconfig)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    def probe(self, page: str) -> int:
+        """The status with which it answers the kubelet: healthz, readyz; 0 while it does not yet."""
+        try:
+            with urlopen(f"{self._url}/{page}", timeout=5) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            with error:
+                return error.code
+        except URLError:
+            return 0
 
     def kill(self) -> None:
         self.process.kill()

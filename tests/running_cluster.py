@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dslite_cluster.binaries import binary
+from dslite_cluster.tools import REPOSITORY
 
 DSLITE_CLUSTER = Path(sys.executable).with_name("dslite-cluster")
 UP_S = 3600.0  # what the cache lacks is built first
@@ -31,11 +32,27 @@ class Cluster:
     name: str
     kubeconfig: str
 
+    @property
+    def nodes(self) -> list[str]:
+        """Their names."""
+        return [node["metadata"]["name"] for node in self.get("nodes")["items"]]
+
     def kubectl(self, *words: str, stdin: str | None = None, timeout: float = 180) -> str:
         """What kubectl prints; fails the test if it fails."""
         command = [str(binary("kubectl")), "--kubeconfig", self.kubeconfig, *words]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
         assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def shell(self, line: str, timeout: float = 360) -> str:
+        """What a command line prints that a person types in a clone of this repository; fails the test if it fails."""
+        programs = [str(binary("kubectl").parent), str(binary("helm").parent), str(DSLITE_CLUSTER.parent)]
+        environment = {**os.environ, "KUBECONFIG": self.kubeconfig, "PATH": ":".join([*programs, os.environ["PATH"]])}
+        command = ["bash", "-o", "pipefail", "-c", line]
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def get(self, *words: str) -> Any:

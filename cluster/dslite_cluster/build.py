@@ -22,6 +22,7 @@ from dslite_cluster.networks import attachments, capacity_patch
 from dslite_cluster.plan import API_PORT, MTU, SIDES, Node, Plan, describe, plane_addresses
 from dslite_cluster.record import Record
 from dslite_cluster.teardown import tear_down
+from dslite_cluster.volumes import storage_class, volumes
 
 PROGRAM_READY_S = 60.0
 NODE_READY_S = 120.0
@@ -128,6 +129,7 @@ def _await_node(plan: Plan, record: Record, one: Node, kubelet: Program) -> None
     wait_until(partial(node_is_ready, record.kubeconfig, one.name), f"{one.name} is Ready", NODE_READY_S, kubelet)
     patch = ("patch", "node", one.name, "--subresource=status", "--type=json", "--patch", capacity_patch(plan.devices))
     kubectl(record.kubeconfig, *patch)
+    apply(record.kubeconfig, [storage_class(), *volumes(one)])
 
 
 def _start(record: Record, name: str, namespace: str | None, command: list[str]) -> Program:

@@ -9,6 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from dslite_cluster.binaries import Say, binary
 from dslite_cluster.tools import CACHE, REPOSITORY, run
@@ -19,11 +22,12 @@ TARGETS = ("aftr", "operator")  # of the Dockerfile
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")  # of this machine: a network may have its own
 STORE = CACHE / "containers"
 ARCHIVES = CACHE / "images"
+CHART = REPOSITORY / "charts" / "dslite"
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image in an archive, by two names: one for what it is, one for "what we work on"."""
+    """An image in an archive."""
 
     name: str
     key: str  # the beginning of its id
@@ -31,11 +35,21 @@ class Image:
 
     @property
     def reference(self) -> str:
+        """What it is."""
         return f"localhost/dslite/{self.name}:{self.key}"
 
     @property
-    def working_reference(self) -> str:
-        return f"localhost/dslite/{self.name}:dev"
+    def other_references(self) -> list[str]:
+        """What we work on; and what the chart calls it, so that pods find it as in a registry."""
+        names = [f"localhost/dslite/{self.name}:dev"]
+        if self.name in TARGETS:
+            repository = _read(CHART / "values.yaml")["image"][self.name]["repository"]
+            names.append(f"{repository}:{_read(CHART / 'Chart.yaml')['appVersion']}")
+        return names
+
+
+def _read(file: Path) -> Any:
+    return yaml.safe_load(file.read_text())
 
 
 def build_images(say: Say) -> list[Image]:

@@ -19,13 +19,13 @@ def containerd_answers(record: Record, node: Node) -> bool:
 
 
 def load_images(record: Record, node: Node, images: Iterable[Image]) -> None:
-    """Bring those that the node lacks, and give each the name `…:dev`. Raises `ClusterError`."""
+    """Bring those that the node lacks, and give each its other names. Raises `ClusterError`."""
     present = set(_ctr(record, node, "images", "list", "--quiet").splitlines())
     for image in images:
         if image.reference not in present:
             with image.archive.open("rb") as archive:
                 _ctr(record, node, "images", "import", "-", stdin=archive.fileno())
-        _ctr(record, node, "images", "tag", "--force", image.reference, image.working_reference)
+        _ctr(record, node, "images", "tag", "--force", image.reference, *image.other_references)
 
 
 def _ctr(record: Record, node: Node, *words: str, stdin: int = subprocess.DEVNULL) -> str:

@@ -20,6 +20,7 @@ from dslite_cluster.controlplane import INSIDE
 from dslite_cluster.errors import ClusterError
 from dslite_cluster.plan import DOMAIN, LINKS, MTU, PLANE_HOST, PODS, SIDES, Node, Plan
 from dslite_cluster.record import Record
+from dslite_cluster.volumes import volume_folders
 
 HERE = Path("/var/lib/dslite")  # configuration, as the node sees it
 PROGRAMS = ("containerd", "kubelet", "kube-proxy")
@@ -66,6 +67,8 @@ def write_disk(record: Record, node: Node, authority: Authority) -> None:
     (home / "kubelet.yaml").write_text(yaml.safe_dump(_kubelet(node)))
     (home / "kube-proxy.yaml").write_text(yaml.safe_dump(_proxy(node)))
     _write_cni(home / "cni", node)
+    for place in volume_folders():
+        (disk / place.relative_to("/var")).mkdir(parents=True)
 
 
 def _write_cni(folder: Path, node: Node) -> None:
@@ -117,6 +120,8 @@ def _kubelet(node: Node) -> dict[str, Any]:
         "localStorageCapacityIsolation": False,
         "failCgroupV1": False,
         "failSwapOn": False,
+        # A program that is killed again and again by a test is there again at once.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
         # Images come from archives, and nobody would bring them again.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},

@@ -27,7 +27,7 @@ class Lease:
     """The Lease of one namespace; `who` names this process."""
 
     def __init__(self, writer: Writer, namespace: str, who: str) -> None:
-        self._writer, self._namespace, self._who = writer, namespace, who
+        self._writer, self._namespace, self.who = writer, namespace, who
         self._seen: tuple[object, float] = (None, 0.0)  # another's last renewal, and when we saw it first
         self._renewed = 0.0
 
@@ -39,7 +39,7 @@ class Lease:
         """Until the Lease is ours."""
         while not await self._try():  # noqa: ASYNC110  it is another process that ends
             await asyncio.sleep(RETRY_S)
-        log.info("this operator is at work", who=self._who)
+        log.info("this operator is at work", who=self.who)
 
     async def keep(self) -> None:
         """Renew it; raises LeaseLostError when that does not work in time."""
@@ -56,7 +56,7 @@ class Lease:
     async def release(self) -> None:
         """Let another begin at once."""
         found = await self._read()
-        if found is not None and found["spec"].get("holderIdentity") == self._who:
+        if found is not None and found["spec"].get("holderIdentity") == self.who:
             await self._writer.call("PUT", self._where, {**found, "spec": {**found["spec"], "holderIdentity": ""}})
 
     async def _read(self) -> Object | None:
@@ -73,7 +73,7 @@ class Lease:
         if found is not None and not self._may_take(found):
             return False
         spec = {
-            "holderIdentity": self._who, "leaseDurationSeconds": int(DURATION_S),
+            "holderIdentity": self.who, "leaseDurationSeconds": int(DURATION_S),
             "renewTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }  # fmt: skip
         try:
@@ -93,7 +93,7 @@ class Lease:
     def _may_take(self, found: Object) -> bool:
         """Ours, free, or not renewed for its whole time by our own clock."""
         holder = found["spec"].get("holderIdentity")
-        if holder in (self._who, "", None):
+        if holder in (self.who, "", None):
             return True
         renewal, now = (holder, found["spec"].get("renewTime")), time.monotonic()
         if self._seen[0] != renewal:

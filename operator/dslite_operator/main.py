@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from pathlib import Path
 
 import aiohttp
@@ -16,6 +17,7 @@ import click
 import kopf
 import structlog
 from aiohttp import web
+from kopf._core.engines.peering import Identity  # has no public name
 from kubernetes import client, config
 
 from dslite_contract.errors import DsliteError
@@ -48,7 +50,7 @@ class Operator:
         self.writer = Writer(api)
         self.controller = Controller(self.writer, settings, session)
         self.news = News(self.controller.cache, lambda key: self.controller.queue.add(key, SETTLE_S))
-        self.working, self.compared = False, 0.0
+        self.working, self.compared, self.watching = False, 0.0, asyncio.Event()
         self._namespaces = namespaces
 
     async def run(self, lease: Lease) -> None:
@@ -56,8 +58,9 @@ class Operator:
         self.working, self.compared = True, time.monotonic()
         self.controller.monitors = await self.writer.knows("ServiceMonitor")
         watching = kopf.operator(
-            registry=registry_of(self.news), settings=settings_of(), standalone=True,
+            registry=registry_of(self.news), settings=settings_of(), standalone=True, ready_flag=self.watching,
             clusterwide=not self._namespaces, namespaces=self._namespaces,
+            identity=Identity(lease.who),  # else kopf asks for the user's name, and there is none
         )  # fmt: skip
         parts: list[Awaitable[None]] = [watching, self.controller.run(), lease.keep(), self._relist()]
         tasks = [asyncio.ensure_future(part) for part in parts]
@@ -108,11 +111,17 @@ class Operator:
             return web.Response(status=503, text=f"watches and lists were not compared for {age:.0f} s\n")
         return web.Response(text="alive\n")
 
+    async def readyz(self, _: web.Request) -> web.Response:
+        """200 when this operator is at work."""
+        if not self.watching.is_set():
+            return web.Response(status=503, text="not at work: another operator may have the Lease\n")
+        return web.Response(text="at work\n")
+
 
 async def serve_health(operator: Operator, port: int) -> web.AppRunner:
     """The port for probes."""
     app = web.Application()
-    app.add_routes([web.get("/healthz", operator.healthz)])
+    app.add_routes([web.get("/healthz", operator.healthz), web.get("/readyz", operator.readyz)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, None, port).start()
@@ -124,6 +133,16 @@ def own_namespace() -> str:
     return NAMESPACE_FILE.read_text().strip() if NAMESPACE_FILE.exists() else "default"
 
 
+async def patiently(wait: Coroutine[None, None, None]) -> None:
+    """Wait for something that SIGTERM ends too: as the first process of a container we would not hear of it otherwise."""
+    task, loop = asyncio.ensure_future(wait), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        await task
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
 async def work(settings: Settings, namespaces: tuple[str, ...], lease_namespace: str, who: str, port: int) -> None:
     """The whole life of the process."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session:
@@ -131,7 +150,7 @@ async def work(settings: Settings, namespaces: tuple[str, ...], lease_namespace:
         lease = Lease(operator.writer, lease_namespace, who)
         runner = await serve_health(operator, port)
         try:
-            await lease.acquire()
+            await patiently(lease.acquire())
             await operator.run(lease)
         finally:
             await runner.cleanup()
@@ -197,13 +216,15 @@ def main() -> None:
     default=lambda: f"{socket.gethostname()}-{os.getpid()}",
     help="Our name in the Lease.",
 )
-@click.option("--port", default=8080, show_default=True, help="Port of /healthz.")
+@click.option("--port", default=8080, show_default=True, help="Port of /healthz and /readyz.")
 def run(settings_file: Path, namespaces: tuple[str, ...], lease_namespace: str, identity: str, port: int) -> None:
     """Bring pools to what their AftrPools and B4Groups ask for."""
     set_up_logging()
     load_login()
     try:
         asyncio.run(work(load_settings(settings_file), namespaces, lease_namespace, identity, port))
+    except asyncio.CancelledError:
+        log.info("the operator ends, as it was told to")
     except DsliteError as error:
         log.error("the operator ends", reason=str(error))
         sys.exit(1)

@@ -101,7 +101,7 @@ def container(key: Key, configuration: Configuration, settings: AftrSettings, im
         ],
         "ports": [{"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"}],
         "resources": {
-            "requests": {"cpu": str(settings.workers), **resources},
+            "requests": {"cpu": settings.cpu or str(settings.workers), **resources},
             "limits": resources,
         },
         "securityContext": {

@@ -29,6 +29,7 @@ class AftrSettings(Part):
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     workers: int = Field(default=1, ge=1, le=64, description="Packet threads, one core each.")
+    cpu: str = Field(default="", description="Cores that a pod requests; nothing: one for each worker.")
     mode: str = Field(default="auto", description="How devices are opened: auto, zerocopy, native, generic or packet.")
     huge_pages: bool = True
     node_selector: dict[str, str] = {}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aftr.failover.lease import lease_ms, renewed
-from aftr.failover.members import View, alive, disconnect, forget, is_dead, observe
+from aftr.failover.members import View, alive, disconnect, forget, gone, is_dead, observe
 
 
 def seen(*readings: tuple[int, int, dict[str, int]], view: View | None = None) -> View:
@@ -66,6 +66,18 @@ def test_a_member_never_heard_of_is_dead_one_dead_time_after_the_connection_bega
 def test_the_dead_and_unlisted_are_forgotten() -> None:
     view = seen((0, 0, {"a": 1, "b": 1, "c": 1}), (400, 401, {"a": 2, "b": 1, "c": 1}))
     assert set(forget(view, frozenset({"a", "b"})).heartbeats) == {"a", "b"}
+
+
+def test_whoever_is_long_silent_and_owns_nothing_is_gone() -> None:
+    view = seen((0, 0, {"a": 1, "b": 1, "c": 1}), (60_000, 60_001, {"a": 2, "b": 1, "c": 1}))
+    assert gone(view, "abc", {"c"}, 60_000) == {"b"}
+    assert gone(view, "abc", {"c"}, 60_001) == frozenset()
+
+
+def test_after_a_pause_of_the_store_nobody_is_gone_at_once() -> None:
+    view = seen((0, 0, {"a": 1, "b": 1}), (60_000, 60_001, {"a": 2, "b": 1}))
+    again = observe(disconnect(view), {"a": 3, "b": 1}, 60_100, 60_101)
+    assert gone(again, "ab", (), 60_000) == frozenset()
 
 
 @given(st.integers(0, 10**9), st.integers(0, 300), st.integers(0, 10**6))

@@ -8,7 +8,6 @@ import re
 import time
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
@@ -68,8 +67,7 @@ def test_a_pool_and_its_group_come_into_force(api: Api, tmp_path: Path) -> None:
         assert made["spec"]["release"] == "0.1.0"
         assert (made["status"]["wantedReplicas"], made["status"]["readyReplicas"]) == (2, 0)
         assert get(api, "secret", "east-store")["data"].keys() == {"url", "username", "password", "users.acl"}
-        with urlopen(process.health, timeout=5) as answer:
-            assert answer.status == 200
+        assert process.probe("healthz") == 200
         assert process.end() == 0
 
 
@@ -186,10 +184,18 @@ def test_one_at_a_time_and_nothing_to_write_when_all_is_well(api: Api, tmp_path:
             time.sleep(8)
             assert versions(api) == before
             assert "this operator is at work" not in second.log.read_text()
-            with urlopen(second.health, timeout=5) as answer:
-                assert answer.status == 200
+            assert (second.probe("healthz"), second.probe("readyz"), first.probe("readyz")) == (200, 503, 200)
             assert first.end() == 0
-            until(lambda: "this operator is at work" in second.log.read_text())
+            until(lambda: second.probe("readyz") == 200)
+
+
+def test_one_that_waits_ends_when_it_is_told_to(api: Api, tmp_path: Path) -> None:
+    with operator(api, tmp_path) as first:
+        until(lambda: "this operator is at work" in first.log.read_text())
+        (tmp_path / "second").mkdir()
+        with operator(api, tmp_path / "second") as second:
+            until(lambda: second.probe("healthz") == 200)
+            assert second.end() == 0
 
 
 def versions(api: Api) -> dict[str, str]:

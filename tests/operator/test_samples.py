@@ -13,7 +13,7 @@ from operating import operator
 from reconciling import condition, until
 
 SAMPLES = Path(__file__).parents[2] / "samples/kubernetes"
-OURS = ("one-armed.yaml", "sriov.yaml", "autoscaling.yaml", "two-nat-pools.yaml")
+OURS = ("sriov.yaml", "one-armed.yaml", "external-store.yaml", "autoscaling.yaml", "two-nat-pools.yaml")
 OTHERS = {"hpa.yaml": "HorizontalPodAutoscaler", "keda.yaml": "ScaledObject"}
 
 
@@ -29,7 +29,7 @@ def test_every_sample_is_tried_here() -> None:
 def test_scalers_of_others_scale_a_sample_pool(name: str, kind: str) -> None:
     (scaler,) = documents(name)
     assert scaler["kind"] == kind
-    target, pool = scaler["spec"]["scaleTargetRef"], documents("one-armed.yaml")[0]
+    target, pool = scaler["spec"]["scaleTargetRef"], documents("sriov.yaml")[0]
     assert (target["kind"], target["name"], target["apiVersion"]) == (
         pool["kind"],
         pool["metadata"]["name"],

@@ -8,7 +8,7 @@ All times are milliseconds of the observer's CLOCK_BOOTTIME.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 DEAD_AFTER_MS = 400
@@ -63,6 +63,11 @@ def is_dead(view: View, uid: str, dead_after_ms: int = DEAD_AFTER_MS) -> bool:
 def alive(view: View, dead_after_ms: int = DEAD_AFTER_MS) -> frozenset[str]:
     """All members that are not dead."""
     return frozenset(uid for uid in view.heartbeats if not is_dead(view, uid, dead_after_ms))
+
+
+def gone(view: View, listed: Collection[str], owners: Collection[str], silent_ms: int) -> frozenset[str]:
+    """Those listed who own no slot and have been silent so long that nobody expects them back."""
+    return frozenset(uid for uid in listed if uid not in owners and is_dead(view, uid, silent_ms))
 
 
 def forget(view: View, listed: frozenset[str], dead_after_ms: int = DEAD_AFTER_MS) -> View:

@@ -30,8 +30,12 @@ class Members:
     async def heartbeat(self, info: Mapping[str, str]) -> None:
         """Has been seen by the store when this returns; StoreError otherwise."""
         self._counter += 1
-        record = json.dumps({"counter": self._counter, "info": dict(info)})
-        await self._client.ask(self._key, "members", ("HSET", self._key, self._uid, record))
+        await self.put(self._uid, MemberRecord(self._counter, info))
+
+    async def put(self, uid: str, record: MemberRecord) -> None:
+        """Enter what is said of a member."""
+        text = json.dumps({"counter": record.counter, "info": dict(record.info)})
+        await self._client.ask(self._key, "members", ("HSET", self._key, uid, text))
 
     async def all(self) -> dict[str, MemberRecord]:
         """Who has ever sent a heartbeat and not left."""

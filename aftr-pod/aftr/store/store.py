@@ -130,6 +130,14 @@ class Store:
         """By UID."""
         return await self._members.all()
 
+    async def say_of(self, uid: str, record: MemberRecord) -> None:
+        """Another member's heartbeat, in its place."""
+        await self._members.put(uid, record)
+
+    async def strike_off(self, uid: str) -> None:
+        """Another is no member any more, until it raises its counter again."""
+        await self._members.remove(uid)
+
     async def leave(self) -> None:
         """We are no member any more."""
         await self._members.remove(self.settings.uid)

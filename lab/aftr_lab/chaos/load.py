@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from itertools import islice
@@ -10,11 +11,13 @@ from aftr_lab.chaos.crowd import Crowd
 from aftr_lab.chaos.probes import Probes
 from aftr_lab.chaos.routes import Routes
 from aftr_lab.chaos.transfers import Transfers
+from aftr_lab.errors import LabError
 
 PROBE_S = 0.005
 LOOK_S = 0.1  # at transfers
 ATTEMPTS = 5  # packets of a flow before its binding counts as lost
 VERIFY_RATE = 8000  # packets/s
+DONE_S = 180.0  # for anything that is done under load
 
 
 class Load:
@@ -48,6 +51,23 @@ class Load:
         """A packet of each of so many flows, at once."""
         for flow in islice(self.crowd.endpoints, number):
             self.crowd.send(flow)
+
+    def during(self, act: Callable[[], object], limit_s: float = DONE_S) -> None:
+        """Load while something is done in another thread.  Raises what it raises, and LabError when it takes longer."""
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                act()
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        if not self.run(lambda: not thread.is_alive(), limit_s):
+            raise LabError(f"something that was done under load takes longer than {limit_s:g} s")
+        if errors:
+            raise errors[0]
 
     def tick(self) -> None:
         """What is due."""

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +30,6 @@ from aftr_lab.record import Record
 RECOVER_S = 20.0  # for all slots to answer again
 AFTERWARDS_S = 2.0  # between a fault and its end
 CHILDREN_S = 1.0  # for a killed parent's children to be gone
-DONE_S = 180.0  # for anything that is done to a node
 
 
 @dataclass
@@ -46,20 +44,7 @@ class Scene:
 
     def during(self, act: Callable[[], object]) -> None:
         """Do something that takes a while, and keep the load up meanwhile.  Raises what it raises."""
-        errors: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                act()
-            except BaseException as error:
-                errors.append(error)
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        if not self.load.run(lambda: not thread.is_alive(), DONE_S):
-            raise LabError(f"something that was done to the lab takes longer than {DONE_S:g} s")
-        if errors:
-            raise errors[0]
+        self.load.during(act)
 
     def run(self, node: str, *command: str) -> str:
         """What a program prints in a node."""

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -48,6 +49,7 @@ TAIL_MS = 50  # longest that a question to the journals stays open
 CHECKPOINT_BYTES = 8 << 20  # a journal that is longer, and longer than the live table, gets a checkpoint
 OFTEN_BYTES = 8 << 10
 TOO_FAR = 16  # entries: of fewer, the checkpoint itself has most, as it is written while writing goes on
+SILENT_MS, FAREWELL_MS = 60_000, 5_000  # until a silent member is said to leave, and from then until it is struck off
 NEVER_MS = 1 << 43  # in nanoseconds, it fits into 64 bits
 
 
@@ -210,7 +212,24 @@ class Member:
                 await asyncio.sleep(RETRY_S)
                 continue
             self._seen(records, heads, sent)
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(self._patience_s):
+                    await self._see_off()
             await asyncio.sleep(max(0.0, HEARTBEAT_S - (self.now - sent) / 1000))
+
+    async def _see_off(self) -> None:
+        """Strike off who does not come back: a pod that was killed is another member in its next life.
+
+        It is said to leave first, so that all hear of it.  One that only stood still enters itself again.
+        """
+        owners = {head.owner for head in self.heads or ()}
+        struck = members.gone(self._view, self.records, owners, SILENT_MS + FAREWELL_MS)
+        for uid in members.gone(self._view, self.records, owners, SILENT_MS) - struck - self._left:
+            log.info("member is gone", member=uid)
+            record = self.records[uid]
+            await self.store.say_of(uid, replace(record, info={**record.info, "leaving": "1"}))
+        for uid in struck:
+            await self.store.strike_off(uid)
 
     async def _watch_links(self) -> None:
         """Whether routers hear us; apart from the heartbeat, which must not wait for BIRD."""

@@ -1,0 +1,47 @@
+"""One cluster for all tests, with dslite installed by the commands that README gives, and B4s outside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from installed_pool import POOL, Pool, quick_start, reaches, until
+from running_cluster import Cluster, cluster_up, dslite_cluster
+from running_lab import ROOT, Lab, lab_up
+
+SAMPLE = ROOT / "samples" / "kubernetes" / "sriov.yaml"
+NODES, DEVICES = 2, 2  # of each side, on each node
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    with cluster_up("test", "--nodes", str(NODES), "--devices", str(DEVICES)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def outside(cluster: Cluster) -> Iterator[Lab]:
+    """A router with BGP, two homes with B4s, a server on the internet; joined to the cluster's devices."""
+    with lab_up("cluster", SAMPLE, "--outside") as lab:
+        joined = dslite_cluster(cluster.name, "join", lab.name)
+        assert joined.returncode == 0, joined.stderr
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def pool(cluster: Cluster, outside: Lab) -> Pool:
+    """The pool of README's quick start, whose slots all B4s reach."""
+    for command in quick_start():
+        cluster.shell(command)
+    found = Pool(cluster, POOL)
+    found.settle()
+    for b4 in outside.state["b4s"]:
+        until(lambda b4=b4: reaches(outside, b4), f"{b4['name']} reaches {b4['tunnelAddress']}")  # type: ignore[misc]
+    return found
+
+
+@pytest.fixture
+def pods(pool: Pool) -> list[dict[str, Any]]:
+    return pool.pods()

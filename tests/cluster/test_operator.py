@@ -1,0 +1,48 @@
+"""A provider's first pool: what README's quick start makes, and what is to be seen of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from installed_pool import Pool
+from running_cluster import Cluster
+
+pytestmark = pytest.mark.cluster
+
+
+def test_the_pool_says_that_all_is_well(pool: Pool) -> None:
+    assert pool.conditions() == {
+        "Accepted=True": f"configuration {pool.read()['status']['configHash']} is in force",
+        "Ready=True": "3 of 3 pods are ready",
+        "Advertised=True": "all slots are served, all sessions are established",
+        "StoreReachable=True": "all pods reach the store",
+        "CapacityAvailable=True": "every pod has a node",
+        "Draining=False": "nothing is being drained",
+    }
+
+
+def test_helm_test(cluster: Cluster, pool: Pool) -> None:
+    assert "Succeeded" in cluster.shell("helm test dslite --namespace dslite")
+
+
+def test_no_pod_has_a_token_of_the_api_server(cluster: Cluster, pool: Pool) -> None:
+    mounted = ["exec", "deployment/east-aftr", "--", "ls", "/var/run/secrets"]
+    for pod in pool.pods():
+        mounted[1] = pod["metadata"]["name"]
+        assert "kubernetes.io" not in cluster.kubectl(
+            mounted[0], mounted[1], "--", "sh", "-c", "ls /var/run/secrets || true"
+        )
+
+
+def test_a_store_knows_its_own_pool_only(cluster: Cluster, pool: Pool) -> None:
+    """With the pool's own login: keys of another pool are refused, and so is anything that empties a server."""
+    login = 'redis-cli -u redis://aftr:"$(cat /etc/dslite/secrets/store/password)"@east-store.default.svc:6379'
+    pod = pool.pods()[0]["metadata"]["name"]
+
+    def redis(words: str) -> str:
+        return cluster.kubectl("exec", pod, "--", "sh", "-c", f"{login} --no-auth-warning {words} 2>&1")
+
+    assert "NOPERM" in redis("get default/west:version")
+    assert "NOPERM" in redis("flushall")
+    assert "NOPERM" not in redis("get default/east:version")
+    assert "NOAUTH" in cluster.kubectl("exec", pod, "--", "sh", "-c", "redis-cli -h east-store ping 2>&1")

@@ -1,0 +1,84 @@
+"""The operator killed in the middle of changes, and absent: the pool converges, and its customers notice nothing."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import pytest
+
+from installed_pool import Pool, until
+from running_cluster import Cluster
+from running_lab import Lab
+from under_load import under_load
+
+pytestmark = pytest.mark.cluster
+
+KILLS, SEED = 50, 6333
+LATEST_S = 6.0  # after a change: it is at work within two seconds, if it is left alone
+PROCESS = "/opt/dslite/bin/dslite-operator run"
+KINDS = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy,secret"
+ABSENT_S = 300.0
+CHANGES: list[dict[str, Any]] = [
+    {"replicas": 3},
+    {"nat": {"portBlock": {"maxPerSubscriber": 9}}},
+    {"softwire": {"mssClamping": {"enabled": False}}},
+    {"replicas": 2, "nat": {"portBlock": {"maxPerSubscriber": 8}}, "softwire": {"mssClamping": {"enabled": True}}},
+]
+
+
+def kill_operator(cluster: Cluster) -> None:
+    """SIGKILL to its process, wherever it runs."""
+    for node in cluster.nodes:
+        cluster.run(node, "sh", "-c", f"kill -KILL $(pgrep -f '{PROCESS}') 2>/dev/null || true")
+
+
+def objects(cluster: Cluster) -> dict[str, Any]:
+    """What there is of the pool, without what an API server and controllers add."""
+    found = cluster.get(KINDS, "-l", "dslite.dev/pool=east", "--show-managed-fields=false")["items"]
+    return {
+        f"{one['kind']}/{one['metadata']['name']}": {
+            "spec": one.get("spec"), "data": one.get("data"), "labels": one["metadata"]["labels"],
+            "hash": one["metadata"]["annotations"]["dslite.dev/applied-hash"],
+        }
+        for one in found
+    }  # fmt: skip
+
+
+def test_killed_at_random_points_during_changes(cluster: Cluster, outside: Lab, pool: Pool) -> None:
+    pool.patch(**CHANGES[-1])
+    pool.settle()
+    before, chance = objects(cluster), random.Random(SEED)
+
+    def change_and_kill(number: int) -> None:
+        pool.patch(**CHANGES[number % len(CHANGES)])
+        time.sleep(chance.uniform(0, LATEST_S))
+        kill_operator(cluster)
+
+    with under_load(outside) as load:
+        for number in range(KILLS):
+            load.during(lambda number=number: change_and_kill(number))  # type: ignore[misc]
+        pool.patch(**CHANGES[-1])
+        load.during(pool.settle)
+    assert objects(cluster) == before
+
+
+def test_absent_for_minutes(cluster: Cluster, outside: Lab, pool: Pool) -> None:
+    """Meanwhile a pod dies and another comes, and a change waits."""
+    deployment = ("deployment/dslite-operator", "--namespace", "dslite")
+
+    def away() -> None:
+        cluster.kubectl("scale", *deployment, "--replicas=0")
+        began = time.monotonic()
+        victim = pool.pods()[0]["metadata"]["name"]
+        cluster.kubectl("delete", "pod", victim, "--force", "--grace-period=0")
+        pool.patch(replicas=3)
+        until(lambda: len(pool.ready()) == 2 and victim not in pool.ready(), "another pod is ready")
+        time.sleep(ABSENT_S - (time.monotonic() - began))
+        assert len(pool.pods()) == 2
+        cluster.kubectl("scale", *deployment, "--replicas=1")
+        pool.settle()
+
+    with under_load(outside) as load:
+        load.during(away, 2 * ABSENT_S)

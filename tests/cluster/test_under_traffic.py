@@ -1,0 +1,131 @@
+"""What is done to a pool while its customers download: no TCP transfer breaks, and no binding is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from installed_pool import Pool, until
+from running_cluster import Cluster, dslite_cluster
+from running_lab import ROOT, Lab
+from under_load import routed_to, under_load
+
+pytestmark = pytest.mark.cluster
+
+OLD, NEW = "0.1.0", "0.1.1"
+FORGOTTEN_S = 90.0
+IMAGES = ("ghcr.io/dslite/aftr", "ghcr.io/dslite/operator")
+
+
+def scaled(pool: Pool, replicas: int) -> None:
+    """`kubectl scale`, until it is so."""
+    pool.cluster.kubectl("scale", f"aftr/{pool.name}", f"--replicas={replicas}")
+    pool.settle()
+
+
+def test_scale_from_two_to_four_and_back(outside: Lab, pool: Pool) -> None:
+    scaled(pool, 2)
+    with under_load(outside) as load:
+        load.during(lambda: scaled(pool, 4))
+        routed_to(load, 4)
+        load.during(lambda: scaled(pool, 2))
+        routed_to(load, 2)
+
+
+def test_a_pod_is_deleted_by_force(outside: Lab, pool: Pool) -> None:
+    victim = pool.pods()[0]["metadata"]["name"]
+
+    def delete() -> None:
+        pool.cluster.kubectl("delete", "pod", victim, "--force", "--grace-period=0")
+        until(lambda: victim not in [pod["metadata"]["name"] for pod in pool.pods()], "it is gone")
+        pool.settle()
+
+    with under_load(outside) as load:
+        load.during(delete)
+    until(lambda: members(pool) == pool.uids().keys(), "the store has forgotten it", FORGOTTEN_S)
+
+
+def members(pool: Pool) -> set[str]:
+    """Who shares the pool, as the store says."""
+    login = "-u redis://aftr:$(cat /etc/dslite/secrets/store/password)@east-store:6379 --no-auth-warning"
+    keys = f"redis-cli {login} hkeys default/{pool.name}:members"
+    return set(pool.cluster.kubectl("exec", pool.pods()[0]["metadata"]["name"], "--", "sh", "-c", keys).split())
+
+
+def test_a_node_is_drained(cluster: Cluster, outside: Lab, pool: Pool) -> None:
+    """The one without the Redis, whose volume is of its node."""
+    store = cluster.get("pod", "east-store-0")["spec"]["nodeName"]
+    (node,) = set(cluster.nodes) - {store}
+    scaled(pool, 2)
+
+    def drain() -> None:
+        cluster.shell(f"kubectl dslite drain node {node}")
+        until(lambda: {pod["spec"]["nodeName"] for pod in pool.pods()} == {store}, f"no AFTR is on {node}")
+        pool.settle()
+
+    try:
+        with under_load(outside) as load:
+            load.during(drain)
+    finally:
+        cluster.kubectl("uncordon", node)
+
+
+def test_the_api_server_is_killed_and_started_again(cluster: Cluster, outside: Lab, pool: Pool) -> None:
+    before = pool.uids()
+
+    def kill_and_start() -> None:
+        for what in ("kill", "start"):
+            done = dslite_cluster(cluster.name, what, "kube-apiserver")
+            assert done.returncode == 0, done.stderr
+        pool.settle()
+
+    with under_load(outside) as load:
+        load.during(kill_and_start)
+    assert pool.uids() == before
+
+
+# ---------------------------------------------------------------- releases
+def test_a_newer_operator_replaces_no_pod(cluster: Cluster, outside: Lab, pool: Pool, tmp_path: Path) -> None:
+    """The chart of a next release, whose images the nodes have."""
+    for image in IMAGES:
+        for node in cluster.nodes:
+            cluster.run(node, "ctr", "--namespace", "k8s.io", "images", "tag", f"{image}:{OLD}", f"{image}:{NEW}")
+    cluster.shell(f"helm package {ROOT}/charts/dslite --version {NEW} --app-version {NEW} --destination {tmp_path}")
+    before = pool.uids()
+
+    def upgrade() -> None:
+        cluster.shell(
+            f"helm upgrade dslite {tmp_path}/dslite-{NEW}.tgz --namespace dslite --reset-then-reuse-values --wait"
+        )
+        cluster.shell("helm test dslite --namespace dslite")
+        pool.settle()
+
+    with under_load(outside) as load:
+        load.during(upgrade)
+    assert pool.uids() == before
+    assert images(pool) == {f"{IMAGES[0]}:{OLD}"}
+
+
+def images(pool: Pool) -> set[str]:
+    """What its AFTRs run."""
+    return {pod["spec"]["containers"][0]["image"] for pod in pool.pods()}
+
+
+@pytest.mark.parametrize("rollout", ["surge", "inPlace"])
+def test_a_pool_takes_the_next_release(rollout: str, outside: Lab, pool: Pool) -> None:
+    """There and, with the operator of before, back again."""
+    release = NEW if rollout == "surge" else OLD
+    before = pool.uids()
+
+    def upgrade() -> None:
+        if release == OLD:
+            pool.cluster.shell("helm rollback dslite --namespace dslite --wait")
+        pool.patch(rollout=rollout)
+        pool.cluster.shell(f"kubectl dslite upgrade {pool.name} --release {release}")
+        until(lambda: images(pool) == {f"{IMAGES[0]}:{release}"}, f"all pods run {release}")
+        pool.settle()
+
+    with under_load(outside) as load:
+        load.during(upgrade)
+    assert not before.keys() & pool.uids().keys()

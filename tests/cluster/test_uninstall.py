@@ -1,0 +1,43 @@
+"""The end: an operator that is uninstalled leaves pools and their traffic; a pool that is deleted goes with all that was its."""
+
+from __future__ import annotations
+
+import pytest
+
+from installed_pool import Pool, quick_start, until
+from running_cluster import Cluster
+from running_lab import Lab
+from under_load import under_load
+
+pytestmark = pytest.mark.cluster
+
+LABEL = "app.kubernetes.io/instance=dslite"
+OURS = "deployment,configmap,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding,networkpolicy,pod"
+CHILDREN = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy,secret,pod"
+
+
+def test_uninstalled_and_installed_again_under_traffic(cluster: Cluster, outside: Lab, pool: Pool) -> None:
+    before = pool.uids()
+
+    def uninstall_and_install() -> None:
+        cluster.shell("helm uninstall dslite --namespace dslite --wait")
+        until(lambda: cluster.get(OURS, "-A", "-l", LABEL)["items"] == [], "all of the operator is gone")
+        kept = [one["metadata"]["name"] for one in cluster.get("crd", "-l", LABEL)["items"]]
+        assert sorted(kept) == ["aftrpools.dslite.dev", "b4groups.dslite.dev"]
+        cluster.shell(quick_start()[0])
+        pool.settle()
+
+    with under_load(outside) as load:
+        load.during(uninstall_and_install)
+    assert pool.uids() == before
+
+
+def test_a_deleted_pool_waits_for_its_mappings_and_goes_with_all_that_was_its(cluster: Cluster, pool: Pool) -> None:
+    """The mappings of the test before are live: no longer than `deletionDrainSeconds`."""
+    pool.patch(deletionDrainSeconds=20)
+    cluster.kubectl("delete", "aftr", pool.name, "--wait=false")
+    until(lambda: "live mappings" in pool.conditions().get("Draining=True", ""), "it waits")
+    assert pool.pods()
+    until(lambda: cluster.get("aftr")["items"] == [], "the pool is gone")
+    until(lambda: cluster.get(CHILDREN, "-l", "dslite.dev/pool=east")["items"] == [], "and all that was its")
+    assert [one["metadata"]["name"] for one in cluster.get("pvc")["items"]] == ["data-east-store-0"]

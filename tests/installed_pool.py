@@ -1,0 +1,99 @@
+"""A pool that the operator runs in a cluster of the tests: what README says to type, and what an engineer looks at."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from running_cluster import Cluster
+from running_lab import ROOT, Lab
+
+HEADING, POOL = "## On Kubernetes\n", "east"
+SETTLED_S = 120.0
+Object = dict[str, Any]
+
+
+def quick_start() -> list[str]:
+    """The commands of README's section on Kubernetes, in order."""
+    text = (ROOT / "README.md").read_text().split(HEADING)[1].split("\n## ")[0]
+    return re.findall(r"^    (\S.*)$", text, re.MULTILINE)
+
+
+def until(true: Callable[[], bool], what: str, seconds: float = SETTLED_S) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not after {seconds:g} s: {what}"
+        time.sleep(0.2)
+
+
+def reaches(lab: Lab, b4: Object) -> bool:
+    """Whether the AFTR that serves a B4 answers its ping."""
+    ping = f"ping -n -q -c 1 -W 1 {b4['tunnelAddress']} >/dev/null && echo yes || echo no"
+    return lab.shell(b4["name"], ping).strip() == "yes"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """An AftrPool in namespace default."""
+
+    cluster: Cluster
+    name: str
+
+    def pods(self) -> list[Object]:
+        """Its AFTRs that are not on their way out."""
+        labels = f"dslite.dev/pool={self.name},app.kubernetes.io/component=aftr"
+        found = self.cluster.get("pods", "-l", labels, "--field-selector=status.phase=Running")["items"]
+        return [one for one in found if "deletionTimestamp" not in one["metadata"]]
+
+    def ready(self) -> list[str]:
+        """Names of those that are ready."""
+        return [
+            pod["metadata"]["name"]
+            for pod in self.pods()
+            if any((one["type"], one["status"]) == ("Ready", "True") for one in pod["status"].get("conditions", ()))
+        ]
+
+    def uids(self) -> dict[str, int]:
+        """Restarts of its AFTRs, by UID."""
+        return {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["restartCount"] for pod in self.pods()}
+
+    def read(self) -> Object:
+        found: Object = self.cluster.get("aftr", self.name)
+        return found
+
+    def patch(self, **fields: Any) -> None:
+        """Change fields of its spec."""
+        patch = json.dumps({"spec": fields})
+        self.cluster.kubectl("patch", "aftr", self.name, "--type=merge", "--patch", patch)
+
+    def conditions(self) -> dict[str, str]:
+        """Sentences by type and status, such as {"Ready=True": "2 of 2 pods are ready"}."""
+        found = self.read().get("status", {}).get("conditions", [])
+        return {f"{one['type']}={one['status']}": one["message"] for one in found}
+
+    def is_settled(self) -> bool:
+        """Whether all pods that there should be are ready, with the newest template, serve all slots, and routers know."""
+        body, deployment = self.read(), self.cluster.get("deployment", f"{self.name}-aftr")
+        status, wanted = deployment["status"], body["spec"]["replicas"]
+        numbers = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas")]
+        seen = status.get("observedGeneration") == deployment["metadata"]["generation"]
+        said = body.get("status", {})
+        good = {"Accepted=True", "Ready=True", "Advertised=True", "StoreReachable=True"} <= self.conditions().keys()
+        current = said.get("observedGeneration") == body["metadata"]["generation"] and said.get("replicas") == wanted
+        return seen and numbers == [wanted] * 3 and good and current and len(self.pods()) == wanted
+
+    def settle(self, seconds: float = SETTLED_S) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.is_settled():
+            assert time.monotonic() < deadline, json.dumps(self.conditions(), indent=1)
+            time.sleep(0.5)
+
+    def logs(self, pod: Object) -> Iterator[dict[str, str]]:
+        """Log lines of an AFTR."""
+        for line in self.cluster.kubectl("logs", pod["metadata"]["name"]).splitlines():
+            if line.startswith("{"):
+                yield json.loads(line)
