@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,8 +19,10 @@ import yaml
 from pyroute2 import netns
 
 from aftr_lab.chaos.served import is_settled, slots_of
+from aftr_lab.record import RUN
 
 ROOT = Path(__file__).parents[1]
+LOGS = ROOT / "build" / "logs"
 SAMPLE = ROOT / "samples" / "lab.yaml"
 FAILOVER = ROOT / "samples" / "failover.yaml"  # three AFTRs, BGP, a store
 LAYER2 = ROOT / "samples" / "layer2.yaml"  # three AFTRs, a store, no BGP
@@ -105,12 +108,18 @@ def imbalance(counters: dict[str, dict[str, int]]) -> str | None:
 
 @contextmanager
 def lab_up(name: str, file: Path, *options: str) -> Iterator[Lab]:
-    """A lab for the time of the block; its `down` must succeed. Its name gets the pid: test runs do not meet."""
+    """A lab for the time of the block; its `down` must succeed. Its name gets the pid: test runs do not meet.
+
+    What its programs logged stays in build/logs when the block fails.
+    """
     name = f"{name}-{os.getpid()}"
     up = aftr_lab(name, "up", str(file), *options)
     assert up.returncode == 0, up.stderr
     try:
         yield Lab(name, json.loads(aftr_lab(name, "status", "-o", "json").stdout))
+    except BaseException:
+        shutil.copytree(RUN / name / "log", LOGS / name, dirs_exist_ok=True)
+        raise
     finally:
         down = aftr_lab(name, "down")
         assert down.returncode == 0, down.stderr
