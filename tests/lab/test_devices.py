@@ -15,6 +15,7 @@ from aftr.io.bpf import OBJECT, Steering
 from aftr.io.device import Interface, open_devices
 from aftr.io.errors import DeviceError
 from aftr.io.layout import queue_at
+from aftr.io.links import Link, find_link
 from veths import (
     STEERING,
     Names,
@@ -38,6 +39,13 @@ pytestmark = [
 ]
 
 MODES = ["native", "generic", "packet"]
+
+
+def links() -> dict[str, Link]:
+    """Our devices that there are, as `Neighbours` reports them."""
+    return {name: link for name in ("access", "internet") if (link := find_link(name)) is not None}
+
+
 COUNT = 10_000
 
 
@@ -170,12 +178,12 @@ def test_lost_link_returns_and_no_frame_is_missing(namespaces: Names, peers: Cal
             for frame in out:
                 access.socket.send(frame)
             with inside(aftr):
-                assert device.refresh() == "internet is gone: its queues are closed until it returns"
+                assert device.refresh(links()) == "internet is gone: its queues are closed until it returns"
                 assert device.lost
-                assert until(lambda: device.refresh() or not device._closing)
+                assert until(lambda: device.refresh(links()) or not device._closing)
                 access.socket.send(out[0])  # nobody to send it to
                 plug(aftr, peer, "internet")
-                assert until(device.refresh).startswith("internet is back: interface i on internet: ")
+                assert until(lambda: device.refresh(links())).startswith("internet is back: interface i on internet: ")
             assert not device.lost
         assert exchange(peers("access-peer"), peers("internet-peer"), out) == out
         assert (device.statistics()["recovered"] > 0) == (mode != "packet")
@@ -190,17 +198,17 @@ def test_changed_mac_and_mtu_are_followed(namespaces: Names, peers: Callable[[st
         access, internet = peers("access-peer"), peers("internet-peer")
         run("ip", "-n", aftr, "link", "set", "access", "address", "02:00:00:00:00:aa", "mtu", "1400")
         with inside(aftr):
-            assert one.devices[0].refresh() == "access is up, MTU 1400, MAC 02:00:00:00:00:aa"
-            assert one.devices[0].refresh() is None
+            assert one.devices[0].refresh(links()) == "access is up, MTU 1400, MAC 02:00:00:00:00:aa"
+            assert one.devices[0].refresh(links()) is None
         assert one.devices[0].ports[0].link.mtu == 1400
         frame = softwire_frame(1, "02:00:00:00:00:aa")
         assert exchange(access, internet, [frame]) == [frame]
         run("ip", "-n", aftr, "link", "set", "access", "down")
         with inside(aftr):
-            assert str(one.devices[0].refresh()).startswith("access is down")
+            assert str(one.devices[0].refresh(links())).startswith("access is down")
         run("ip", "-n", aftr, "link", "set", "access", "up")
         with inside(aftr):
-            assert str(one.devices[0].refresh()).startswith("access is up")
+            assert str(one.devices[0].refresh(links())).startswith("access is up")
         assert exchange(access, internet, [frame]) == [frame]
 
 

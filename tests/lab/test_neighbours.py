@@ -54,7 +54,7 @@ class Watcher:
         self.link_events = 0
         self.neighbours = Neighbours(INTERFACES, self.tables.append, self.count)
 
-    def count(self) -> None:
+    def count(self, _: object) -> None:
         self.link_events += 1
 
     def rows(self, interface: str, prefix: str) -> list[tuple[str, str | None]]:

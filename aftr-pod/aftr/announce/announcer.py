@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 from aftr.announce.bird import Bird
 from aftr.announce.config import Addresses, bird_conf
 from aftr.announce.routes import SlotRoutes, metric_of, slot_networks
 from dslite_contract.load import Configuration
 
+Runs = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
+
 DOWN = "Down"
 ESTABLISHED = "Established"  # RFC 4271 section 8.2.2
+
+
+async def here(work: Coroutine[Any, Any, None]) -> None:
+    """On this event loop."""
+    await work
 
 
 class Announcer:
@@ -20,6 +28,7 @@ class Announcer:
     `interface_addresses`: the addresses of each of the pool's interfaces, by its name. `runtime_dir` holds BIRD's files and must be this
     AFTR's own. `passwords`: by the name of their Secret. `say` is told sentences for people, `on_sessions` the states of all sessions
     when one has changed. Everything is called from the event loop of the process's main thread: BIRD dies with the thread that starts it.
+    `beside` runs what may wait for the kernel's network lock.
     """
 
     def __init__(
@@ -32,10 +41,11 @@ class Announcer:
         bfd: bool = True,
         say: Callable[[str], None] = lambda _: None,
         on_sessions: Callable[[dict[str, str]], None] = lambda _: None,
+        beside: Runs = here,
     ) -> None:
         self._configuration, self._addresses = configuration, interface_addresses
         self._passwords, self._bfd = passwords or {}, bfd
-        self._routes = SlotRoutes()
+        self._routes, self._beside = SlotRoutes(), beside
         self._bird = Bird(runtime_dir, say=say, on_sessions=on_sessions)
         self._epochs: dict[int, int] = {}
         self._started = False
@@ -61,12 +71,12 @@ class Announcer:
         if not self.active:
             return
         text = self._text(self._configuration)
-        await self._routes.open()
+        await self._beside(self._routes.open())
         try:
             await self._bird.start(text)
         except BaseException:
             await self._bird.stop()
-            await self._routes.close()
+            await self._beside(self._routes.close())
             raise
         self._started = True
 
@@ -79,13 +89,13 @@ class Announcer:
         networks = slot_networks(self._configuration.pool, slot)
         self._epochs[slot] = epoch
         if self._started:
-            await self._routes.put(slot, epoch, networks)
+            await self._beside(self._routes.put(slot, epoch, networks))
 
     async def withdraw(self, slot: int) -> None:
         """Take a slot's routes back; the last thing that an old owner does. Raises AnnounceError."""
         self._epochs.pop(slot, None)
         if self._started:
-            await self._routes.remove(slot)
+            await self._beside(self._routes.remove(slot))
 
     async def sessions(self) -> dict[str, str]:
         """The state of each peer's session (RFC 4271 section 8.2.2): Established, Active, …; Down while BIRD does not run."""
@@ -117,7 +127,7 @@ class Announcer:
         if self._started:
             self._started = False
             await self._bird.stop()
-            await self._routes.close()
+            await self._beside(self._routes.close())
 
     def _text(self, configuration: Configuration, addresses: Addresses | None = None) -> str:
         return bird_conf(configuration.pool, addresses or self._addresses, self._passwords, bfd=self._bfd)

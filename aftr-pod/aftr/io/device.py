@@ -9,7 +9,7 @@ Nothing is changed on the host but what is attached here, and that leaves with t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aftr.io.bpf import OBJECT, Program, Steering, sides_of
@@ -214,17 +214,18 @@ class Device:
             total.update(_of_socket(sock))
         return dict(total)
 
-    def refresh(self) -> str | None:
-        """Follow the device: to be called on every link event and about once per second; returns what happened, if anything.
+    def refresh(self, links: Mapping[str, Link]) -> str | None:
+        """Follow the device, given all links there are: to be called on every link event and about once per second; returns what
+        happened, if anything.
 
         Gone: ask the workers to let go of its queues; when they have, close the sockets and have the frames taken back. Back (the
         same name): open it again. No call waits for anything. The workers must go on calling `reclaim`.
         """
         memory = self._table.umem.memory
         if not self.lost:
-            link = find_link(self.name)
+            link = links.get(self.name)
             if link is not None and link.index == self.link.index:
-                return self._follow(link)
+                return self._follow(link, links)
             self.lost = self._closing = True
             for queue in self._all():
                 queue_at(memory, queue).wanted = 0
@@ -234,13 +235,13 @@ class Device:
                 return None
             self._close_sockets()
             self._closing = False
-        if find_link(self.name) is None or any(queue_at(memory, queue).recover for queue in self._all()):
+        if self.name not in links or any(queue_at(memory, queue).recover for queue in self._all()):
             return None
         return self._reopen()
 
-    def _follow(self, link: Link) -> str | None:
+    def _follow(self, link: Link, links: Mapping[str, Link]) -> str | None:
         """The device is still the same: take note of another MTU or MAC, and of up and down."""
-        ports = tuple(replace(port, link=find_link(port.interface.device) or port.link) for port in self.ports)
+        ports = tuple(replace(port, link=links.get(port.interface.device, port.link)) for port in self.ports)
         if link == self.link and ports == self.ports:
             return None
         self.link, self.ports = link, ports

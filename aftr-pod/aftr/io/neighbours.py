@@ -136,7 +136,7 @@ def neighbour_of(message: Any) -> tuple[tuple[int, Address], bytes] | None:
 class Neighbours:
     """Keeps the table while the control thread's event loop runs: `await start()`, later `await stop()`.
 
-    `on_change` gets every new table; `on_links` is called whenever a link appeared, changed or went (for `Device.refresh`).
+    `on_change` gets every new table; `on_links` all links by name whenever one appeared, changed or went (for `Device.refresh`).
     `trouble` is why the kernel could not be asked just now, "" when it could.
     """
 
@@ -144,7 +144,7 @@ class Neighbours:
         self,
         interfaces: Sequence[Interface],
         on_change: Callable[[list[NextHop]], None],
-        on_links: Callable[[], None] = lambda: None,
+        on_links: Callable[[dict[str, Link]], None] = lambda _: None,
     ) -> None:
         self.table: list[NextHop] = []
         self._interfaces, self._on_change, self._on_links = tuple(interfaces), on_change, on_links
@@ -213,7 +213,7 @@ class Neighbours:
         links = [link_of(message) async for message in await self._netlink.link("dump")]
         if links != self._links:
             self._links = links
-            self._on_links()
+            self._on_links({link.name: link for link in links})
         names = {interface.device for interface in self._interfaces}
         ours = {link.index for link in links if link.name in names}
         routes: list[Route] = []

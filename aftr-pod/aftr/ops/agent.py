@@ -27,6 +27,7 @@ from aftr.io.queue_table import QueueTable, Umem, table_size
 from aftr.ops.clock import boottime_ms
 from aftr.ops.faulthook import FaultHook
 from aftr.ops.invariants import check_pod
+from aftr.ops.kernel_thread import KernelThread, back_here
 from aftr.ops.loop import DEVICE_SIZE, device_at
 from aftr.ops.secrets import StoreLogin, read_login, read_passwords
 from aftr.ops.serving.member import Member, store_settings
@@ -141,8 +142,8 @@ class Agent:
         self._reconfiguring: asyncio.Task[None] | None = None
         self.devices = self._open_devices()
         self.workers = Workers(self.pod)
-        self.neighbours = Neighbours(options.interfaces, self._next_hops, self._links_changed)
         self._next_hop_table: list[NextHop] = []
+        self._links: dict[str, Link] = {}
 
     def _leave_out_hold_down(self) -> None:
         if FaultHook.NO_HOLD_DOWN in self.options.hooks:
@@ -188,6 +189,7 @@ class Agent:
             return Announcer(
                 self.configuration, addresses, self.options.runtime or DEFAULT_RUNTIME, say=log.info,
                 passwords=read_passwords(secrets / "bgp") if secrets else {}, on_sessions=self._sessions_changed,
+                beside=self.kernel.run,
             )  # fmt: skip
         sides = {one.name: one.side for one in self.options.interfaces}
         return Layer2Announcer(self.configuration, devices, sides, owns=self._owns, claims=self._claims, say=log.info)
@@ -241,8 +243,12 @@ class Agent:
                 write_hops(self.pod.memory, self.pod.policy, number, routes_of(table, interface.name))
         log.info("next hops changed", resolved=sum(row.mac is not None for row in table), rows=len(table))
 
-    def _links_changed(self) -> None:
-        happened = [sentence for device in self.devices if (sentence := device.refresh())]
+    def _links_changed(self, links: dict[str, Link]) -> None:
+        self._links = links
+        self._refresh()
+
+    def _refresh(self) -> None:
+        happened = [sentence for device in self.devices if (sentence := device.refresh(self._links))]
         for sentence in happened:
             log.warning(sentence)
         if happened:
@@ -259,7 +265,7 @@ class Agent:
 
     def _housekeeping(self) -> None:
         """What cannot be waited for: devices on their way back, neighbours that packets miss, dead workers."""
-        self._links_changed()
+        self._refresh()
         for number, worker in enumerate(self.pod.workers):
             record = worker_at(self.pod.memory, worker)
             if record.asked_count != self._asked.get(number, 0):
@@ -269,7 +275,7 @@ class Agent:
     def _resolve(self, interface: int, hi: int, lo: int) -> None:
         value = ((hi & (2**64 - 1)) << 64) | (lo & (2**64 - 1))
         address = IPv4Address(value) if hi == 0 and value < 2**32 else IPv6Address(value)
-        self.neighbours.resolve(self.options.interfaces[interface].name, address)
+        self.kernel.soon(self.neighbours.resolve, self.options.interfaces[interface].name, address)
 
     # ------------------------------------------------------------ configuration
     def apply(self, configuration: Configuration, config_hash: str) -> None:
@@ -386,7 +392,11 @@ class Agent:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         self.workers.start()
-        await self.neighbours.start()
+        self.kernel = KernelThread()
+        self.neighbours = Neighbours(
+            self.options.interfaces, back_here(self._next_hops), back_here(self._links_changed)
+        )
+        await self.kernel.run(self.neighbours.start())
         try:
             async with contextlib.AsyncExitStack() as stack:
                 await self._join(stack)
@@ -396,7 +406,8 @@ class Agent:
                 )
                 await self._live(stopping)
         finally:
-            await self.neighbours.stop()
+            await self.kernel.run(self.neighbours.stop())
+            self.kernel.close()
             self.close()
 
     async def _populate(self) -> None:
