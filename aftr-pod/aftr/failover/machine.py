@@ -5,6 +5,7 @@
                                    └──────────── LOST ◄── lease over, fenced ────────────────────┤ ├─► REWRITING
                          CLOSED ◄── DRAINING ◄── FREEZING ◄── moved to another member ───────────┘ └─► FAILSAFE
 
+An owner whose lease ends before it has opened goes back to WARM, or to LOST if it holds more than the store, and claims anew.
 The owner in the store decides.  A member creates, changes or frees a mapping in SERVING, REWRITING and FAILSAFE only, and until
 its deadline only.  What it holds is never thrown away before the store names a newer owner: a member in LOST gives its tail.
 The sentence says why, and is log line, event and status.
