@@ -1,0 +1,189 @@
+"""Which slot each bucket of each B4Group of a pool should have, with as few B4s moved as can be.
+
+A group is on `slots` of the slots that carry its NAT pool: those where most of its B4s are, else those with the least load.
+B4s keep their slot, unless it is none of these, or load is to be levelled: after `slots` changed, when a person asks, or
+always, with `rebalance: automatic`.  Then a slot has a tenth above the group's mean at most, or one bucket if that is more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from dslite_contract.errors import DsliteError
+from dslite_contract.schema import AftrPool, B4Group
+from dslite_contract.slots import carrying_slots
+from dslite_operator.distribution import balance
+from dslite_operator.distribution.buckets import BUCKETS, Cut, cut_anew
+from dslite_operator.distribution.maps import UNPLACED, Area, BucketMap, MapError, Part, Slots, slots_in
+
+
+class PlacementError(DsliteError):
+    """A group that can be on no slot."""
+
+
+class Count(NamedTuple):
+    """Of one bucket: its B4s, by their leases, and their established sessions."""
+
+    b4s: int
+    sessions: int = 0
+
+
+Counts = Mapping[Area, Sequence[Count]]  # of each bucket; an area without B4s need not be there
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a B4Group asks for: to be on `spread` of `slots` (ascending), with its B4s as counted."""
+
+    group: str
+    pool: str
+    cut: Cut
+    areas: tuple[Area, ...]
+    spread: int
+    slots: tuple[int, ...]
+    counts: Counts
+    level: bool = False
+
+
+def wish_of(pool: AftrPool, group: B4Group, counts: Counts, closed: Set[int] = frozenset()) -> Wish:
+    """What a group asks for; `closed` are slots that are being drained."""
+    spec = group.spec
+    nat_pool = next(one for one in pool.spec.nat.pools if one.name == spec.nat_pool)
+    carriers = carrying_slots(pool, nat_pool)
+    return Wish(
+        group=group.metadata.name,
+        pool=pool.metadata.name,
+        cut=spec.dhcp.bucket_bytes if spec.dhcp else "whole",
+        areas=areas_of(group),
+        spread=spec.slots,
+        slots=tuple(slot for slot in range(carriers.first, carriers.last + 1) if slot not in closed),
+        counts=counts,
+        level=spec.rebalance == "automatic",
+    )
+
+
+def areas_of(group: B4Group) -> tuple[Area, ...]:
+    """Where a group's B4s ask from: its subnets, or, without a DHCPv6 server, its prefixes."""
+    spec = group.spec
+    interface_id = spec.match.relay_interface_id if spec.match else ""
+    return tuple(Area(subnet, interface_id) for subnet in (spec.dhcp.subnets if spec.dhcp else spec.prefixes))
+
+
+# ---------------------------------------------------------------- where B4s are
+def standing(wish: Wish, maps: Mapping[str, BucketMap]) -> BucketMap:
+    """Where a group's B4s are, whichever group they belonged to before, by the maps in force.
+
+    So groups merge and divide: areas bring their slots along.  Areas that nobody had join those of the group that are
+    spread widest.  Raises MapError where buckets would have two slots each.
+    """
+    own = maps.get(wish.group, BucketMap(wish.group, wish.pool, wish.cut, {}))
+    found = {area: slots for area in wish.areas if (slots := slots_before(wish, area, maps))}
+    new = max(found.values(), key=lambda slots: (len(set(slots)), slots), default=(UNPLACED,) * BUCKETS[wish.cut])
+    as_before = own.areas and (own.levelled == 0 or all(area in own.areas for area in found))
+    levelled = own.levelled if as_before else len(slots_in(found.values()))
+    return replace(own, cut=wish.cut, areas={area: found.get(area, new) for area in wish.areas}, levelled=levelled)
+
+
+def slots_before(wish: Wish, area: Area, maps: Mapping[str, BucketMap]) -> Slots | None:
+    """The slots of an area's buckets until now: as the group has it, else another, else as the group has what it lies in."""
+    old = next(
+        (maps[name] for name in sorted(maps, key=lambda name: (name != wish.group, name)) if area in maps[name].areas),
+        None,
+    )
+    around = area if old else None
+    if old is None and wish.group in maps:
+        old = maps[wish.group]
+        within = [other for other in sorted(old.areas) if area.subnet.subnet_of(other.subnet)]
+        around = max(within, key=lambda other: other.subnet.prefixlen, default=None)
+    if old is None or around is None:
+        return None
+    anew = cut_anew(old.areas[around], old.cut, wish.cut)
+    if anew is None:
+        raise MapError(
+            f"B4Group {wish.group}: bucketBytes {wish.cut} is not allowed for {area}: its B4s are divided among several slots by "
+            f"{old.cut}: bring them to one slot first (slots: 1), or keep {old.cut}"
+        )
+    return anew
+
+
+# ---------------------------------------------------------------- where they should be
+def place(wishes: Sequence[Wish], stand: Mapping[str, BucketMap]) -> dict[str, BucketMap]:
+    """The map that each group of a pool should have, from where its B4s are.  Raises PlacementError."""
+    loads = {wish.group: loads_of(wish, stand[wish.group]) for wish in wishes}
+    total, found = sum(loads.values(), Counter[int]()), dict[str, BucketMap]()
+    for wish in sorted(wishes, key=lambda wish: (not loads[wish.group], -size_of(wish), wish.group)):
+        total.subtract(loads[wish.group])
+        found[wish.group] = place_group(wish, stand[wish.group], total)
+        total.update(loads_of(wish, found[wish.group]))
+    return found
+
+
+def loads_of(wish: Wish, bucket_map: BucketMap) -> Counter[int]:
+    """A group's weight on each slot."""
+    loads: Counter[int] = Counter()
+    for part in bucket_map.parts:
+        for slot, weight in zip(part.slots, weights_of(part, wish), strict=True):
+            loads[slot] += weight
+    del loads[UNPLACED]
+    return loads
+
+
+def size_of(wish: Wish) -> int:
+    """B4s of a group."""
+    return sum(count.b4s for counts in wish.counts.values() for count in counts)
+
+
+def weights_of(part: Part, wish: Wish) -> list[int]:
+    """B4s of each bucket; one without any counts as one, for somebody will come."""
+    columns = zip(*(wish.counts[area] for area in part.areas if area in wish.counts), strict=True)
+    sums = [sum(count.b4s for count in column) for column in columns]
+    return [max(1, weight) for weight in sums] or [1] * len(part.slots)
+
+
+def place_group(wish: Wish, stand: BucketMap, others: Mapping[int, int]) -> BucketMap:
+    """One group's map; `others` is what other groups have on each slot."""
+    number = min(wish.spread, len(wish.slots))
+    if not number:
+        raise PlacementError(
+            f"B4Group {wish.group}: no slot is left: all that carry its NAT pool are being drained: end the drain of one"
+        )
+    weights = [weight for part in stand.parts for weight in weights_of(part, wish)]
+    slots = [slot for part in stand.parts for slot in part.slots]
+    level = wish.level or stand.levelled != number
+    placed = slot_of_each(weights, slots, wish.slots, number, balance.limit(weights, number) if level else None, others)
+    return replace(stand, areas=dict(areas_with(stand.parts, placed)), levelled=number)
+
+
+def areas_with(parts: Sequence[Part], placed: Sequence[int]) -> Iterator[tuple[Area, Slots]]:
+    """The areas with new slots, which stand in the order of the parts' buckets."""
+    size = len(parts[0].slots)
+    for number, part in enumerate(parts):
+        for area in part.areas:
+            yield area, tuple(placed[number * size : (number + 1) * size])
+
+
+def slot_of_each(
+    weights: Sequence[int], slots: Sequence[int], usable: Sequence[int], number: int, most: int | None, others: Mapping[int, int]
+) -> list[int]:  # fmt: skip
+    """The slot of each bucket: on `number` of the `usable` slots, none with more than `most`, unless that is None."""
+    held: dict[int, list[balance.Item]] = {slot: [] for slot in usable}
+    for place, (weight, slot) in enumerate(zip(weights, slots, strict=True)):
+        if slot in held:
+            held[slot].append((weight, place))
+    stay = {slot: without(items, most) for slot, items in held.items()}
+    kept = {slot: sum(weight for weight, _ in items) for slot, items in stay.items()}
+    movable = sum(weight for weight, slot in zip(weights, slots, strict=True) if slot != UNPLACED)
+    used = balance.chosen(kept, movable, others, usable, number)
+    staying = {place: slot for slot in used for _, place in stay[slot]}
+    rest = [(weight, place) for place, weight in enumerate(weights) if place not in staying]
+    staying |= balance.settled(rest, {slot: kept[slot] for slot in used})
+    return [staying[place] for place in range(len(weights))]
+
+
+def without(items: Sequence[balance.Item], most: int | None) -> list[balance.Item]:
+    """What stays at a slot."""
+    gone = set(balance.leaving(items, most)) if most is not None else set()
+    return [item for item in items if item not in gone]
