@@ -120,7 +120,7 @@ class Pool:
     def place(self) -> tuple[Mapping[str, BucketMap], Mapping[str, BucketMap]]:
         """The maps before and after, which are in force from now on."""
         wishes = self.asked()
-        stand = {wish.group: standing(wish, self.maps) for wish in wishes}
+        stand = standing(wishes, self.maps)
         self.maps = place(wishes, stand)
         return stand, self.maps
 

@@ -8,8 +8,8 @@ dynamic programming; `by_milp` assumes nothing of this and is slow.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -27,10 +27,23 @@ def bound(weights: Sequence[int], number: int) -> int:
 
 def most_that_stays(weights: Sequence[int], most: int) -> int:
     """The largest sum of some of `weights` that is not above `most`: bit n of `sums` is set when n is a sum."""
+    if sum(weights) <= most:
+        return sum(weights)
     sums = 1
-    for weight in weights:
-        sums |= sums << weight
+    for weight, times in Counter(weights).items():
+        for several in powers(times):
+            sums |= sums << weight * several
     return (sums & ((1 << (most + 1)) - 1)).bit_length() - 1
+
+
+def powers(times: int) -> Iterator[int]:
+    """1, 2, 4 … and a rest, whose sums are the numbers up to `times`: so many equal weights are few steps."""
+    several = 1
+    while several <= times:
+        yield several
+        times, several = times - several, 2 * several
+    if times:
+        yield times
 
 
 def least(weights: Sequence[int], slots: Sequence[int], usable: Sequence[int], number: int) -> int:

@@ -26,21 +26,25 @@ from dslite_operator.distribution.maps import (
 )
 from placement_histories import area
 
+NAME = "edge/north"
 ONE, TWO, SHARED = area(1), area(2), Area(IPv6Network("2001:db8:9::/48"), "dslam-7 eth*")
 HALVES = (0,) * 128 + (3,) * 128
-MAP = BucketMap("north", "east", "last", {TWO: HALVES, ONE: HALVES, SHARED: (2,) * 256}, 2)
+AREAS = {TWO: HALVES, ONE: HALVES, SHARED: (2,) * 256}
+MAP = BucketMap(NAME, "east", "last", AREAS, 2, former={area(3): (1,) * 256})
 MOVED = replace(MAP, moved_at=datetime(2026, 11, 26, 2, 30, tzinfo=UTC), moved_b4s=9000)
 TEXT = (
-    '{"bucketBytes":"last","group":"north","levelled":2,"moved":null,"parts":['
-    '{"areas":["2001:db8:0:1::/64","2001:db8:0:2::/64"],"slots":{"0":"00-7f","3":"80-ff"}},'
-    '{"areas":["2001:db8:9::/48 dslam-7 eth*"],"slots":{"2":"00-ff"}}],"pool":"east","version":1}'
+    '{"areas":['
+    '{"at":["2001:db8:0:1::/64","2001:db8:0:2::/64"],"slots":{"0":"00-7f","3":"80-ff"}},'
+    '{"at":["2001:db8:9::/48 dslam-7 eth*"],"slots":{"2":"00-ff"}}],'
+    '"bucketBytes":"last","former":[{"at":["2001:db8:0:3::/64"],"slots":{"1":"00-ff"}}],'
+    '"group":"edge/north","levelled":2,"moved":null,"pool":"east","version":1}'
 )
 
 
 def test_text_of_a_map() -> None:
     assert text_of(MAP) == TEXT
-    assert map_of(TEXT, "north") == MAP
-    assert map_of(text_of(MOVED), "north") == MOVED
+    assert map_of(TEXT, NAME) == MAP
+    assert map_of(text_of(MOVED), NAME) == MOVED
     assert hash_of(TEXT) == hash_of(text_of(replace(MAP, areas=dict(reversed(list(MAP.areas.items()))))))
     assert hash_of(TEXT) != hash_of(text_of(MOVED))
 
@@ -68,7 +72,7 @@ def edited(**changes: Any) -> str:
 
 
 def part(slots: dict[str, str], *areas: str) -> dict[str, Any]:
-    return {"areas": list(areas or ["2001:db8::/64"]), "slots": slots}
+    return {"at": list(areas or ["2001:db8::/64"]), "slots": slots}
 
 
 @pytest.mark.parametrize(
@@ -79,30 +83,31 @@ def part(slots: dict[str, str], *areas: str) -> dict[str, Any]:
         ("[]", "TypeError"),
         ("{}", "KeyError: 'version'"),
         (edited(bucketBytes="first"), "KeyError: 'first'"),
-        (edited(parts=[part({"0": "00-fe"})]), "not each of 256 buckets once"),
-        (edited(parts=[part({"0": "00-ff", "1": "80"})]), "not each of 256 buckets once"),
-        (edited(parts=[part({"0": "00-100"})]), "not each of 256 buckets once"),
-        (edited(parts=[part({"0": "zz"})]), "ValueError"),
-        (edited(parts=[part({"a": "00-ff"})]), "ValueError"),
-        (edited(parts=[part({"-1": "00-ff"})]), "-1 is no slot"),
-        (edited(parts=[part({"0": "00-ff"}, "2001:db8::1/64")]), "host bits"),
-        (edited(parts=[part({"0": "00-ff"}), part({"1": "00-ff"})]), "an area stands there twice"),
+        (edited(areas=[part({"0": "00-fe"})]), "not each of 256 buckets once"),
+        (edited(areas=[part({"0": "00-ff", "1": "80"})]), "not each of 256 buckets once"),
+        (edited(areas=[part({"0": "00-100"})]), "not each of 256 buckets once"),
+        (edited(areas=[part({"0": "zz"})]), "ValueError"),
+        (edited(areas=[part({"a": "00-ff"})]), "ValueError"),
+        (edited(areas=[part({"-1": "00-ff"})]), "-1 is no slot"),
+        (edited(areas=[part({"0": "00-ff"}, "2001:db8::1/64")]), "host bits"),
+        (edited(former=[part({})]), "not each of 256 buckets once"),
+        (edited(areas=[part({"0": "00-ff"}), part({"1": "00-ff"})]), "an area stands there twice"),
         (edited(moved={"at": "soon", "b4s": 1}), "Invalid isoformat"),
         (edited(moved={"at": "2026-11-26T02:30:00", "b4s": 1}), "no time zone"),
         (edited(levelled=None), "TypeError"),
-        (edited(group="south"), "that of B4Group south"),
+        (edited(group="edge/south"), "that of B4Group edge/south"),
     ],
 )
 def test_a_damaged_map_is_refused(text: str, said: str) -> None:
-    with pytest.raises(MapError, match=r"^B4Group north: ") as refused:
-        map_of(text, "north")
+    with pytest.raises(MapError, match=r"^B4Group edge/north: ") as refused:
+        map_of(text, NAME)
     assert said in str(refused.value)
     assert not isinstance(refused.value, NewerMapError)
 
 
 def test_a_newer_map_says_who_reads_it() -> None:
     with pytest.raises(NewerMapError, match="version 2, and this operator reads 1: run the newer operator"):
-        map_of(edited(version=2, parts="otherwise"), "north")
+        map_of(edited(version=2, areas="otherwise"), NAME)
 
 
 def test_a_map_that_no_configmap_holds_is_refused() -> None:

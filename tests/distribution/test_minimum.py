@@ -198,10 +198,10 @@ def test_d21_ten_million_b4s(kind: str, cut: Cut) -> None:
     print(f"\n{B4S:,} B4s in {SUBNETS} subnets, DUIDs of {kind}, bucketBytes {cut}:")
     for spread, ideal in ((4, 0.0), (5, 1 / 5), (4, 1 / 5), (8, 1 / 2), (16, 1 / 2)):
         wish = Wish("all", "east", cut, tuple(counts), spread, tuple(range(16)), counts)
-        stand, started = standing(wish, maps), time.perf_counter()
-        maps = place([wish], {"all": stand})
+        stand, started = standing([wish], maps), time.perf_counter()
+        maps = place([wish], stand)
         milliseconds = (time.perf_counter() - started) * 1e3
-        moved, busiest, largest = outcome(wish, stand, maps["all"])
+        moved, busiest, largest = outcome(wish, stand["all"], maps["all"])
         moving = f"{moved:>9,} B4s move ({moved / B4S:.1%}; to equal shares {ideal:.1%})"
         print(
             f"  {spread:2} slots: {moving}, busiest slot {busiest * spread / B4S:.2f} of the mean, {milliseconds:.1f} ms"

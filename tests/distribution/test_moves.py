@@ -151,7 +151,8 @@ def test_d21_hour_by_hour_a_group_comes_to_its_new_size(old: int, new: int) -> N
     """Each hour is planned anew from what is in force: as much moves as was foreseen, but for a bucket or two, and then nothing more."""
     counts = {A: [Count(7 + bucket % 5) for bucket in range(256)], B: [Count(bucket % 3) for bucket in range(256)]}
     wish = Wish("a", "east", "last", (A, B), old, tuple(range(8)), counts)
-    stand = advance(standing(wish, {}), place([wish], {"a": standing(wish, {})})["a"], None)
+    empty = standing([wish], {})
+    stand = advance(empty["a"], place([wish], empty)["a"], None)
     wish, now, moved, hours = replace(wish, spread=new), NOON, 0, 0
     foreseen = sum(move.b4s for move in moves_between(stand, place([wish], {"a": stand})["a"], counts))
     while batches := schedule(
@@ -159,7 +160,7 @@ def test_d21_hour_by_hour_a_group_comes_to_its_new_size(old: int, new: int) -> N
     ):
         now, moved, hours = batches[0].at, moved + batches[0].b4s, hours + 1
         stand = advance(stand, target, batches[0])
-        stand = standing(wish, {"a": stand})
+        stand = standing([wish], {"a": stand})["a"]
     assert abs(moved - foreseen) <= 20
     assert foreseen / 100 <= hours <= foreseen / 80 + 1
     assert (len(set(stand.areas[A])), advance(stand, target, None).levelled) == (new, new)

@@ -38,7 +38,7 @@ def wish(name: str, *areas: Area, spread: int = 1, slots: tuple[int, ...] = ALL,
 
 def brought(wishes: list[Wish], maps: Mapping[str, BucketMap]) -> dict[str, BucketMap]:
     """The maps that groups should have, from those in force."""
-    return place(wishes, {one.group: standing(one, maps) for one in wishes})
+    return place(wishes, standing(wishes, maps))
 
 
 def moved(before: Mapping[Area, Slots], after: Mapping[Area, Slots]) -> int:
@@ -119,6 +119,28 @@ def test_d21_halves_of_a_divided_group_end_on_different_slots() -> None:
     assert moved(maps["a"].areas, {**divided["a"].areas, **divided["d"].areas}) == 256
 
 
+def test_d21_an_area_between_two_groups_is_remembered() -> None:
+    """`kubectl apply` brings one object after the other: an area may belong to nobody for a moment, or longer."""
+    maps = brought([wish("a", A, B, spread=3), wish("c", C)], {})
+    between = brought([wish("a", A, spread=3), wish("c", C)], maps)
+    assert between["a"].areas == {A: maps["a"].areas[A]}
+    assert between["a"].former == {B: maps["a"].areas[B]}
+    taken = brought([wish("a", A, spread=3), wish("c", C), wish("d", B, spread=3)], between)
+    assert taken["d"].areas == {B: maps["a"].areas[B]}
+    assert taken["a"].former == {}
+
+
+def test_d21_areas_of_a_deleted_group_are_remembered_by_another() -> None:
+    maps = brought([wish("a", A), wish("b", B, spread=2), wish("c", C)], {})
+    without = brought([wish("a", A), wish("c", C)], maps)
+    assert without["a"].former == {B: maps["b"].areas[B]}
+    del maps["b"]
+    again = brought([wish("a", A), wish("c", B, C, spread=3)], without)
+    assert again["c"].areas[B] == without["a"].former[B]
+    assert again["a"].former == {}
+    assert brought([], without) == {}
+
+
 @pytest.mark.parametrize(("old", "new", "least"), [(2, 3, 70), (3, 2, 85), (4, 5, 32), (1, 2, 116), (2, 1, 128)])
 def test_d21_a_resized_group_moves_what_it_must(old: int, new: int, least: int) -> None:
     """Growing, a slot keeps a tenth above the mean: 93 of 128 buckets, where the mean of three is 85.3."""
@@ -182,7 +204,7 @@ def test_a_whole_group_is_divided_among_slots_once_a_server_tells_its_b4s_apart(
 def test_buckets_cut_otherwise_are_refused() -> None:
     maps = brought([wish("a", A, spread=2)], {})
     with pytest.raises(MapError) as refused:
-        standing(wish("a", A, spread=2, cut="lastTwoLowNibbles", counts={}), maps)
+        standing([wish("a", A, spread=2, cut="lastTwoLowNibbles", counts={})], maps)
     assert str(refused.value) == (
         "B4Group a: bucketBytes lastTwoLowNibbles is not allowed for 2001:db8:0:1::/64: its B4s are divided among several "
         "slots by last: bring them to one slot first (slots: 1), or keep last"

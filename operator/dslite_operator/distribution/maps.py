@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv6Network
 from typing import Any, NamedTuple
 
 from dslite_contract.errors import DsliteError
-from dslite_operator.distribution.buckets import BUCKETS, Cut, read, spell
+from dslite_operator.distribution.buckets import BUCKETS, Cut, cut_anew, read, spell
 
 VERSION = 1
 LARGEST_TEXT = 900 << 10  # bytes; a ConfigMap holds 1 MiB
@@ -62,10 +62,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class BucketMap:
-    """Which slot of `pool` the B4s of `group` are told.
+    """Which slot of `pool` the B4s of `group` (NAMESPACE/NAME) are told.
 
     `levelled` is the number of slots over which load was last levelled, 0 while that is to be done; at `moved_at` (UTC)
-    `moved_b4s` were last told another slot.
+    `moved_b4s` were last told another slot; `former` are areas that no group has now, but whose B4s are where they were.
     """
 
     group: str
@@ -75,28 +75,35 @@ class BucketMap:
     levelled: int = 0
     moved_at: datetime | None = None
     moved_b4s: int = 0
+    former: Mapping[Area, Slots] = field(default_factory=dict)
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Areas with the same slots, together, in the order of their first areas."""
-        together: dict[Slots, list[Area]] = {}
-        for area in sorted(self.areas):
-            together.setdefault(self.areas[area], []).append(area)
-        return tuple(Part(tuple(areas), slots) for slots, areas in together.items())
+        """Areas with the same slots, together."""
+        return parts_of(self.areas)
+
+    def slots_of(self, area: Area, cut: Cut) -> Slots | None:
+        """The slots of one of its areas, by another cut; None where one bucket would have two."""
+        return cut_anew(self.areas.get(area) or self.former[area], self.cut, cut)
+
+
+def parts_of(areas: Mapping[Area, Slots]) -> tuple[Part, ...]:
+    """Areas with the same slots, together, in the order of their first areas."""
+    together: dict[Slots, list[Area]] = {}
+    for area in sorted(areas):
+        together.setdefault(areas[area], []).append(area)
+    return tuple(Part(tuple(found), slots) for slots, found in together.items())
 
 
 def text_of(bucket_map: BucketMap) -> str:
     """Canonical text: JSON with sorted keys.  Raises MapError where no ConfigMap would hold it."""
-    parts = [
-        {
-            "areas": [str(area) for area in part.areas],
-            "slots": {str(slot): spell(buckets, bucket_map.cut) for slot, buckets in part.buckets().items()},
-        }
-        for part in bucket_map.parts
-    ]
     moved = {"at": bucket_map.moved_at.isoformat(), "b4s": bucket_map.moved_b4s} if bucket_map.moved_at else None
     whole = {"version": VERSION, "group": bucket_map.group, "pool": bucket_map.pool, "bucketBytes": bucket_map.cut}
-    whole |= {"levelled": bucket_map.levelled, "moved": moved, "parts": parts}
+    whole |= {"levelled": bucket_map.levelled, "moved": moved}
+    whole |= {
+        key: spelled(areas, bucket_map.cut)
+        for key, areas in (("areas", bucket_map.areas), ("former", bucket_map.former))
+    }
     text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
     if len(text) > LARGEST_TEXT:
         raise MapError(
@@ -104,6 +111,17 @@ def text_of(bucket_map: BucketMap) -> str:
             "divide the group"
         )
     return text
+
+
+def spelled(areas: Mapping[Area, Slots], cut: Cut) -> list[dict[str, Any]]:
+    """Areas with the buckets of each slot."""
+    return [
+        {
+            "at": [str(area) for area in part.areas],
+            "slots": {str(slot): spell(buckets, cut) for slot, buckets in part.buckets().items()},
+        }
+        for part in parts_of(areas)
+    ]
 
 
 def hash_of(text: str) -> str:
@@ -130,13 +148,19 @@ def map_of(text: str, group: str) -> BucketMap:
 def read_map(whole: Mapping[str, Any]) -> BucketMap:
     """The map of parsed JSON.  Raises KeyError, TypeError, ValueError, AttributeError."""
     cut, moved = whole["bucketBytes"], whole["moved"]
-    areas = {area_of(area): slots_of(part["slots"], cut) for part in whole["parts"] for area in part["areas"]}
-    if len(areas) != sum(len(part["areas"]) for part in whole["parts"]):
-        raise ValueError("an area stands there twice")
+    areas, former = areas_of(whole["areas"], cut), areas_of(whole["former"], cut)
     at, b4s = (datetime.fromisoformat(moved["at"]), int(moved["b4s"])) if moved else (None, 0)
     if at and not at.tzinfo:
         raise ValueError(f"{at} has no time zone")
-    return BucketMap(str(whole["group"]), str(whole["pool"]), cut, areas, int(whole["levelled"]), at, b4s)
+    return BucketMap(str(whole["group"]), str(whole["pool"]), cut, areas, int(whole["levelled"]), at, b4s, former)
+
+
+def areas_of(parts: Sequence[Mapping[str, Any]], cut: Cut) -> dict[Area, Slots]:
+    """Areas from what `spelled` made.  Raises KeyError, TypeError, ValueError, AttributeError."""
+    areas = {area_of(area): read_slots(part["slots"], cut) for part in parts for area in part["at"]}
+    if len(areas) != sum(len(part["at"]) for part in parts):
+        raise ValueError("an area stands there twice")
+    return areas
 
 
 def area_of(text: str) -> Area:
@@ -145,7 +169,7 @@ def area_of(text: str) -> Area:
     return Area(IPv6Network(subnet), interface_id)
 
 
-def slots_of(spelled: Mapping[str, str], cut: Cut) -> Slots:
+def read_slots(spelled: Mapping[str, str], cut: Cut) -> Slots:
     """The slot of each bucket, from the buckets of each slot.  Raises ValueError unless each bucket is there once."""
     pairs = [(bucket, int(slot)) for slot, buckets in spelled.items() for bucket in read(buckets)]
     if sorted(bucket for bucket, _ in pairs) != list(range(BUCKETS[cut])):

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dslite_contract.errors import DsliteError
+from dslite_contract.rules import DEFAULT_NAMESPACE
 from dslite_contract.schema import AftrPool, B4Group
 from dslite_contract.slots import carrying_slots
 from dslite_operator.distribution import balance
-from dslite_operator.distribution.buckets import BUCKETS, Cut, cut_anew
+from dslite_operator.distribution.buckets import BUCKETS, Cut
 from dslite_operator.distribution.maps import UNPLACED, Area, BucketMap, MapError, Part, Slots, slots_in
 
 
@@ -54,7 +55,7 @@ def wish_of(pool: AftrPool, group: B4Group, counts: Counts, closed: Set[int] = f
     nat_pool = next(one for one in pool.spec.nat.pools if one.name == spec.nat_pool)
     carriers = carrying_slots(pool, nat_pool)
     return Wish(
-        group=group.metadata.name,
+        group=f"{group.metadata.namespace or DEFAULT_NAMESPACE}/{group.metadata.name}",
         pool=pool.metadata.name,
         cut=spec.dhcp.bucket_bytes if spec.dhcp else "whole",
         areas=areas_of(group),
@@ -73,40 +74,49 @@ def areas_of(group: B4Group) -> tuple[Area, ...]:
 
 
 # ---------------------------------------------------------------- where B4s are
-def standing(wish: Wish, maps: Mapping[str, BucketMap]) -> BucketMap:
-    """Where a group's B4s are, whichever group they belonged to before, by the maps in force.
+def standing(wishes: Sequence[Wish], maps: Mapping[str, BucketMap]) -> dict[str, BucketMap]:
+    """Where the B4s of a pool's groups are, whichever group they belonged to before, by the maps in force.
 
-    So groups merge and divide: areas bring their slots along.  Areas that nobody had join those of the group that are
-    spread widest.  Raises MapError where buckets would have two slots each.
+    So groups merge and divide: areas bring their slots along.  What no group has now is remembered until one has it again, for
+    an area may leave one group before another may take it.  Raises MapError where buckets would have two slots each.
     """
-    own = maps.get(wish.group, BucketMap(wish.group, wish.pool, wish.cut, {}))
-    found = {area: slots for area in wish.areas if (slots := slots_before(wish, area, maps))}
+    homes = {area: old for _, old in sorted(maps.items(), reverse=True) for area in (*old.former, *old.areas)}
+    taken, names = {area for wish in wishes for area in wish.areas}, sorted(wish.group for wish in wishes)
+    found = {wish.group: stand_of(wish, maps.get(wish.group), homes) for wish in wishes}
+    for name, old in maps.items() if wishes else ():
+        heir = found.get(name) or found[names[0]]  # of a group that is gone, another remembers
+        left = [area for area in (*old.former, *old.areas) if area not in taken]
+        former = {area: slots for area in left if (slots := old.slots_of(area, heir.cut))}
+        found[heir.group] = replace(heir, former={**heir.former, **former})
+    return found
+
+
+def stand_of(wish: Wish, own: BucketMap | None, homes: Mapping[Area, BucketMap]) -> BucketMap:
+    """Where one group's B4s are.  Areas that nobody had join those of the group that are spread widest."""
+    own = own or BucketMap(wish.group, wish.pool, wish.cut, {})
+    found = {area: slots for area in wish.areas if (slots := slots_before(wish, area, own, homes))}
     new = max(found.values(), key=lambda slots: (len(set(slots)), slots), default=(UNPLACED,) * BUCKETS[wish.cut])
     as_before = own.areas and (own.levelled == 0 or all(area in own.areas for area in found))
     levelled = own.levelled if as_before else len(slots_in(found.values()))
-    return replace(own, cut=wish.cut, areas={area: found.get(area, new) for area in wish.areas}, levelled=levelled)
+    areas = {area: found.get(area, new) for area in wish.areas}
+    return replace(own, cut=wish.cut, areas=areas, levelled=levelled, former={})
 
 
-def slots_before(wish: Wish, area: Area, maps: Mapping[str, BucketMap]) -> Slots | None:
+def slots_before(wish: Wish, area: Area, own: BucketMap, homes: Mapping[Area, BucketMap]) -> Slots | None:
     """The slots of an area's buckets until now: as the group has it, else another, else as the group has what it lies in."""
-    old = next(
-        (maps[name] for name in sorted(maps, key=lambda name: (name != wish.group, name)) if area in maps[name].areas),
-        None,
-    )
-    around = area if old else None
-    if old is None and wish.group in maps:
-        old = maps[wish.group]
-        within = [other for other in sorted(old.areas) if area.subnet.subnet_of(other.subnet)]
-        around = max(within, key=lambda other: other.subnet.prefixlen, default=None)
-    if old is None or around is None:
-        return None
-    anew = cut_anew(old.areas[around], old.cut, wish.cut)
-    if anew is None:
+    had, around = own if area in own.areas else homes.get(area), area
+    if had is None:
+        within = [other for other in own.areas if area.subnet.subnet_of(other.subnet)]
+        if not within:
+            return None
+        had, around = own, max(within, key=lambda other: (other.subnet.prefixlen, other))
+    slots = had.slots_of(around, wish.cut)
+    if slots is None:
         raise MapError(
             f"B4Group {wish.group}: bucketBytes {wish.cut} is not allowed for {area}: its B4s are divided among several slots by "
-            f"{old.cut}: bring them to one slot first (slots: 1), or keep {old.cut}"
+            f"{had.cut}: bring them to one slot first (slots: 1), or keep {had.cut}"
         )
-    return anew
+    return slots
 
 
 # ---------------------------------------------------------------- where they should be
