@@ -53,7 +53,7 @@ class Pool:
         counts = {one: self.count() for one in areas}
         name = f"g{self.named}"
         spread = self.rng.randint(1, min(6, self.slots))
-        self.wishes[name] = Wish(name, "east", self.cut, tuple(areas), spread, (), counts, level=True)
+        self.wishes[name] = Wish(name, "east", self.cut, tuple(areas), spread, (), counts)
 
     def delete(self) -> None:
         """A group and its B4s are gone."""
@@ -118,9 +118,9 @@ class Pool:
         return [replace(wish, slots=usable) for wish in self.wishes.values()]
 
     def place(self) -> tuple[Mapping[str, BucketMap], Mapping[str, BucketMap]]:
-        """The maps before and after, which are in force from now on."""
+        """The maps before and after, which are in force from now on: each group is levelled, as if it had another size before."""
         wishes = self.asked()
-        stand = standing(wishes, self.maps)
+        stand = {name: replace(one, levelled=99) for name, one in standing(wishes, self.maps).items()}
         self.maps = place(wishes, stand)
         return stand, self.maps
 

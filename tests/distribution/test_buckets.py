@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dslite_operator.distribution.buckets import BUCKETS, Cut, bucket_of, cut_anew, read, spell
@@ -24,11 +24,13 @@ def test_d21_bucket_of_a_duid(duid: bytes, cut: Cut, bucket: int) -> None:
     assert bucket_of(duid, cut) == bucket
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=3, max_size=130), CUTS)
 def test_every_duid_has_a_bucket(duid: bytes, cut: Cut) -> None:
     assert 0 <= bucket_of(duid, cut) < BUCKETS[cut]
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=3, max_size=130), CUTS, CUTS, st.data())
 def test_a_b4_keeps_its_slot_when_buckets_are_cut_anew(duid: bytes, old: Cut, new: Cut, data: st.DataObject) -> None:
     slots = tuple(data.draw(st.lists(st.integers(0, 2), min_size=BUCKETS[old], max_size=BUCKETS[old])))
@@ -46,6 +48,7 @@ def test_a_nibble_is_cut_further(new: Cut) -> None:
     assert cut_anew(tuple(range(256)), new, "lastNibble") is None
 
 
+@settings(deadline=None)
 @given(CUTS, st.data())
 def test_buckets_written_are_read(cut: Cut, data: st.DataObject) -> None:
     buckets = sorted(data.draw(st.sets(st.integers(0, BUCKETS[cut] - 1), min_size=1)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, IPv6Network
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dslite_operator.distribution.counting import Lease, Leases, Softwire, Stray, counted, seen, strays
@@ -66,6 +66,7 @@ def test_strays_are_listed_with_what_they_were_told() -> None:
     assert list(strays(leases, found, maps)) == [Stray(found[2], 1), Stray(found[3], None), Stray(found[4], None)]
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 0xFFFF), min_size=1, max_size=300), st.integers(2, 5))
 def test_d21_from_leases_to_a_map_to_moves_and_back(numbers: set[int], spread: int) -> None:
     """Everybody is where the map says; the map is lost and found; what a resize costs is counted as it then comes."""

@@ -156,7 +156,7 @@ def crowded(rng: random.Random) -> Pool:
         "g", "east", "last", tuple(areas), spread, (), {one: pool.count() for one in areas}, level=True
     )
     slots = {one: tuple(rng.randrange(spread) for _ in range(256)) for one in areas}
-    pool.maps["g"] = BucketMap("g", "east", "last", slots, spread)
+    pool.maps["g"] = BucketMap("g", "east", "last", slots)
     return pool
 
 

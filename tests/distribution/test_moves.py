@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract_objects import full
@@ -43,12 +43,12 @@ def pace(per_hour: int = 100, window: MoveWindow | None = None, renewal: timedel
 
 
 def resting(moved_at: datetime | None = None, moved_b4s: int = 0) -> BucketMap:
-    return BucketMap("a", "east", "whole", {A: (0,)}, 1, moved_at, moved_b4s)
+    return BucketMap("a", "east", "whole", {A: (0,)}, (0,), 1, moved_at, moved_b4s)
 
 
 # ---------------------------------------------------------------- which
 def test_d21_moves_are_counted_with_the_sessions_they_end() -> None:
-    stand = BucketMap("a", "east", "lastNibble", {A: (0,) * 16, B: (0,) * 16}, 1)
+    stand = BucketMap("a", "east", "lastNibble", {A: (0,) * 16, B: (0,) * 16}, (0,), 1)
     target = replace(stand, areas=dict.fromkeys((A, B), (*(0,) * 14, 1, 1)))
     counts = {A: [Count(number, 10 * number) for number in range(16)], B: [Count(1, 1)] * 16}
     assert moves_between(stand, target, counts) == (
@@ -118,6 +118,7 @@ def test_batches_begin_so_that_all_move_in_the_window(window: tuple[str, str], r
     assert found.strftime("%d %H:%M") == at
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 2 * 86400),
     st.integers(1, 1440),
@@ -134,6 +135,7 @@ def test_a_window_opens_once_a_day(seconds: int, renewal: int, start: str, end: 
     assert inside or at.strftime("%H:%M") == end
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=40), st.integers(1, 400), st.booleans())
 def test_every_move_is_made_once_and_no_hour_has_too_many(b4s: list[int], per_hour: int, at_night: bool) -> None:
     given_pace = pace(per_hour, NIGHT if at_night else None)
@@ -167,17 +169,18 @@ def test_d21_hour_by_hour_a_group_comes_to_its_new_size(old: int, new: int) -> N
 
 
 def test_a_batch_is_remembered_with_its_time() -> None:
-    stand = BucketMap("a", "east", "lastNibble", {A: (0,) * 16}, 1)
-    target = replace(stand, areas={A: (*(0,) * 14, 1, 1)}, levelled=2)
+    stand = BucketMap("a", "east", "lastNibble", {A: (0,) * 16}, (0,), 1)
+    target = replace(stand, areas={A: (*(0,) * 14, 1, 1)}, chosen=(0, 1), levelled=2)
     first, second = moves_between(stand, target, {A: [Count(70)] * 16})
     half = advance(stand, target, Batch(NOON, NOON + T1, (first,)))
-    assert (half.areas[A].count(1), half.levelled, half.moved_at, half.moved_b4s) == (1, 1, NOON, 70)
+    assert (half.areas[A].count(1), half.chosen, half.levelled) == (1, (0, 1), 1)
+    assert (half.moved_at, half.moved_b4s) == (NOON, 70)
     whole = advance(half, target, Batch(NOON + HOUR, NOON + HOUR + T1, (second,)))
     assert (whole.areas, whole.levelled, whole.moved_at) == (target.areas, 2, NOON + HOUR)
 
 
 def test_buckets_without_b4s_move_without_being_remembered() -> None:
-    stand = BucketMap("a", "east", "lastNibble", {A: (0,) * 16}, 1)
+    stand = BucketMap("a", "east", "lastNibble", {A: (0,) * 16}, (0,), 1)
     target = replace(stand, areas={A: (1,) * 16})
     (batch,) = schedule(moves_between(stand, target, {}), pace(), stand, NOON)
     assert advance(stand, target, batch) == target

@@ -9,7 +9,7 @@ from ipaddress import IPv6Network
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract_objects import NORTH, full
@@ -217,6 +217,7 @@ def test_a_group_without_any_slot_is_refused() -> None:
 
 
 # ---------------------------------------------------------------- always
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 50)), min_size=1, max_size=6), st.integers(0, 3))
 def test_the_same_is_placed_the_same_in_any_order(groups: list[tuple[int, int]], first: int) -> None:
     wishes = [wish(f"g{number}", area(number), spread=spread, b4s=b4s) for number, (spread, b4s) in enumerate(groups)]

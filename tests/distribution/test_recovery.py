@@ -15,7 +15,7 @@ from placement_histories import area
 
 A, B = area(1), area(2)
 RNG = random.Random(6)
-MAP = BucketMap("a", "east", "last", {one: tuple(RNG.randrange(3) for _ in range(256)) for one in (A, B)}, 3)
+MAP = BucketMap("a", "east", "last", {one: tuple(RNG.randrange(3) for _ in range(256)) for one in (A, B)}, levelled=3)
 TEXT = text_of(MAP)
 WISH = Wish("a", "east", "last", (A, B), 3, tuple(range(8)), {one: [Count(20)] * 256 for one in (A, B)})
 NAME = hash_of(TEXT)

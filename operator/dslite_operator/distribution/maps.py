@@ -64,14 +64,16 @@ class Part(NamedTuple):
 class BucketMap:
     """Which slot of `pool` the B4s of `group` (NAMESPACE/NAME) are told.
 
-    `levelled` is the number of slots over which load was last levelled, 0 while that is to be done; at `moved_at` (UTC)
-    `moved_b4s` were last told another slot; `former` are areas that no group has now, but whose B4s are where they were.
+    `chosen` are the slots that it is to be on, none when they are to be chosen anew; `levelled` is the number of slots over which
+    its load was last levelled, 0 while that is to be done: without both, a map asks for its load to be levelled.  At `moved_at`
+    (UTC) `moved_b4s` were last told another slot.  `former` are areas that no group has now, but whose B4s are where they were.
     """
 
     group: str
     pool: str
     cut: Cut
     areas: Mapping[Area, Slots]
+    chosen: Slots = ()
     levelled: int = 0
     moved_at: datetime | None = None
     moved_b4s: int = 0
@@ -99,7 +101,7 @@ def text_of(bucket_map: BucketMap) -> str:
     """Canonical text: JSON with sorted keys.  Raises MapError where no ConfigMap would hold it."""
     moved = {"at": bucket_map.moved_at.isoformat(), "b4s": bucket_map.moved_b4s} if bucket_map.moved_at else None
     whole = {"version": VERSION, "group": bucket_map.group, "pool": bucket_map.pool, "bucketBytes": bucket_map.cut}
-    whole |= {"levelled": bucket_map.levelled, "moved": moved}
+    whole |= {"chosen": bucket_map.chosen, "levelled": bucket_map.levelled, "moved": moved}
     whole |= {
         key: spelled(areas, bucket_map.cut)
         for key, areas in (("areas", bucket_map.areas), ("former", bucket_map.former))
@@ -152,7 +154,8 @@ def read_map(whole: Mapping[str, Any]) -> BucketMap:
     at, b4s = (datetime.fromisoformat(moved["at"]), int(moved["b4s"])) if moved else (None, 0)
     if at and not at.tzinfo:
         raise ValueError(f"{at} has no time zone")
-    return BucketMap(str(whole["group"]), str(whole["pool"]), cut, areas, int(whole["levelled"]), at, b4s, former)
+    chosen, levelled = tuple(map(int, whole["chosen"])), int(whole["levelled"])
+    return BucketMap(str(whole["group"]), str(whole["pool"]), cut, areas, chosen, levelled, at, b4s, former)
 
 
 def areas_of(parts: Sequence[Mapping[str, Any]], cut: Cut) -> dict[Area, Slots]:

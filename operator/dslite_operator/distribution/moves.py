@@ -132,7 +132,7 @@ def advance(stand: BucketMap, target: BucketMap, batch: Batch | None) -> BucketM
             areas[area][move.bucket] = move.new
     after = {area: tuple(slots) for area, slots in areas.items()}
     levelled = target.levelled if after == target.areas else stand.levelled
-    made = replace(stand, areas=after, levelled=levelled)
+    made = replace(stand, areas=after, chosen=target.chosen, levelled=levelled)
     return replace(made, moved_at=batch.at, moved_b4s=batch.b4s) if batch and batch.b4s else made
 
 

@@ -2,7 +2,8 @@
 
 A group is on `slots` of the slots that carry its NAT pool: those where most of its B4s are, else those with the least load.
 B4s keep their slot, unless it is none of these, or load is to be levelled: after `slots` changed, when a person asks, or
-always, with `rebalance: automatic`.  Then a slot has a tenth above the group's mean at most, or one bucket if that is more.
+always, with `rebalance: automatic`.  Then a slot has a tenth above the group's mean at most, or one bucket if that is more, and
+groups go to other slots where that brings the load of all nearer together (`exchange.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dslite_contract.schema import AftrPool, B4Group
 from dslite_contract.slots import carrying_slots
 from dslite_operator.distribution import balance
 from dslite_operator.distribution.buckets import BUCKETS, Cut
+from dslite_operator.distribution.exchange import Exchange, exchanges
 from dslite_operator.distribution.maps import UNPLACED, Area, BucketMap, MapError, Part, Slots, slots_in
 
 
@@ -96,10 +98,12 @@ def stand_of(wish: Wish, own: BucketMap | None, homes: Mapping[Area, BucketMap])
     own = own or BucketMap(wish.group, wish.pool, wish.cut, {})
     found = {area: slots for area in wish.areas if (slots := slots_before(wish, area, own, homes))}
     new = max(found.values(), key=lambda slots: (len(set(slots)), slots), default=(UNPLACED,) * BUCKETS[wish.cut])
-    as_before = own.areas and (own.levelled == 0 or all(area in own.areas for area in found))
-    levelled = own.levelled if as_before else len(slots_in(found.values()))
     areas = {area: found.get(area, new) for area in wish.areas}
-    return replace(own, cut=wish.cut, areas=areas, levelled=levelled, former={})
+    stand = replace(own, cut=wish.cut, areas=areas, former={})
+    if all(area in own.areas for area in found):
+        return stand
+    asked = own.areas and own.levelled == 0
+    return replace(stand, chosen=(), levelled=0 if asked else len(slots_in(found.values())))
 
 
 def slots_before(wish: Wish, area: Area, own: BucketMap, homes: Mapping[Area, BucketMap]) -> Slots | None:
@@ -127,8 +131,29 @@ def place(wishes: Sequence[Wish], stand: Mapping[str, BucketMap]) -> dict[str, B
     for wish in sorted(wishes, key=lambda wish: (not loads[wish.group], -size_of(wish), wish.group)):
         total.subtract(loads[wish.group])
         found[wish.group] = place_group(wish, stand[wish.group], total)
-        total.update(loads_of(wish, found[wish.group]))
+        loads[wish.group] = loads_of(wish, found[wish.group])
+        total.update(loads[wish.group])
+    usable = {wish.group: wish.slots for wish in wishes if levelled_with_others(wish, stand[wish.group])}
+    for step in exchanges(loads, usable):
+        found[step.group] = exchanged(found[step.group], step)
     return found
+
+
+def levelled_with_others(wish: Wish, stand: BucketMap) -> bool:
+    """Whether a group's shares may go to other slots: when that is asked for, or, with rebalance: automatic, once nothing moves."""
+    used, chosen = slots_in(stand.areas.values()), set(stand.chosen)
+    asked = not chosen and stand.levelled == 0
+    return bool(used) and (asked or (wish.level and used <= chosen))
+
+
+def exchanged(target: BucketMap, step: Exchange) -> BucketMap:
+    """The map with all that it has on one slot on another."""
+    areas = {
+        area: tuple(step.new if slot == step.old else slot for slot in slots) for area, slots in target.areas.items()
+    }
+    return replace(
+        target, areas=areas, chosen=tuple(sorted(step.new if slot == step.old else slot for slot in target.chosen))
+    )
 
 
 def loads_of(wish: Wish, bucket_map: BucketMap) -> Counter[int]:
@@ -162,9 +187,10 @@ def place_group(wish: Wish, stand: BucketMap, others: Mapping[int, int]) -> Buck
         )
     weights = [weight for part in stand.parts for weight in weights_of(part, wish)]
     slots = [slot for part in stand.parts for slot in part.slots]
-    level = wish.level or stand.levelled != number
-    placed = slot_of_each(weights, slots, wish.slots, number, balance.limit(weights, number) if level else None, others)
-    return replace(stand, areas=dict(areas_with(stand.parts, placed)), levelled=number)
+    most = balance.limit(weights, number) if wish.level or stand.levelled != number else None
+    usable = stand.chosen if len(stand.chosen) == number and set(stand.chosen) <= set(wish.slots) else wish.slots
+    chosen, placed = slot_of_each(weights, slots, usable, number, most, others)
+    return replace(stand, areas=dict(areas_with(stand.parts, placed)), chosen=chosen, levelled=number)
 
 
 def areas_with(parts: Sequence[Part], placed: Sequence[int]) -> Iterator[tuple[Area, Slots]]:
@@ -177,8 +203,8 @@ def areas_with(parts: Sequence[Part], placed: Sequence[int]) -> Iterator[tuple[A
 
 def slot_of_each(
     weights: Sequence[int], slots: Sequence[int], usable: Sequence[int], number: int, most: int | None, others: Mapping[int, int]
-) -> list[int]:  # fmt: skip
-    """The slot of each bucket: on `number` of the `usable` slots, none with more than `most`, unless that is None."""
+) -> tuple[Slots, list[int]]:  # fmt: skip
+    """`number` of the `usable` slots, and which of them each bucket has: none more than `most`, unless that is None."""
     held: dict[int, list[balance.Item]] = {slot: [] for slot in usable}
     for place, (weight, slot) in enumerate(zip(weights, slots, strict=True)):
         if slot in held:
@@ -190,7 +216,7 @@ def slot_of_each(
     staying = {place: slot for slot in used for _, place in stay[slot]}
     rest = [(weight, place) for place, weight in enumerate(weights) if place not in staying]
     staying |= balance.settled(rest, {slot: kept[slot] for slot in used})
-    return [staying[place] for place in range(len(weights))]
+    return tuple(sorted(used)), [staying[place] for place in range(len(weights))]
 
 
 def without(items: Sequence[balance.Item], most: int | None) -> list[balance.Item]:

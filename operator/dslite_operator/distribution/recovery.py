@@ -89,7 +89,7 @@ def as_seen(wish: Wish, seen: Seen) -> BucketMap | None:
     votes = {area: told_apart(seen.get(area, ()), size, wish.spread) for area in wish.areas}
     together = [added(column) for column in zip(*votes.values(), strict=True)]
     areas = {area: slots_by(own, together) for area, own in votes.items()}
-    found = BucketMap(wish.group, wish.pool, wish.cut, areas, min(wish.spread, len(wish.slots)))
+    found = BucketMap(wish.group, wish.pool, wish.cut, areas, levelled=min(wish.spread, len(wish.slots)))
     return found if slots_in(areas.values()) else None
 
 
