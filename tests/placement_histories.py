@@ -9,7 +9,9 @@ from ipaddress import IPv6Network
 
 from dslite_operator.distribution.buckets import BUCKETS, Cut
 from dslite_operator.distribution.maps import Area, BucketMap
-from dslite_operator.distribution.placement import Count, Wish, place, standing
+from dslite_operator.distribution.placement import place
+from dslite_operator.distribution.standing import standing
+from dslite_operator.distribution.wishes import Count, Wish
 
 CUTS: tuple[Cut, ...] = ("last", "lastNibble", "lastTwoLowNibbles")
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from dslite_contract.rules import refused
 from dslite_contract.schema import AftrPool, B4Group
-from dslite_operator.distribution.placement import areas_of
+from dslite_operator.distribution.wishes import areas_of
 
 Network = IPv4Network | IPv6Network
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from dslite_operator.distribution.counting import Lease, Leases, Softwire, Stray, counted, seen, strays
 from dslite_operator.distribution.maps import Area, BucketMap
 from dslite_operator.distribution.moves import Pace, forecast, moves_between, schedule
-from dslite_operator.distribution.placement import Count, Wish, place, standing
+from dslite_operator.distribution.placement import place
 from dslite_operator.distribution.recovery import recovered
+from dslite_operator.distribution.standing import standing
+from dslite_operator.distribution.wishes import Count, Wish
 from placement_histories import area
 
 A, B = area(1), area(2)

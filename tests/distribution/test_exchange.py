@@ -16,7 +16,9 @@ from dslite_operator.distribution.balance import EPSILON
 from dslite_operator.distribution.exchange import Exchange, exchanges
 from dslite_operator.distribution.maps import BucketMap, slots_in
 from dslite_operator.distribution.moves import Pace, advance, moves_between, schedule
-from dslite_operator.distribution.placement import Count, Wish, place, standing
+from dslite_operator.distribution.placement import place
+from dslite_operator.distribution.standing import standing
+from dslite_operator.distribution.wishes import Count, Wish
 from placement_histories import area
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)

@@ -13,7 +13,9 @@ import pytest
 
 from dslite_operator.distribution.buckets import BUCKETS, Cut
 from dslite_operator.distribution.maps import Area, BucketMap, slots_in
-from dslite_operator.distribution.placement import Count, Wish, place, standing
+from dslite_operator.distribution.placement import place
+from dslite_operator.distribution.standing import standing
+from dslite_operator.distribution.wishes import Count, Wish
 from placement_histories import CUTS, Pool, area, rows
 from placement_minimum import bound, by_milp, least
 

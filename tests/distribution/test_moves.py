@@ -25,7 +25,9 @@ from dslite_operator.distribution.moves import (
     pace_of,
     schedule,
 )
-from dslite_operator.distribution.placement import Count, Wish, place, standing
+from dslite_operator.distribution.placement import place
+from dslite_operator.distribution.standing import standing
+from dslite_operator.distribution.wishes import Count, Wish
 from placement_histories import area
 
 A, B = area(1), area(2)

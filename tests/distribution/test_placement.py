@@ -15,15 +15,9 @@ from hypothesis import strategies as st
 from contract_objects import NORTH, full
 from dslite_operator.distribution.buckets import BUCKETS
 from dslite_operator.distribution.maps import UNPLACED, Area, BucketMap, MapError, Slots
-from dslite_operator.distribution.placement import (
-    Count,
-    PlacementError,
-    Wish,
-    areas_of,
-    place,
-    standing,
-    wish_of,
-)
+from dslite_operator.distribution.placement import PlacementError, place
+from dslite_operator.distribution.standing import standing
+from dslite_operator.distribution.wishes import Count, Wish, areas_of, wish_of
 from placement_histories import area
 
 A, B, C = area(1), area(2), area(3)

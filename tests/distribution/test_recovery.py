@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from dslite_operator.distribution.maps import UNPLACED, Area, BucketMap, NewerMapError, hash_of, text_of
-from dslite_operator.distribution.placement import Count, Wish, place
+from dslite_operator.distribution.placement import place
 from dslite_operator.distribution.recovery import Seen, Votes, recovered
+from dslite_operator.distribution.wishes import Count, Wish
 from placement_histories import area
 
 A, B = area(1), area(2)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dslite_operator.distribution.buckets import BUCKETS, Cut, bucket_of
 from dslite_operator.distribution.maps import Area, BucketMap
-from dslite_operator.distribution.placement import Count, Counts
+from dslite_operator.distribution.wishes import Count, Counts
 
 
 class Lease(NamedTuple):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dslite_contract.schema import B4Group, MoveWindow
 from dslite_operator.distribution.maps import UNPLACED, Area, BucketMap, Part
-from dslite_operator.distribution.placement import Counts
+from dslite_operator.distribution.wishes import Counts
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 

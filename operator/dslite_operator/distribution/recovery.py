@@ -22,7 +22,7 @@ from dslite_operator.distribution.maps import (
     map_of,
     slots_in,
 )
-from dslite_operator.distribution.placement import Wish
+from dslite_operator.distribution.wishes import Wish
 
 Votes = Mapping[int, int]  # softwires on each slot
 Seen = Mapping[Area, Sequence[Votes]]  # of each bucket, or one for all where leases do not tell them apart
