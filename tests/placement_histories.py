@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Network
 
@@ -12,6 +12,8 @@ from dslite_operator.distribution.maps import Area, BucketMap
 from dslite_operator.distribution.placement import place
 from dslite_operator.distribution.standing import standing
 from dslite_operator.distribution.wishes import Count, Wish
+
+Placing = Callable[[Sequence[Wish], Mapping[str, BucketMap]], dict[str, BucketMap]]
 
 CUTS: tuple[Cut, ...] = ("last", "lastNibble", "lastTwoLowNibbles")
 
@@ -33,6 +35,7 @@ class Pool:
     maps: dict[str, BucketMap] = field(default_factory=dict)
     closed: set[int] = field(default_factory=set)
     named: int = 0
+    placing: Placing = place
 
     @property
     def most_areas(self) -> int:
@@ -123,7 +126,7 @@ class Pool:
         """The maps before and after, which are in force from now on: each group is levelled, as if it had another size before."""
         wishes = self.asked()
         stand = {name: replace(one, levelled=99) for name, one in standing(wishes, self.maps).items()}
-        self.maps = place(wishes, stand)
+        self.maps = self.placing(wishes, stand)
         return stand, self.maps
 
 

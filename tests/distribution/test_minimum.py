@@ -5,18 +5,19 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+from dslite_operator.distribution import balance
 from dslite_operator.distribution.buckets import BUCKETS, Cut
-from dslite_operator.distribution.maps import Area, BucketMap, slots_in
+from dslite_operator.distribution.maps import UNPLACED, Area, BucketMap, slots_in
 from dslite_operator.distribution.placement import place
 from dslite_operator.distribution.standing import standing
 from dslite_operator.distribution.wishes import Count, Wish
-from placement_histories import CUTS, Pool, area, rows
+from placement_histories import CUTS, Placing, Pool, area, rows
 from placement_minimum import bound, by_milp, least
 
 MOST_MOVED = 1.15  # of the minimum, in total
@@ -50,7 +51,7 @@ def follow(pool: Pool, tally: Tally) -> None:
         weights, slots = rows(wish, stand[wish.group])
         moved, busiest, _ = outcome(wish, stand[wish.group], after[wish.group])
         number, used = min(wish.spread, len(wish.slots)), slots_in(after[wish.group].areas.values())
-        assert busiest <= bound(weights, number)
+        assert busiest <= bound(weights, number), "the busiest slot has too much"
         assert used <= set(wish.slots)
         assert len(used) <= number
         tally.add(moved, least(weights, slots, wish.slots, number))
@@ -67,11 +68,11 @@ def outcome(wish: Wish, stand: BucketMap, target: BucketMap) -> tuple[int, int, 
     return moved, max(loads.values()), max(weights)
 
 
-def histories(seeds: Iterable[int]) -> Tally:
+def histories(seeds: Iterable[int], placing: Placing = place) -> Tally:
     tally = Tally()
     for seed in seeds:
         rng = random.Random(seed)
-        pool = Pool(rng, rng.choice((2, 4, 8, 16)), rng.choice(CUTS))
+        pool = Pool(rng, rng.choice((2, 4, 8, 16)), rng.choice(CUTS), placing=placing)
         for _ in range(rng.randint(3, 12)):
             pool.step()
             follow(pool, tally)
@@ -89,6 +90,32 @@ def test_d21_few_more_b4s_move_than_must() -> None:
     tally = histories(range(300))
     assert tally.steps > 2000
     assert tally.ratio <= MOST_MOVED, tally
+
+
+def anew(wishes: Sequence[Wish], stand: Mapping[str, BucketMap]) -> dict[str, BucketMap]:
+    """Placed as if nobody were anywhere."""
+    empty = {
+        name: replace(one, chosen=(), areas={area: (UNPLACED,) * len(slots) for area, slots in one.areas.items()})
+        for name, one in stand.items()
+    }
+    return place(wishes, empty)
+
+
+def test_the_tally_notices_who_moves_for_nothing() -> None:
+    with pytest.raises(AssertionError, match="moved for nothing"):
+        histories(range(20), anew)
+
+
+def test_the_tally_notices_shares_that_are_more_even_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balance, "EPSILON", 0.0)
+    with pytest.raises(AssertionError, match="moved for nothing"):
+        histories(range(100))
+
+
+def test_the_tally_notices_shares_that_are_less_even(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balance, "EPSILON", 0.2)
+    with pytest.raises(AssertionError, match="busiest"):
+        histories(range(100))
 
 
 def cases(seed: int, number: int, most: int) -> Iterator[tuple[list[int], list[int], list[int], int]]:
