@@ -31,7 +31,7 @@ cluster-test: root system env  ## README's quick start in such a cluster, and wh
 
 ##@ Check
 .PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench bench-store
-.PHONY: test-api crds
+.PHONY: test-api crds placement-proof
 .PHONY: chaos chaos-crash chaos-handover chaos-partition chaos-store chaos-model
 test: root system lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab  ## everything that must pass before a commit lands
 
@@ -84,6 +84,9 @@ chaos-store: root system env bpf kernels  ## a primary lost, a store that refuse
 
 chaos-model: env  ## 100,000 histories of the state machine
 	$(CHAOS) tests/failover
+
+placement-proof: env  ## B4s moved against the least that must, in 10,000 histories; 10 million B4s
+	$(BIN)/pytest -m placement tests/distribution --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
 
 test-api: env  ## the operator and its definitions against a real kube-apiserver, built once by `make cluster`
 	$(BIN)/pytest -m api tests/operator tests/chart

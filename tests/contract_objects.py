@@ -82,6 +82,12 @@ spec:
   limits: {sessionsPerSubscriber: 100, newSessionsPerSecond: 10, newSessionBurst: 50, memoryBytesPerSubscriber: 1Mi}
   subscriberMaskV6: 60
   maxSoftwiresPerSubscriber: 2
+  dhcp: {server: metro, subnets: ["2001:db8:1000::/48"], bucketBytes: last}
+  match: {relayInterfaceId: "dslam-7*"}
+  slots: 4
+  rebalance: manual
+  maxMovesPerHour: 10000
+  moveWindow: {start: "02:00", end: "05:00"}
 ---
 apiVersion: dslite.dev/v1alpha1
 kind: B4Group

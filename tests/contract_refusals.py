@@ -13,6 +13,8 @@ DOMAIN = "two or more labels in lower case such as aftr.example.net, at most 183
 FILTERINGS = "endpoint-independent, address-dependent or address-and-port-dependent"
 ASN = "a whole number from 1 to 4294967294"
 PEER = "a unicast IPv4 or IPv6 address such as 2001:db8::1 or 198.51.100.254, not link-local"
+INTERFACE_ID = "1 to 254 of letters, digits, space and ._:/@#()+=,- such as dslam-7, with or without * at the end"
+TIME = 'a time of the day in quotes such as "02:30"'
 RELEASE = "a release such as 0.1.0, or nothing"
 RESOURCE = "a resource such as example.com/aftr_access"
 
@@ -270,11 +272,26 @@ GROUP_VALUES = [
     ("spec.limits.memoryBytesPerSubscriber", "1Kib", f"1Kib is not allowed: {BYTES.format('64 to 1Ti')}"),
     ("spec.subscriberMaskV6", "24", "24 is not allowed: a whole number from 32 to 128"),
     ("spec.maxSoftwiresPerSubscriber", "0", "0 is not allowed: a whole number from 1 to 1024"),
-    ("spec.dhcp", "{server: metro}", "not implemented yet (comes with Distribution)"),
-    ("spec.match", "{}", "not implemented yet (comes with Distribution)"),
-    ("spec.slots", "4", "not implemented yet (comes with Distribution)"),
-    ("spec.rebalance", "manual", "not implemented yet (comes with Distribution)"),
-    ("spec.maxMovesPerHour", "1", "not implemented yet (comes with Distribution)"),
+    ("spec.dhcp", "metro", "metro is not allowed: a mapping with server, subnets, bucketBytes"),
+    ("spec.dhcp.server", "Metro", f"Metro is not allowed: {LABEL}"),
+    ("spec.dhcp.subnets", "[]", "an empty list is not allowed: at least 1 entry"),
+    ("spec.dhcp.subnets[0]", "2001:db8:1000::1/48", "2001:db8:1000::1/48 is not allowed: without host bits it is 2001:db8:1000::/48"),
+    ("spec.dhcp.subnets[1]", "2001:db8:1000::/48", "2001:db8:1000::/48 is not allowed: each subnet once"),
+    ("spec.dhcp.bucketBytes", "first", "first is not allowed: last, lastNibble or lastTwoLowNibbles"),
+    ("spec.match", "dslam-7", "dslam-7 is not allowed: a mapping with relayInterfaceId"),
+    ("spec.match.relayInterfaceId", ABSENT, f"missing: {INTERFACE_ID}"),
+    ("spec.match.relayInterfaceId", "\"dslam'7\"", f"\"dslam'7\" is not allowed: {INTERFACE_ID}"),
+    ("spec.match.relayInterfaceId", '"*-7"', f'"*-7" is not allowed: {INTERFACE_ID}'),
+    ("spec.match.relayInterfaceId", "7", f"7 is not allowed: {INTERFACE_ID}"),
+    ("spec.slots", "0", "0 is not allowed: a whole number from 1 to 1024"),
+    ("spec.slots", "17", "17 is not allowed: at most 16, for slots 0-15 carry NAT pool default"),
+    ("spec.rebalance", "never", "never is not allowed: manual or automatic"),
+    ("spec.maxMovesPerHour", "0", "0 is not allowed: a whole number from 1 to 10000000"),
+    ("spec.moveWindow", '"02:00-05:00"', '02:00-05:00 is not allowed: a mapping with start, end'),
+    ("spec.moveWindow.start", '"2:00"', f'2:00 is not allowed: {TIME}'),
+    ("spec.moveWindow.start", '"24:00"', f'24:00 is not allowed: {TIME}'),
+    ("spec.moveWindow.end", "120", f'120 is not allowed: {TIME}'),
+    ("spec.moveWindow.end", '"02:00"', "02:00 is not allowed: a time other than spec.moveWindow.start"),
 ]  # fmt: skip
 
 # Edits whose refusal stands elsewhere, or that are refused for several reasons: object, edits, all lines.
@@ -318,7 +335,8 @@ SEVERAL = [
     (POOL, {"spec.slots": "2", "spec.autoscaling": ABSENT}, [
         "AftrPool east: spec.nat.pools[1].slots: 0-3 is not allowed: slots of this pool, 0 to 1",
         "AftrPool east: spec.nat.bypass[0].slot: 3 is not allowed: a slot of this pool, 0 to 1",
-        "AftrPool east: spec.nat.bypass[1].slot: 3 is not allowed: a slot of this pool, 0 to 1"]),
+        "AftrPool east: spec.nat.bypass[1].slot: 3 is not allowed: a slot of this pool, 0 to 1",
+        "B4Group north: spec.slots: 4 is not allowed: at most 2, for slots 0-1 carry NAT pool default"]),
     (POOL, {"spec.nat.bypass": "[]", "spec.nat.preAuthorizedSources": "[]"}, [
         ("AftrPool east: spec.nat.noTranslationDestinations: 198.18.0.0/15 is not allowed: only with preAuthorizedSources or "
         "bypass, which make sources unique (RFC 6888 REQ-6)")]),
@@ -331,6 +349,9 @@ SEVERAL = [
         "B4Group south: metadata.name: south is not allowed: a name that no other B4Group has"]),
     (SOUTH, {"spec.prefixes[1]": "2001:db8:1000::/36"}, [
         "B4Group south: spec.prefixes[1]: 2001:db8:1000::/36 is not allowed: it equals spec.prefixes[0] of B4Group north"]),
+    (NORTH, {"spec.dhcp": ABSENT}, [
+        "B4Group north: spec.slots: 4 is not allowed: 1 without spec.dhcp, by which each B4 learns its slot",
+        "B4Group north: spec.match: spec.dhcp is needed, whose clients it tells apart"]),
     (NORTH, {"spec": "{}"}, [
         "B4Group north: spec.poolRef: missing: a mapping with name", "B4Group north: spec.prefixes: missing: a list"]),
     (NORTH, {"metadata": ABSENT}, ["B4Group (document 2): metadata: missing: a mapping with name, namespace"]),

@@ -197,5 +197,10 @@ OBJECT_RULES: dict[str, tuple[Rule, ...]] = {
             "durability: none, memory or disk with embedded, which is a single Redis",
         ),
     ),
+    "B4GroupSpec": (
+        Rule("self.slots == 1 || has(self.dhcp)", "slots: 1 without dhcp, by which each B4 learns its slot"),
+        Rule("!has(self.match) || has(self.dhcp)", "match: dhcp is needed, whose clients it tells apart"),
+    ),
+    "MoveWindow": (Rule("self.start != self.end", "end: a time other than start"),),
     "Autoscaling": (Rule("self.minReplicas <= self.maxReplicas", "minReplicas: at most maxReplicas"),),
 }

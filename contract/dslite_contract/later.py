@@ -15,13 +15,7 @@ LATER: Mapping[str, Mapping[str, str]] = {
         "spec.thresholds": "Governance",
         "spec.logging": "Governance",
     },
-    "B4Group": {
-        "spec.dhcp": "Distribution",
-        "spec.match": "Distribution",
-        "spec.slots": "Distribution",
-        "spec.rebalance": "Distribution",
-        "spec.maxMovesPerHour": "Distribution",
-    },
+    "B4Group": {},
 }
 
 

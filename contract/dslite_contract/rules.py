@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from dslite_contract.errors import Problem
 from dslite_contract.schema import (
@@ -19,6 +19,7 @@ from dslite_contract.schema import (
     Peer,
     effective_durability,
 )
+from dslite_contract.slots import carrying_slots
 from dslite_contract.values import DSLITE_RANGE, NEVER_ROUTED, PORTS_PER_ADDRESS, RFC1918
 
 Finding = tuple[str, str]  # path in YAML spelling, sentence
@@ -270,7 +271,7 @@ def group_problems(pool: AftrPool, groups: Sequence[B4Group]) -> Iterator[Proble
         if group.metadata.name in names:
             yield Problem(owner, "metadata.name", refused(group.metadata.name, "a name that no other B4Group has"))
         names.add(group.metadata.name)
-        for path, sentence in reference_rules(pool, group):
+        for path, sentence in (*reference_rules(pool, group), *distribution_rules(pool, group)):
             yield Problem(owner, path, sentence)
         for number, prefix in enumerate(group.spec.prefixes):
             path = f"spec.prefixes[{number}]"
@@ -280,6 +281,7 @@ def group_problems(pool: AftrPool, groups: Sequence[B4Group]) -> Iterator[Proble
             if prefix.subnet_of(pool.spec.softwire.prefix):
                 tunnel = f"a prefix outside spec.softwire.prefix ({pool.spec.softwire.prefix}), which is the AFTRs' own"
                 yield Problem(owner, path, refused(prefix, tunnel))
+    yield from shared_subnet_rules(groups)
 
 
 def reference_rules(pool: AftrPool, group: B4Group) -> Iterator[Finding]:
@@ -293,3 +295,49 @@ def reference_rules(pool: AftrPool, group: B4Group) -> Iterator[Finding]:
     known = [nat_pool.name for nat_pool in pool.spec.nat.pools]
     if group.spec.nat_pool not in known:
         yield "spec.natPool", refused(group.spec.nat_pool, f"a NAT pool of the AftrPool ({', '.join(known)})")
+
+
+def distribution_rules(pool: AftrPool, group: B4Group) -> Iterator[Finding]:
+    """A group is spread over slots that carry its NAT pool; only a DHCPv6 server can spread it, or tell clients of a subnet apart."""
+    spec = group.spec
+    nat_pool = next((one for one in pool.spec.nat.pools if one.name == spec.nat_pool), None)
+    if nat_pool is not None and spec.slots > len(carriers := carrying_slots(pool, nat_pool)):
+        fits = f"at most {len(carriers)}, for slots {carriers} carry NAT pool {spec.nat_pool}"
+        yield "spec.slots", refused(spec.slots, fits)
+    if spec.dhcp is None and spec.slots > 1:
+        yield "spec.slots", refused(spec.slots, "1 without spec.dhcp, by which each B4 learns its slot")
+    if spec.dhcp is None and spec.match is not None:
+        yield "spec.match", "spec.dhcp is needed, whose clients it tells apart"
+    if spec.move_window is not None and spec.move_window.start == spec.move_window.end:
+        yield "spec.moveWindow.end", refused(spec.move_window.end, "a time other than spec.moveWindow.start")
+
+
+def shared_subnet_rules(groups: Sequence[B4Group]) -> Iterator[Problem]:
+    """Groups that share a subnet of a DHCPv6 server tell its clients apart: each has a match, and no client matches two."""
+    users: dict[tuple[str, IPv6Network], list[B4Group]] = {}
+    for group in groups:
+        server, subnets = (group.spec.dhcp.server, group.spec.dhcp.subnets) if group.spec.dhcp else ("", ())
+        for number, subnet in enumerate(subnets):
+            before = users.setdefault((server, subnet), [])
+            rival = next((other for other in before if match_alike(group, other)), None)
+            if rival is group:
+                sentence = refused(subnet, "each subnet once")
+            elif rival is not None:
+                other = owner_name("B4Group", rival.metadata.name)
+                sentence = refused(subnet, f"it is {other}'s: give both a spec.match that tells their clients apart")
+            if rival is not None:
+                yield Problem(owner_name("B4Group", group.metadata.name), f"spec.dhcp.subnets[{number}]", sentence)
+            before.append(group)
+
+
+def match_alike(one: B4Group, other: B4Group) -> bool:
+    """Whether a client may match both groups."""
+    if one.spec.match is None or other.spec.match is None:
+        return True
+    mine, its = one.spec.match.relay_interface_id, other.spec.match.relay_interface_id
+    return begins_with(mine, its) or begins_with(its, mine)
+
+
+def begins_with(text: str, pattern: str) -> bool:
+    """Whether what `text` matches is matched by `pattern`: the same, or its beginning with * at the end."""
+    return text == pattern or (pattern.endswith("*") and text.removesuffix("*").startswith(pattern[:-1]))

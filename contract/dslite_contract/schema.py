@@ -24,6 +24,7 @@ from dslite_contract.values import (
     SlotRange,
     choice,
     domain_name,
+    interface_id,
     ipv4_address,
     ipv4_prefix,
     ipv6_prefix,
@@ -35,6 +36,7 @@ from dslite_contract.values import (
     slot_range,
     switch,
     text,
+    time_of_day,
     whole,
     whole_or_all,
 )
@@ -58,6 +60,7 @@ AS_MAX = 0xFFFFFFFE  # RFC 7300: the last one is reserved
 
 Filtering = Literal["endpoint-independent", "address-dependent", "address-and-port-dependent"]
 Durability = Literal["none", "memory", "replicated", "disk"]
+BucketBytes = Literal["last", "lastNibble", "lastTwoLowNibbles"]
 
 
 class Model(BaseModel):
@@ -494,6 +497,38 @@ class PoolRef(Model):
     name: Annotated[str, label()] = Field(description="Name of the AftrPool. [immutable]")
 
 
+class Dhcp(Model):
+    """The DHCPv6 server that tells these B4s the name of their slot (option 64, RFC 6334)."""
+
+    server: Annotated[str, label()] = Field(description="Name of a DHCPv6 server of the installation. [live]")
+    subnets: tuple[Annotated[IPv6Network, ipv6_prefix()], ...] = Field(
+        min_length=1, max_length=256, description="That server's subnets that these B4s ask from. [live]"
+    )
+    bucket_bytes: Annotated[BucketBytes, choice("last", "lastNibble", "lastTwoLowNibbles")] = Field(
+        default="last",
+        description="What of a DUID divides a group that has several slots into buckets: its last byte (256 buckets), the low half "
+        "of that byte (16), or the low halves of its last two bytes (256), where bytes are digits in ASCII. [immutable]",
+    )
+
+
+class Match(Model):
+    """Which of the clients on these subnets belong to the group, where subnets alone do not say it."""
+
+    relay_interface_id: Annotated[str, interface_id()] = Field(
+        description="Interface-ID of the relay nearest to the client (option 18, RFC 8415 section 21.18), or how it begins, "
+        "with * at the end. [live]"
+    )
+
+
+class MoveWindow(Model):
+    """The part of each day in which B4s may be moved."""
+
+    start: Annotated[str, time_of_day()] = Field(description="When it begins, in UTC. [live]")
+    end: Annotated[str, time_of_day()] = Field(
+        description="When it ends, in UTC; before `start`: on the day after. [live]"
+    )
+
+
 class B4GroupSpec(Model):
     """What a B4Group asks for."""
 
@@ -510,6 +545,26 @@ class B4GroupSpec(Model):
     )
     max_softwires_per_subscriber: Annotated[int | None, whole(1, 1024)] = Field(
         default=None, description="Override of the pool's maxSoftwiresPerSubscriber. [live]"
+    )
+    dhcp: Dhcp | None = Field(
+        default=None, description="How these B4s learn the name of their slot; absent: not from us. [live]"
+    )
+    match: Match | None = Field(
+        default=None, description="Which clients of the subnets are these B4s; absent: all of them. [live]"
+    )
+    slots: Annotated[int, whole(1, LARGEST_SLOTS)] = Field(
+        default=1, description="Slots that the group is spread over, of those that carry its NAT pool. [live]"
+    )
+    rebalance: Annotated[Literal["manual", "automatic"], choice("manual", "automatic")] = Field(
+        default="manual",
+        description="Moves that only level the load of slots: when a person asks for them, or whenever a slot has more than its "
+        "share. [live]",
+    )
+    max_moves_per_hour: Annotated[int, whole(1, 10_000_000)] = Field(
+        default=10_000, description="B4s that may be given another slot within an hour. [live]"
+    )
+    move_window: MoveWindow | None = Field(
+        default=None, description="When B4s may be given another slot; absent: at any time. [live]"
     )
 
 

@@ -237,6 +237,17 @@ def domain_name() -> Leaf:
     return text(pattern, LONGEST_DOMAIN, allowed)
 
 
+def interface_id() -> Leaf:
+    """The Interface-ID that a relay writes, as text without quotes or backslashes; with * at the end, how it begins."""
+    allowed = "1 to 254 of letters, digits, space and ._:/@#()+=,- such as dslam-7, with or without * at the end"
+    return text(r"[A-Za-z0-9 ._:/@#()+=,-]{1,254}\*?", 255, allowed)
+
+
+def time_of_day() -> Leaf:
+    """Hours and minutes such as "02:30"."""
+    return text(r"([01][0-9]|2[0-3]):[0-5][0-9]", 5, 'a time of the day in quotes such as "02:30"')
+
+
 def parse_prefix(value: object, family: type[Network]) -> Network:
     """`value` as a prefix of that family, or ValueError.  Host bits, a missing length and a netmask are refused."""
     if isinstance(value, family):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from dslite_contract.rules import refused
 from dslite_contract.schema import AftrPool, B4Group
+from dslite_operator.distribution.wishes import areas_of
 
 Network = IPv4Network | IPv6Network
 
@@ -31,7 +32,7 @@ class Holder(NamedTuple):
 
 @dataclass(frozen=True)
 class Claim:
-    """A thing that one object may have, with its place there.  `sort`: nat, tunnel, fqdn or b4s."""
+    """A thing that one object may have, with its place there.  `sort`: nat, tunnel, fqdn, b4s or clients."""
 
     sort: str
     value: Network | str
@@ -71,9 +72,12 @@ def pool_claims(pool: AftrPool) -> Iterator[Claim]:
 
 
 def group_claims(group: B4Group) -> Iterator[Claim]:
-    """A group's B4s.  Nested prefixes are fine, the longest wins: only an equal one is another's."""
+    """A group's B4s, and the clients of a DHCPv6 server.  Nested prefixes are fine, the longest wins: only an equal one is another's."""
     for number, prefix in enumerate(group.spec.prefixes):
         yield Claim("b4s", prefix, f"spec.prefixes[{number}]")
+    if group.spec.dhcp is not None:
+        for number, area in enumerate(areas_of(group)):
+            yield Claim("clients", f"{group.spec.dhcp.server} {area}", f"spec.dhcp.subnets[{number}]")
 
 
 @dataclass

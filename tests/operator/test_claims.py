@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_objects import configured, group, pool
+from contract_objects import NORTH, full
 from dslite_operator.claims import Claim, Holder, Wanted, group_claims, judge, pool_claims
 
 WEST, EAST = Holder("AftrPool", "edge", "west"), Holder("AftrPool", "edge", "east")
@@ -63,6 +64,17 @@ def test_only_an_equal_prefix_of_b4s_is_anothers() -> None:
     assert judge({}, wanted) == {}
     other = Wanted(Holder("B4Group", "core", "c"), "2", wanted[0].claims)
     assert list(judge({}, [*wanted, other])) == [other.holder]
+
+
+def test_clients_of_a_dhcpv6_server_are_of_one_group_in_the_cluster() -> None:
+    north = full().groups[0]
+    wanted = Wanted(Holder("B4Group", "edge", "north"), "1", tuple(group_claims(north))[2:])
+    other = Wanted(Holder("B4Group", "core", "n"), "2", wanted.claims)
+    assert judge({}, [wanted, other])[other.holder][0].line == (
+        "spec.dhcp.subnets[0]: metro 2001:db8:1000::/48 dslam-7* is not allowed: it is held by B4Group edge/north"
+    )
+    elsewhere = full({"spec.match.relayInterfaceId": "dslam-8"}, NORTH).groups[0]
+    assert judge({}, [wanted, Wanted(other.holder, "2", tuple(group_claims(elsewhere))[2:])]) == {}
 
 
 prefixes = st.builds(lambda base, length: IPv4Network((base << 28 >> (32 - length) << (32 - length), length)),

@@ -27,7 +27,7 @@ PLURALS = {"AftrPool": "aftrpools", "B4Group": "b4groups"}
 ELSEWHERE = {
     ("apiVersion", "v1"), ("apiVersion", "dslite.dev/v1"), ("metadata.namespace", '""'), ("metadata.namespace", "core"),
     ("metadata.namespace", ABSENT), ("metadata.owner", "me"),
-    ("spec.nat.limits.newSessionBurst", "1e3"), ("spec.poolRef.name", "west"), ("spec.natPool", "gold"),
+    ("spec.nat.limits.newSessionBurst", "1e3"), ("spec.poolRef.name", "west"), ("spec.natPool", "gold"), ("spec.slots", "17"),
     ("spec.prefixes[1]", "2001:db8:64::/64"), ("spec.prefixes[1]", "2001:db8:64::1/128"),
 }  # fmt: skip
 SEVERAL_ELSEWHERE = ("metadata", "kind", "metadata.name", "spec.prefixes[1]")
@@ -144,6 +144,7 @@ def test_bad_samples_name_value_and_what_is_allowed(objects: Any) -> None:
         (POOL, "spec.slots", "32"), (POOL, "spec.softwire.prefix", "2001:db8:65::/64"),
         (POOL, "spec.softwire.domain", "aftr.example.org"), (POOL, "spec.nat.subscriberMaskV6", "60"),
         (NORTH, "spec.poolRef.name", "west"), (NORTH, "spec.subscriberMaskV6", "56"), (NORTH, "spec.subscriberMaskV6", ABSENT),
+        (NORTH, "spec.dhcp.bucketBytes", "lastNibble"),
     ],
 )  # fmt: skip
 def test_immutable_fields_stay(objects: Any, which: int, path: str, value: str) -> None:

@@ -102,6 +102,17 @@ GROUP_CHANGES = [
     ("spec.limits.memoryBytesPerSubscriber", "5Mi", "live", None),
     ("spec.subscriberMaskV6", "64", "immutable", None),
     ("spec.maxSoftwiresPerSubscriber", "5", "live", None),
+    ("spec.dhcp.server", "other", "live", None),
+    ("spec.dhcp.subnets[1]", "2001:db8:8000::/48", "live", "spec.dhcp.subnets[2001:db8:8000::/48]"),
+    ("spec.dhcp.bucketBytes", "lastNibble", "immutable", None),
+    ("spec.match", ABSENT, "live", None),
+    ("spec.match.relayInterfaceId", "dslam-8", "live", None),
+    ("spec.slots", "2", "live", None),
+    ("spec.rebalance", "automatic", "live", None),
+    ("spec.maxMovesPerHour", "5", "live", None),
+    ("spec.moveWindow", ABSENT, "live", None),
+    ("spec.moveWindow.start", "'23:00'", "live", None),
+    ("spec.moveWindow.end", "'06:00'", "live", None),
 ]  # fmt: skip
 
 # Leaves that have one value only, name their object or entry (a new name is another one), or are tried in tests of their own.

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from contract_objects import FULL, NORTH, POOL, SMALL, documents
+from contract_objects import FULL, NORTH, POOL, SMALL, SOUTH, documents, yaml_value
 from contract_refusals import GROUP_VALUES, POOL_VALUES, SEVERAL
 from dslite_contract.errors import ConfigurationError, DsliteError, Problem
 from dslite_contract.fields import leaves
@@ -39,6 +39,21 @@ def test_group_value_refused(path: str, value: str, said: str) -> None:
 @pytest.mark.parametrize(("which", "edits", "lines"), SEVERAL)
 def test_several_refused(which: int, edits: dict[str, str], lines: list[str]) -> None:
     assert lines_of(documents(edits, which)) == lines
+
+
+@pytest.mark.parametrize(
+    "match", ["", ", match: {relayInterfaceId: dslam-77}", ", match: {relayInterfaceId: 'dslam*'}"]
+)
+def test_clients_of_one_subnet_belong_to_one_group(match: str) -> None:
+    objects = documents()
+    dhcp = "dhcp: {server: metro, subnets: ['2001:db8:2000::/48', '2001:db8:1000::/48']}"
+    objects[SOUTH]["spec"] |= yaml_value(f"{{{dhcp}{match}}}")
+    assert lines_of(objects) == [
+        (
+            "B4Group south: spec.dhcp.subnets[1]: 2001:db8:1000::/48 is not allowed: it is B4Group north's: give both a "
+            "spec.match that tells their clients apart"
+        )
+    ]
 
 
 def test_every_leaf_has_a_refusal() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from contract_objects import ABSENT, FULL, NORTH, SMALL, documents, full
+from contract_objects import ABSENT, FULL, NORTH, SMALL, SOUTH, documents, full
 from dslite_contract import schema
 from dslite_contract.errors import ConfigurationError
 from dslite_contract.fields import change_class, entry_of, leaves, model_of
@@ -93,6 +93,15 @@ def test_defaults_are_those_written_out_in_full() -> None:
     assert schema.effective_durability(schema.Store(secret_ref="redis")) == "replicated"
 
 
+def test_a_group_is_on_one_slot_and_moves_only_when_asked() -> None:
+    north, south = (group.spec for group in full().groups)
+    assert (north.slots, north.dhcp and north.dhcp.bucket_bytes, south.slots) == (4, "last", 1)
+    assert (south.dhcp, south.match, south.move_window) == (None, None, None)
+    assert (
+        (south.rebalance, south.max_moves_per_hour) == (north.rebalance, north.max_moves_per_hour) == ("manual", 10_000)
+    )
+
+
 def test_group_overrides() -> None:
     loaded = full()
     north, south = loaded.groups
@@ -157,6 +166,14 @@ def test_accepted(edits: dict[str, str]) -> None:
 def test_group_prefixes_accepted(prefix: str) -> None:
     """Nested groups are fine (the longest wins); one that contains the slots' own addresses is: those are never a B4's."""
     full({"spec.prefixes[2]": prefix}, NORTH)
+
+
+@pytest.mark.parametrize(
+    ("server", "interface"), [("metro", "dslam-8*"), ("metro", "dslam-6"), ("rural", "dslam-7*")]
+)  # fmt: skip
+def test_groups_share_a_subnet_when_their_clients_are_told_apart(server: str, interface: str) -> None:
+    edits = {"spec.dhcp": f"{{server: {server}, subnets: ['2001:db8:1000::/48']}}"}
+    full({**edits, "spec.match": f"{{relayInterfaceId: '{interface}'}}"}, SOUTH)
 
 
 def test_appendix_b_of_rfc_6333_can_be_configured() -> None:
