@@ -11,7 +11,7 @@ from aftr_lab.network import End, add_bridge, add_namespace
 from aftr_lab.processes import start
 from aftr_lab.ready import Program, answers_http, wait_until
 from aftr_lab.teardown import note_mount
-from dslite_cluster import controlplane, node
+from dslite_cluster import cgroups, controlplane, node
 from dslite_cluster.authority import Authority
 from dslite_cluster.binaries import Say
 from dslite_cluster.errors import ClusterError
@@ -108,6 +108,7 @@ def start_plane_program(plan: Plan, record: Record, program: str) -> Program:
 def _start_node(plan: Plan, record: Record, one: Node, authority: Authority, images: list[Image]) -> Program:
     """All of its programs; returns its kubelet."""
     record.shared.mkdir(exist_ok=True)
+    cgroups.give_weight()
     node.write_disk(record, one, authority)
     first = _start(record, one.name, None, node.init_command(plan, record, one))
     wait_until(lambda: node.is_ready(record, one), f"{one.name} has its folders", PROGRAM_READY_S, first)

@@ -1,15 +1,11 @@
 """`dslite-cluster down`: end what runs, remove what was made, from the record alone; works after a crash of `up` at any point."""
 
-import time
 from contextlib import suppress
-from pathlib import Path
 
 from aftr_lab.teardown import end_recorded, remove_namespaces, undo_mount
+from dslite_cluster import cgroups
 from dslite_cluster.errors import ClusterError
 from dslite_cluster.record import BASE, Record
-
-CGROUPS = Path("/sys/fs/cgroup")
-EMPTY_S = 10.0  # until the kernel has let go of the last process
 
 
 def tear_down(record: Record) -> None:
@@ -21,34 +17,11 @@ def tear_down(record: Record) -> None:
     end_recorded((file for file in record.process_files() if file.name in nodes), grace_s=0)
     end_recorded(record.process_files(), grace_s=0)
     remove_namespaces(record.namespaces())
-    for node in nodes:
-        _remove_cgroups(record.directory / node)
+    disks = [
+        record.directory / node for node in nodes
+    ]  # of containerd: it names containers that nobody is left to remove
+    cgroups.remove(place.name for disk in disks for place in disk.glob("lib/containerd/io.containerd.grpc.v1.cri/*/*"))
     record.remove()
     undo_mount()
     with suppress(OSError):
         BASE.rmdir()
-
-
-def _remove_cgroups(disk: Path) -> None:
-    """Those of the containers that a node still had: containerd's disk names them, nobody is left to remove them."""
-    for container in disk.glob("lib/containerd/io.containerd.grpc.v1.cri/*/*"):
-        for cgroup in (CGROUPS / "k8s.io" / container.name, *CGROUPS.glob(f"*/k8s.io/{container.name}")):
-            _remove_empty(cgroup)
-    for parent in (CGROUPS / "k8s.io", *CGROUPS.glob("*/k8s.io")):
-        with suppress(OSError):  # another cluster's are in it
-            parent.rmdir()
-
-
-def _remove_empty(cgroup: Path) -> None:
-    deadline = time.monotonic() + EMPTY_S
-    while True:
-        try:
-            cgroup.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise ClusterError(f"cgroup {cgroup} cannot be removed ({error}): look at its cgroup.procs") from error
-            time.sleep(0.05)
-        else:
-            return

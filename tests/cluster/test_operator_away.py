@@ -17,7 +17,7 @@ pytestmark = pytest.mark.cluster
 
 KILLS, SEED = 50, 6333
 LATEST_S = 6.0  # after a change: it is at work within two seconds, if it is left alone
-PROCESS = "/opt/dslite/bin/dslite-operator run"
+PROCESS = "bin/[d]slite-operator run"  # a pattern that does not find itself
 KINDS = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy,secret"
 ABSENT_S = 300.0
 CHANGES: list[dict[str, Any]] = [
