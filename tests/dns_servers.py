@@ -53,9 +53,10 @@ class Server:
     """One process with the zone. `grant` is what the document says, changed for tests of refusals."""
 
     ready: str  # what it logs when it answers
+    address = "127.0.0.1"
 
     def __init__(self, folder: Path, grant: str) -> None:
-        self.folder, self.grant, self.place = folder, grant, Place("127.0.0.1", free_port())
+        self.folder, self.grant, self.place = folder, grant, Place(self.address, free_port())
         self._process: subprocess.Popen[str] | None = None
         self._log: list[str] = []
         self._said = threading.Condition()
@@ -168,6 +169,7 @@ class Knot(Server):
     """Knot DNS."""
 
     ready = r"server started"
+    address = "::1"
 
     def command(self) -> Sequence[str | Path]:
         zone = self.folder / f"{ZONE}.zone"

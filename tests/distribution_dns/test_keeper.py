@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cut_line import UPDATE, line_to
 from dns_servers import ZONE, Server, dns_server
 from dslite_operator.distribution.dns.errors import MovedOnError
 from dslite_operator.distribution.dns.key import read_key
@@ -163,3 +164,24 @@ async def test_names_in_no_zone_are_said(server: Server, tmp_path: Path) -> None
         "s0.east.example.org is in no zone of the chart value dns.zones: add its zone"
     )
     assert server.records() == []
+
+
+SIGNED = {
+    "bind": ({"type primary;": "type primary; dnssec-policy default;"}, "next key event"),
+    "knot": ({"    acl: [": "    dnssec-signing: on\n    acl: ["}, "successfully signed"),
+}
+
+
+async def test_signatures_are_the_servers_and_in_nobodys_way(kind: str, tmp_path: Path) -> None:
+    changed, signs = SIGNED[kind]
+    with dns_server(kind, changed) as server:
+        server.wait_for(signs)
+        async with line_to(server.place) as line:
+            wanted = wishes()
+            assert (await names(line, tmp_path).keep(wanted, UNUSED, NOW)).resolved == wanted.keys()
+            assert {one.split(" ")[3] for one in server.dig(S0, "AAAA", "+dnssec")} == {"AAAA", "RRSIG"}
+            assert (await names(line, tmp_path).keep(wanted, UNUSED, NOW)).resolved == wanted.keys()
+            assert line.passed.count(UPDATE) == 1
+        for hours in (0, 2):
+            await names(server, tmp_path).keep({}, Use((), HOUR), NOW + hours * HOUR)
+        assert server.dig(S0, "ANY") == []
