@@ -34,7 +34,10 @@ class Names:
         self._keepers = {one.zone: Keeper(one, settings.owner, secrets) for one in settings.zones}
 
     async def keep(self, wanted: Mapping[str, Wanted], use: Use, now: datetime) -> Standing:
-        """Writes what all pools together want, removes what none wants any more, and looks at it; `now` is UTC."""
+        """Writes what is wanted, gives up what is not, and looks at it; `now` is UTC.  One call at a time.
+
+        `wanted` are the names of all pools that there are: one that is left out is taken to be gone.
+        """
         parts = by_zone(wanted, self._keepers)
         standings = await asyncio.gather(*(self._keepers[zone].keep(part, use, now) for zone, part in parts.items()))
         homeless = wanted.keys() - {name for part in parts.values() for name in part}
