@@ -23,7 +23,8 @@ from dslite_operator.distribution.dns.words import Request, checked, in_words
 from dslite_operator.settings import Place
 
 TTL_S = 300  # of what we write
-TIMEOUT_S = 5.0  # of one question or update
+TIMEOUT_S = 5.0  # of one question
+UPDATE_S = 20.0  # of one update: a server may sign and store all of its names first
 TRANSFER_S = 60.0  # of a whole zone
 CONNECTIONS = 8  # at a time, when many names are asked for
 BATCH = 128  # changes in one message: some 200 bytes each, and a message holds 65,535
@@ -103,7 +104,7 @@ class Primary(Server):
         grant = "let the key update AAAA and TXT of names in the zone"
         request = Request(self.where, f"the update of {self.origin}", grant)
         with in_words(request):
-            answer = await asyncquery.tcp(made, self.place.address, TIMEOUT_S, self.place.port)
+            answer = await asyncquery.tcp(made, self.place.address, UPDATE_S, self.place.port)
         checked(request, answer)
 
 
