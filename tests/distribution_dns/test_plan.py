@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dns_servers import ZONE
-from dslite_operator.distribution.dns.plan import Change, Use, next_removal, plan
+from dslite_operator.distribution.dns.plan import Change, Use, plan
 from dslite_operator.distribution.dns.records import Held, Mark, Wanted, by_zone, mark_of
 from dslite_operator.distribution.dns.resolving import Said, held_back, judged
 from slot_names import HOUR, MARK, NOW, S0, S1, UNUSED, address, wishes
@@ -106,8 +106,6 @@ def test_first_what_is_published_then_what_is_marked_last_what_is_removed() -> N
         f"b.east.{ZONE}": held(8),
     }
     assert [one.name[:2] for one in changes(FIRST, found)] == ["s0", "b.", "a."]
-    assert next_removal(found, "metro") == NOW
-    assert next_removal(found, "metro-2") is None
 
 
 def test_a_name_is_in_the_longest_of_the_zones_that_have_it() -> None:

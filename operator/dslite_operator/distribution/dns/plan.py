@@ -104,9 +104,3 @@ def leaving(
             yield Change(name, text, None, replace(mark, until=ends))
         elif name not in use.names and mark.until and mark.until <= now:
             yield Change(name, text, None, None)
-
-
-def next_removal(found: Mapping[str, Held], owner: str) -> datetime | None:
-    """When the first of our marked names goes (UTC); None: none is marked."""
-    marks = (held.mark for held in found.values())
-    return min((mark.until for mark in marks if mark and mark.owner == owner and mark.until), default=None)
