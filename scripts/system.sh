@@ -11,6 +11,7 @@ PACKAGES=(
     iputils-ping traceroute curl iperf3 bind9-dnsutils     # what hosts behind a B4 run
     dnsmasq-base tcpdump ca-certificates
     bird2 redis-server redis-sentinel                      # routes of slots; the store of bindings
+    knot bind9                                             # DNS servers that names of slots are written to
 )
 CLUSTER_PACKAGES=(
     containerd runc nftables                               # a node
@@ -18,7 +19,7 @@ CLUSTER_PACKAGES=(
     haproxy                                                # the API server's port on this machine
     buildah mmdebstrap                                     # images
 )
-SERVICES=(bird redis-server redis-sentinel containerd haproxy)  # which these packages start: nobody here uses them
+SERVICES=(bird redis-server redis-sentinel knot named containerd haproxy)  # which these packages start: nobody here uses them
 
 [[ ${1:-} != --cluster ]] || set -- "${CLUSTER_PACKAGES[@]}"
 wanted=("${@:-${PACKAGES[@]}}")
@@ -44,6 +45,7 @@ install 2>/dev/null || { apt-get update --quiet=2 >/dev/null || true; install; }
 # What was running before, or installed by somebody else, stays as it is.
 if [[ -d /run/systemd/system ]]; then
     for service in "${SERVICES[@]}"; do
-        [[ " ${missing[*]/bird2/bird} " != *" $service "* ]] || systemctl disable --quiet --now "$service"
+        started=${missing[*]/bird2/bird}
+        [[ " ${started/bind9/named} " != *" $service "* ]] || systemctl disable --quiet --now "$service"
     done
 fi

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from dslite_contract.errors import DsliteError
@@ -45,12 +47,75 @@ class StoreSettings(Part):
     storage_class_name: str = ""
 
 
+class Place(NamedTuple):
+    """Where a server listens."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+PLACE = re.compile(r"\[([0-9a-fA-F:.]+)\]:([0-9]{1,5})|([0-9.]+):([0-9]{1,5})|([0-9a-fA-F:.]+)")
+
+
+def dns_place(text: object) -> Place:
+    """192.0.2.53, 2001:db8::53, 192.0.2.53:5353 or [2001:db8::53]:5353; raises ValueError."""
+    found = PLACE.fullmatch(str(text))
+    try:
+        six, six_port, four, four_port, alone = found.groups() if found else ("", "", "", "", "")
+        place = Place(str(ip_address(six or four or alone)), int(six_port or four_port or 53))
+    except ValueError:
+        place = Place("", 0)
+    if not 1 <= place.port <= 65535:
+        raise ValueError(
+            f"{text} is not allowed: an address, with a port if it is not 53, such as 192.0.2.53 or [2001:db8::53]:5353"
+        )
+    return place
+
+
+DnsPlace = Annotated[Place, BeforeValidator(dns_place)]
+LABELS = r"([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
+
+class DnsZone(Part):
+    """A zone in which names of slots are."""
+
+    zone: str = Field(pattern=f"^{LABELS}$", max_length=253, description="Its name, without the last dot.")
+    server: DnsPlace = Field(description="Its primary, where updates go.")
+    secondaries: tuple[DnsPlace, ...] = Field(default=(), description="Its other servers, which must answer as well.")
+    tsig_secret_ref: str = Field(default="", description="Secret with the key; nothing: others write the names.")
+
+
+class DnsSettings(Part):
+    """Who writes names of slots, and where."""
+
+    owner: str = Field(
+        default="",
+        pattern=r"^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?$",
+        description="This installation in ownership records: no two write a zone by one name.",
+    )
+    zones: tuple[DnsZone, ...] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if any(one.tsig_secret_ref for one in self.zones) and not self.owner:
+            raise ValueError("dns.owner: a name for this installation is needed to write names")
+        names = [one.zone for one in self.zones]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"dns.zones: {twice} stands there twice")
+        return self
+
+
 class Settings(Part):
     """All of it."""
 
     release: str = Field(description="Release of this operator's pod template.")
     aftr: AftrSettings
     store: StoreSettings = StoreSettings()
+    dns: DnsSettings = DnsSettings()
+    secrets: Path = Field(default=Path("/etc/dslite-secrets"), description="A folder for each Secret named here.")
     monitoring: bool = Field(default=True, description="ServiceMonitors, where the cluster knows them.")
 
 

@@ -70,6 +70,23 @@ def test_alerts_and_panels_name_metrics_that_exist() -> None:
     assert [name for name in sorted(names) if f"`{name}`" not in known] == []
 
 
+def test_dns_zones_reach_the_operator_with_their_keys() -> None:
+    zones = ["aftr.example.net", "west.example.net", "example.org"]
+    values = [f"dns.zones[{number}].zone={zone}" for number, zone in enumerate(zones)]
+    values += [f"dns.zones[{number}].server=[2001:db8:53::{number + 1}]:5353" for number in range(3)]
+    values += ["dns.owner=metro", "dns.zones[0].tsigSecretRef=tsig", "dns.zones[1].tsigSecretRef=tsig"]
+    objects = rendered(*(f"--set={value}" for value in values))
+    text = next(one for one in objects if "settings.yaml" in one.get("data", {}))["data"]["settings.yaml"]
+    settings = Settings.model_validate(yaml.safe_load(text))
+    assert [one.zone for one in settings.dns.zones] == zones
+    assert [one.tsig_secret_ref for one in settings.dns.zones] == ["tsig", "tsig", ""]
+    assert settings.dns.zones[2].server == ("2001:db8:53::3", 5353)
+    pod = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    mounts = [one for one in pod["containers"][0]["volumeMounts"] if one["name"].startswith("secret-")]
+    assert mounts == [{"name": "secret-tsig", "mountPath": f"{settings.secrets}/tsig", "readOnly": True}]
+    assert {"name": "secret-tsig", "secret": {"secretName": "tsig", "optional": True}} in pod["volumes"]
+
+
 def test_no_rule_outside_of_the_namespaces_given() -> None:
     objects = rendered("--set=namespaces={edge,core}")
     assert "ClusterRole" not in kinds(objects)
@@ -88,6 +105,8 @@ def test_no_secret_is_read_and_nothing_is_wildcard() -> None:
     [
         ("aftr.workers=0", "workers"), ("aftr.mode=fast", "mode"), ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("store.storage=much", "storage"), ("operatr.x=1", "operatr"), ("namespaces=edge", "namespaces"),
+        ("dns.zones[0].zone=example.net", "server"), ("dns.zones[0].zone=example.net,dns.zones[0].server=ns1", "server"),
+        ("dns.zones[0].zone=example.net,dns.zones[0].server=192.0.2.1,dns.zones[0].tsigSecretRef=tsig", "owner"),
     ],
 )  # fmt: skip
 def test_values_that_are_wrong_are_refused(value: str, said: str) -> None:

@@ -18,7 +18,16 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- printf "%s:%s" .image.repository (.image.tag | default .root.Chart.AppVersion) -}}
 {{- end }}
 
-{{/* What the operator does in a namespace: it never reads a Secret, it only makes the embedded store's. */}}
+{{/* Secrets that the operator has as folders; it says so itself when one is missing. */}}
+{{- define "dslite.secrets" -}}
+{{- $names := list }}
+{{- range .Values.dns.zones }}
+{{- with .tsigSecretRef }}{{ $names = append $names . }}{{ end }}
+{{- end }}
+{{- uniq $names | toJson }}
+{{- end }}
+
+{{/* What the operator does in a namespace: it never reads a Secret by the API, it only makes the embedded store's. */}}
 {{- define "dslite.rules" -}}
 - {apiGroups: [dslite.dev], resources: [aftrpools], verbs: [get, list, watch, patch]}
 - {apiGroups: [dslite.dev], resources: [b4groups], verbs: [get, list, watch]}

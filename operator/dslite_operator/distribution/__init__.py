@@ -1,1 +1,1 @@
-"""Which B4 goes to which slot: buckets, maps, placement, moves.  Pure: it knows the contract and nothing of the cluster."""
+"""Which B4 goes to which AFTR, and how the B4 is told."""
