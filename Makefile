@@ -27,7 +27,7 @@ cluster-down: root env  ## remove it
 
 cluster-test: root system env  ## README's quick start in such a cluster, and what is done to a pool under its customers' traffic
 	@scripts/system.sh --cluster
-	$(BIN)/pytest -m cluster --timeout=3600
+	$(BIN)/pytest -m cluster --timeout=1800 --override-ini=faulthandler_timeout=1900 --capture=no
 
 ##@ Check
 .PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench bench-store

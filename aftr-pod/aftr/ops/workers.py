@@ -29,7 +29,8 @@ class Worker:
         self.event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.record.event_fd = self.event
         self.error: BaseException | None = None
-        self._go, self._halted = threading.Event(), threading.Event()
+        self._go = threading.Event()
+        self._turn = threading.Lock()  # of the worker while it may be in compiled code, else of whoever halts it
         self._ending = False
         self._thread = threading.Thread(target=self._serve, name=f"worker-{number}", daemon=True)
 
@@ -44,18 +45,17 @@ class Worker:
                 os.sched_setaffinity(0, {self.core})
             while not self._ending:
                 self._go.wait()
-                if not self._ending:
-                    work(self.pod.memory, self.pod.workers[self.number], True, 0, 0, 0, False)
-                self._halted.set()
+                with self._turn:
+                    work(
+                        self.pod.memory, self.pod.workers[self.number], True, 0, 0, 0, False
+                    )  # not a turn, if it is to stop
         except BaseException as error:  # the control thread ends the process and says why
             self.error = error
-            self._halted.set()
             raise
 
     def halt(self) -> None:
         """Ask the worker to leave compiled code at the end of its turn."""
         self._go.clear()
-        self._halted.clear()
         self.record.stop = 1
         os.eventfd_write(self.event, 1)
 
@@ -64,13 +64,13 @@ class Worker:
         os.eventfd_write(self.event, 1)
 
     def wait_halted(self) -> None:
-        """Until it has."""
-        if self._thread.is_alive():
-            self._halted.wait()
+        """Until it has, or when it has not begun yet."""
+        self._turn.acquire()
 
     def resume(self) -> None:
         """Serve again."""
         self.record.stop = 0
+        self._turn.release()
         self._go.set()
 
     def end(self) -> None:
