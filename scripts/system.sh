@@ -11,6 +11,8 @@ PACKAGES=(
     iputils-ping traceroute curl iperf3 bind9-dnsutils     # what hosts behind a B4 run
     dnsmasq-base tcpdump ca-certificates
     bird2 redis-server redis-sentinel                      # routes of slots; the store of bindings
+    kea-dhcp6-server kea-ctrl-agent                        # the DHCPv6 server that B4s learn their AFTR from
+    isc-dhcp-relay isc-dhcp-client                         # a relay and a B4's client in front of it
 )
 CLUSTER_PACKAGES=(
     containerd runc nftables                               # a node
@@ -18,7 +20,7 @@ CLUSTER_PACKAGES=(
     haproxy                                                # the API server's port on this machine
     buildah mmdebstrap                                     # images
 )
-SERVICES=(bird redis-server redis-sentinel containerd haproxy)  # which these packages start: nobody here uses them
+SERVICES=(bird redis-server redis-sentinel kea-dhcp6-server kea-ctrl-agent isc-dhcp-relay containerd haproxy)  # which these packages start: nobody here uses them
 
 [[ ${1:-} != --cluster ]] || set -- "${CLUSTER_PACKAGES[@]}"
 wanted=("${@:-${PACKAGES[@]}}")

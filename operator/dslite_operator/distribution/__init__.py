@@ -1,0 +1,1 @@
+"""Which B4 goes to which AFTR, and how the B4 is told."""

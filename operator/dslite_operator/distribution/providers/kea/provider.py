@@ -1,0 +1,92 @@
+"""Kea as a provider: its peers one after another, changes gathered and not more often than every `interval_s`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv6Network
+from typing import Any
+
+from dslite_operator.distribution.providers.errors import ForeignError
+from dslite_operator.distribution.providers.kea.change import Change, change
+from dslite_operator.distribution.providers.kea.dialect import Dialect
+from dslite_operator.distribution.providers.kea.patching import patch, subnets_of
+from dslite_operator.distribution.providers.kea.questions import checks, question
+from dslite_operator.distribution.providers.kea.rendering import check, render
+from dslite_operator.distribution.providers.kea.server import Configuration, Kea
+from dslite_operator.distribution.providers.pace import Pace
+from dslite_operator.distribution.providers.probe import Prober
+from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Outcome
+
+Object = dict[str, Any]
+
+INTERVAL_S = 30.0  # config-set of 10,000 subnets is 3 s of silence: a tenth of the time at most
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One Kea: how it is commanded, and where it is asked."""
+
+    kea: Kea
+    prober: Prober
+
+
+@dataclass(frozen=True)
+class KeaPlan:
+    """All that a Kea should know of `owner`, the operator of one installation."""
+
+    owner: str
+    assignments: tuple[Assignment, ...]
+
+    def on(self, found: Configuration, dialect: Dialect) -> Change:
+        """What that makes of a configuration.  Raises ForeignError."""
+        after = patch(found.document, render(self.assignments, self.owner, dialect), dialect)
+        return Change(found, after, checks(found.document, after, self.assignments))
+
+
+class KeaProvider:
+    """One Kea, or peers with the same subnets that serve in each other's place."""
+
+    def __init__(self, owner: str, peers: Sequence[Peer], interval_s: float = INTERVAL_S) -> None:
+        self._owner, self._peers, self._interval_s = owner, tuple(peers), interval_s
+        self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change, lambda outcome: bool(outcome.changed))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Without a moment of silence only where class-update is, and then not for a new group."""
+        return Capabilities(True, True, False, False, self._interval_s)
+
+    def render(self, assignments: Sequence[Assignment]) -> KeaPlan:
+        """Pure; raises OptionError, ForeignError."""
+        check(assignments)
+        return KeaPlan(self._owner, tuple(assignments))
+
+    async def validate(self, plan: KeaPlan) -> None:
+        """What each peer says to it; raises ProviderError."""
+        for peer in self._peers:
+            made = plan.on(await peer.kea.configuration(), await peer.kea.dialect())
+            if made.needed:
+                await peer.kea.test(made.after)
+
+    async def apply(self, plan: KeaPlan) -> Outcome:
+        """One peer after another, and no further than the first that fails; raises ProviderError."""
+        return await self._pace(plan)
+
+    async def _change(self, plan: KeaPlan) -> Outcome:
+        changed = []
+        for peer in self._peers:
+            dialect = await peer.kea.dialect()
+            if await change(peer.kea, peer.prober, partial(plan.on, dialect=dialect)):
+                changed.append(peer.kea.where)
+        said = f"changed Kea at {', '.join(changed)}" if changed else "Kea has it all already"
+        return Outcome(tuple(changed), said)
+
+    async def observe(self, b4: B4) -> str | None:
+        """What the first peer tells it; raises ProviderError."""
+        peer = self._peers[0]
+        document = (await peer.kea.configuration()).document
+        for subnet, network in subnets_of(document):
+            if IPv6Network(subnet["subnet"]) == b4.subnet:
+                return await peer.prober.ask(question(subnet, network, b4.duid, b4.interface_id))
+        raise ForeignError(f"Kea at {peer.kea.where} has no subnet {b4.subnet}: a B4 there is told nothing")
