@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dhcp_network import HOMES, SERVERS, Network, until
-from dslite_operator.distribution.providers.kea.channel import UnixChannel
-from dslite_operator.distribution.providers.kea.provider import KeaProvider, Peer
+from dslite_operator.distribution.providers.kea.change import Changer
+from dslite_operator.distribution.providers.kea.channel import HttpChannel, UnixChannel
+from dslite_operator.distribution.providers.kea.provider import KeaProvider
 from dslite_operator.distribution.providers.kea.server import Kea
 from dslite_operator.distribution.providers.probe import Prober
 
@@ -84,8 +85,11 @@ class RunningKea:
     def prober(self) -> Prober:
         return Prober(SERVERS[self.node], first_wait_s=0.5)
 
-    def provider(self, owner: str = OWNER, interval_s: float = 0.0) -> KeaProvider:
-        return KeaProvider(owner, [Peer(self.kea, self.prober)], interval_s)
+    def provider(
+        self, owner: str = OWNER, interval_s: float = 0.0, through: UnixChannel | HttpChannel | None = None
+    ) -> KeaProvider:
+        """The provider with this Kea alone; `through` another channel than its socket."""
+        return KeaProvider(owner, [Changer(Kea(through or self.channel), self.prober)], interval_s)
 
     async def document(self) -> Object:
         """What is in force."""

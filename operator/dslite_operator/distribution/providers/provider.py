@@ -6,37 +6,55 @@ pure                reads        writes       asks as a B4 does
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Network
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
-BucketBytes = Literal["last", "lastNibble", "lastTwoLowNibbles"]
-BUCKETS: dict[BucketBytes, int] = {"last": 256, "lastNibble": 16, "lastTwoLowNibbles": 256}
+Cut = Literal["whole", "last", "lastNibble", "lastTwoLowNibbles"]
+BUCKETS: Mapping[Cut, int] = {"whole": 1, "lastNibble": 16, "last": 256, "lastTwoLowNibbles": 256}
 
 Plan = TypeVar("Plan")
+
+
+class Area(NamedTuple):
+    """Where B4s ask from: a subnet of the DHCPv6 server, and, where groups share it, the Interface-ID that matches them."""
+
+    subnet: IPv6Network
+    interface_id: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Areas whose B4s are told by the same rule: `names[i]` is the FQDN for bucket i, without its last dot; None: nothing."""
+
+    areas: tuple[Area, ...]
+    names: tuple[str | None, ...]
+
+    @property
+    def whole(self) -> str | None:
+        """The one name for all of them; None where buckets tell them apart, or there is none."""
+        return self.names[0] if len(set(self.names)) == 1 else None
 
 
 @dataclass(frozen=True)
 class Assignment:
     """What the B4s of one group are to be told.
 
-    `names[i]` is the FQDN, without its last dot, for bucket i of the DUID; a group that goes to one slot has one name.
-    `interface_id` narrows the subnets to clients behind that relay interface, with * at the end for a beginning.
+    `copy` is the text of the group's bucket map, kept at the server for the day when ours is lost.
     `renew_s` is the T1 that is to hold during a drain, in seconds; None: the server's own.
     """
 
     group: str  # NAMESPACE/NAME
-    subnets: tuple[IPv6Network, ...]
-    names: tuple[str, ...]
-    bucket_bytes: BucketBytes = "last"
-    interface_id: str | None = None
+    cut: Cut
+    parts: tuple[Part, ...]
+    copy: str = ""
     renew_s: int | None = None
 
     @property
-    def whole(self) -> bool:
-        """Whether every B4 of the group is told the same."""
-        return len(set(self.names)) == 1
+    def areas(self) -> tuple[Area, ...]:
+        """All of them."""
+        return tuple(area for part in self.parts for area in part.areas)
 
 
 @dataclass(frozen=True)
@@ -56,7 +74,7 @@ class B4:
 
     duid: bytes
     subnet: IPv6Network
-    interface_id: str | None = None
+    interface_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,3 +102,6 @@ class Provider(Protocol[Plan]):
 
     async def observe(self, b4: B4) -> str | None:
         """The name that a B4 is told, by a real question; None: no name.  Raises ProviderError."""
+
+    async def copies(self) -> Mapping[str, str]:
+        """The copies of bucket maps that the server keeps, by group.  Raises ProviderError."""

@@ -4,15 +4,15 @@ read ─► patch ─► ask as a B4 ─► config-test ─► read the hash aga
                                                                           │                            │
                                                                           └── refused, silent, wrong ──┴─► what was before, asked again
 
-Kea has no compare-and-set: between the hash and `config-set` is a moment in which another's change could be lost.  Who reads
-the hash again just before, and looks again afterwards, as this does, loses nothing of others outside that moment, and notices its own loss.
+Kea has no compare-and-set: between the hash and `config-set` is a moment in which another's change could be lost.  Who reads the
+hash again just before, and looks again afterwards, loses nothing of others outside that moment, and notices its own loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from dslite_operator.distribution.providers.errors import (
     MovedOnError,
@@ -20,11 +20,12 @@ from dslite_operator.distribution.providers.errors import (
     RefusedError,
     RolledBackError,
     SilentError,
-    UnreachableError,
 )
-from dslite_operator.distribution.providers.kea.patching import changed_classes
+from dslite_operator.distribution.providers.kea.dialect import Dialect
+from dslite_operator.distribution.providers.kea.patching import changed_classes, stages
 from dslite_operator.distribution.providers.kea.questions import Check
 from dslite_operator.distribution.providers.kea.server import Configuration, Kea
+from dslite_operator.distribution.providers.kea.surroundings import left_out, without_missing
 from dslite_operator.distribution.providers.probe import Prober
 
 Object = dict[str, Any]
@@ -44,94 +45,134 @@ class Change:
         return self.before.document != self.after
 
 
-Planned = Callable[[Configuration], Change]
+class Planned(Protocol):
+    """What should be in a Kea."""
+
+    def on(self, found: Configuration, dialect: Dialect) -> Change:
+        """What that makes of a configuration.  Raises ForeignError."""
+
+    def others(self, found: Configuration, dialect: Dialect) -> Object:
+        """A configuration without what is ours."""
 
 
-async def change(kea: Kea, prober: Prober, planned: Planned) -> bool:
-    """Carry out what `planned` makes of what is in force; whether anything was changed.  Raises ProviderError."""
-    made = planned(await kea.configuration())
-    if not made.needed:
-        return False
-    await _serves(kea, prober, made.checks)
-    await kea.test(made.after)
-    if await kea.hash() != made.before.hash:
-        raise MovedOnError(
-            f"Kea at {kea.where} was changed by someone else meanwhile: nothing was set, it is read again"
-        )
-    ours = await _put(kea, prober, made)
-    try:
-        await _tells(prober, made.checks)
-    except ProviderError as error:
-        await _roll_back(kea, prober, made, ours, error)
-    if planned(await kea.configuration()).needed:
-        raise MovedOnError(
-            f"Kea at {kea.where} was changed by someone else just after us: ours is not in force, it is read again"
-        )
-    await _keep(kea)
-    return True
+class Changer:
+    """Changes one Kea.  `owed` is what it served before a change of ours that left it deaf, until it serves again."""
 
+    def __init__(self, kea: Kea, prober: Prober) -> None:
+        self.kea, self.prober = kea, prober
+        self._owed: Configuration | None = None
 
-async def _serves(kea: Kea, prober: Prober, checks: Sequence[Check]) -> None:
-    """Before anything is changed: who does not answer now cannot tell us afterwards that all is well."""
-    try:
-        for check in checks[:1]:
-            await prober.ask(check.question)
-    except SilentError as error:
-        raise SilentError(f"Kea at {kea.where} was left as it is: {error}") from error
+    async def change(self, plan: Planned) -> bool:
+        """Carry out what `plan` makes of what is in force; whether anything was changed.  Raises ProviderError."""
+        await self._pay()
+        dialect = await self.kea.dialect()
+        made = plan.on(await self.kea.configuration(), dialect)
+        if not made.needed:
+            return False
+        await self._serves(made.checks)
+        await self.kea.test(made.after)
+        put = False
+        try:
+            await self._put(made)
+            put = True
+            await self._tells(made.checks)
+        except MovedOnError:
+            raise
+        except ProviderError as error:
+            raise await self._rolled_back(made, plan, put, error) from error
+        if plan.on(await self.kea.configuration(), dialect).needed:
+            raise self._moved_on("just after us, and ours is gone")
+        await self._keep()
+        return True
 
+    def _moved_on(self, when: str) -> MovedOnError:
+        return MovedOnError(f"Kea at {self.kea.where} was changed by someone else {when}: it is read again")
 
-async def _put(kea: Kea, prober: Prober, made: Change) -> str:
-    """Put it in force; the hash of what is then.  A refusal may have closed Kea's sockets, whatever `status-get` says."""
-    classes = changed_classes(made.before.document, made.after) if (await kea.dialect()).updates_classes else None
-    try:
-        if classes is None:
-            await kea.set(made.after)
-        else:
-            for _, body in classes:
-                await kea.update_class(body)
-        return await kea.hash()
-    except (RefusedError, UnreachableError) as error:
-        await _roll_back(kea, prober, made, None, error)
-        raise
+    # ------------------------------------------------------------ steps
+    async def _serves(self, checks: Sequence[Check]) -> None:
+        """Who does not answer before a change cannot tell us afterwards that all is well."""
+        try:
+            for check in checks[:1]:
+                await self.prober.ask(check.question)
+        except SilentError as error:
+            raise SilentError(f"Kea at {self.kea.where} was left as it is: {error}") from error
 
+    async def _put(self, made: Change) -> None:
+        """A refusal may have closed Kea's sockets, whatever `status-get` says."""
 
-async def _tells(prober: Prober, checks: Sequence[Check]) -> None:
-    for check in checks:
-        name = await prober.ask(check.question)
-        if check.name is not None and name != check.name:
+        async def hold() -> None:
+            if await self.kea.hash() != made.before.hash:
+                raise self._moved_on("meanwhile, and nothing was set")
+
+        classes = changed_classes(made.before.document, made.after)
+        if classes is None or not (await self.kea.dialect()).updates_classes:
+            await self.kea.set(made.after, hold)
+            return
+        first, *rest = stages(classes)
+        await self.kea.update_class(first, hold)
+        for body in rest:
+            await self.kea.update_class(body)
+
+    async def _tells(self, checks: Sequence[Check]) -> None:
+        for check in checks:
+            name = await self.prober.ask(check.question)
+            if check.name is not None and name != check.name:
+                raise RefusedError(
+                    f"a B4 on link {check.question.link} is told {name or 'no name'} by Kea at {self.kea.where} and not {check.name}: "
+                    "see whether a reservation, a pool or another class tells it otherwise"
+                )
+
+    async def _keep(self) -> None:
+        try:
+            await self.kea.write()
+        except RefusedError as error:
             raise RefusedError(
-                f"a B4 on link {check.question.link} is told {name or 'no name'} and not {check.name}: see whether a reservation, a pool "
-                "or another class of Kea tells it otherwise"
-            )
+                f"{error}: in force, but a restart would forget it: let Kea write its configuration file"
+            ) from error
+
+    # ------------------------------------------------------------ back
+    async def _rolled_back(self, made: Change, plan: Planned, put: bool, why: ProviderError) -> ProviderError:
+        """What was before is put in force again, unless someone else has set something since; what came of it."""
+        try:
+            dialect, now = await self.kea.dialect(), await self.kea.configuration()
+        except ProviderError as error:
+            self._owed = made.before
+            return RolledBackError(f"{why}; and {error}", serves=False)
+        undone = put and now.hash == made.before.hash
+        if undone or plan.others(now, dialect) != plan.others(made.before, dialect):
+            return self._moved_on(f"just after us ({why})")
+        lost, trouble = await self._restore(made.before.document)
+        trouble = trouble or await _failure(self._serves(made.checks))
+        if trouble is None:
+            missing = f", without {', '.join(lost)}, which is gone" if lost else ""
+            return RolledBackError(f"{why}; what was before is in force again and served{missing}", serves=True)
+        self._owed = made.before
+        return RolledBackError(
+            f"{why}; and it does not serve what was before either: {trouble}; this is tried again", serves=False
+        )
+
+    async def _restore(self, document: Object) -> tuple[list[str], ProviderError | None]:
+        """Set what was in force, if need be without interfaces that are gone; what had to be left out, and what Kea says."""
+        trouble = await _failure(self.kea.set(document))
+        while trouble is not None and (shorter := without_missing(document, str(trouble))) is not None:
+            document = shorter
+            trouble = await _failure(self.kea.set(document))
+        return left_out(document), trouble
+
+    async def _pay(self) -> None:
+        """Give back the service that a change of ours took, once the surroundings let it."""
+        if self._owed is None:
+            return
+        if (await self.kea.configuration()).hash == self._owed.hash:
+            _, trouble = await self._restore(self._owed.document)
+            if trouble is not None:
+                raise RolledBackError(f"Kea at {self.kea.where} still does not serve: {trouble}", serves=False)
+        self._owed = None
 
 
-async def _roll_back(kea: Kea, prober: Prober, made: Change, ours: str | None, why: ProviderError) -> None:
-    """What was before is in force again, unless someone else has set something since.  Always raises RolledBackError."""
-    now = await kea.configuration()
-    if ours is not None and now.hash != ours:
-        raise RolledBackError(f"{why}; and someone else has changed Kea since: left as it is", serves=False) from why
-    said = await _attempt(lambda: kea.set(made.before.document))
-    silence = await _attempt(lambda: _serves(kea, prober, made.checks))
-    if silence is None:
-        raise RolledBackError(f"{why}; what was before is in force again, and served", serves=True) from why
-    raise RolledBackError(
-        f"{why}; and it does not serve with what was before either: {said or silence}: restart it when its surroundings are as before",
-        serves=False,
-    ) from why
-
-
-async def _attempt(step: Callable[[], Awaitable[None]]) -> ProviderError | None:
+async def _failure(step: Awaitable[None]) -> ProviderError | None:
     try:
-        await step()
+        await step
     except ProviderError as error:
         return error
     return None
-
-
-async def _keep(kea: Kea) -> None:
-    try:
-        await kea.write()
-    except RefusedError as error:
-        raise RefusedError(
-            f"{error}: in force, but a restart of Kea would forget it: let Kea write its configuration file"
-        ) from error

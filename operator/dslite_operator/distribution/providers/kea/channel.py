@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,9 @@ import aiohttp
 from dslite_operator.distribution.providers.errors import UnreachableError
 
 Object = dict[str, Any]
+Hold = Callable[
+    [], Awaitable[None]
+]  # awaited before the last byte of a command; an error of it ends the command unsaid
 
 TIMEOUT_S = 60.0  # config-set of 10,000 subnets takes seconds, and as long on a busy machine
 UNAUTHORIZED = 401
@@ -25,8 +29,11 @@ class Channel(Protocol):
     @property
     def where(self) -> str: ...
 
-    async def call(self, command: Object) -> Object:
-        """The answer, which has `result` and mostly `text`.  Raises UnreachableError."""
+    async def call(self, command: Object, hold: Hold | None = None) -> Object:
+        """The answer, which has `result` and mostly `text`.  Raises UnreachableError, and what `hold` raises.
+
+        All but the last byte of a large command has arrived when `hold` looks whether it may be said: so little time is between.
+        """
 
 
 @dataclass(frozen=True)
@@ -40,18 +47,19 @@ class UnixChannel:
     def where(self) -> str:
         return str(self.path)
 
-    async def call(self, command: Object) -> Object:
+    async def call(self, command: Object, hold: Hold | None = None) -> Object:
         try:
             async with asyncio.timeout(self.timeout_s):
-                return _read(self.where, await self._exchange(json.dumps(command).encode()))
+                return _read(self.where, await self._exchange(json.dumps(command).encode(), hold))
         except (OSError, TimeoutError) as error:
             raise _unreachable(self.where, error) from error
 
-    async def _exchange(self, command: bytes) -> bytes:
+    async def _exchange(self, command: bytes, hold: Hold | None) -> bytes:
         reader, writer = await asyncio.open_unix_connection(self.path)
         try:
-            writer.write(command)
-            await writer.drain()
+            async for part in _parts(command, hold):
+                writer.write(part)
+                await writer.drain()
             return await reader.read()
         finally:
             writer.close()
@@ -75,18 +83,19 @@ class HttpChannel:
     def where(self) -> str:
         return self.url
 
-    async def call(self, command: Object) -> Object:
-        body = {**command, "service": ["dhcp6"]} if self.agent else command
-        if self.user is None:
-            return await self._post(body, {})
-        return await self._post(body, {"Authorization": aiohttp.encode_basic_auth(self.user, self.password)})
+    async def call(self, command: Object, hold: Hold | None = None) -> Object:
+        body = json.dumps({**command, "service": ["dhcp6"]} if self.agent else command).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        if self.user is not None:
+            headers["Authorization"] = aiohttp.encode_basic_auth(self.user, self.password)
+        return await self._post(_parts(body, hold), headers)
 
-    async def _post(self, body: Object, headers: dict[str, str]) -> Object:
+    async def _post(self, body: AsyncIterator[bytes], headers: dict[str, str]) -> Object:
         timeout = aiohttp.ClientTimeout(total=self.timeout_s)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(self.url, json=body, headers=headers, ssl=self.tls or True) as response,
+                session.post(self.url, data=body, headers=headers, ssl=self.tls or True) as response,
             ):
                 if response.status == UNAUTHORIZED:
                     raise UnreachableError(
@@ -95,6 +104,15 @@ class HttpChannel:
                 return _read(self.url, await response.read())
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unreachable(self.url, error) from error
+
+
+async def _parts(command: bytes, hold: Hold | None) -> AsyncIterator[bytes]:
+    """The command; its last byte once `hold` is over."""
+    if hold is not None:
+        yield command[:-1]
+        await hold()
+        command = command[-1:]
+    yield command
 
 
 def client_tls(authority: Path, certificate: Path, key: Path) -> ssl.SSLContext:

@@ -42,10 +42,11 @@ def fingerprint(document: object) -> str:
 
 
 def holds(current: Any, wanted: Any) -> bool:
-    """Whether all that is wanted is there; Kea writes its defaults beside it."""
+    """Whether all that is wanted is there, and of our mark nothing else; Kea writes its defaults beside the rest."""
     if isinstance(wanted, dict):
         return isinstance(current, dict) and all(
-            key in current and holds(current[key], value) for key, value in wanted.items()
+            key in current and (current[key] == value if key == KEY else holds(current[key], value))
+            for key, value in wanted.items()
         )
     if isinstance(wanted, list):
         same = isinstance(current, list) and len(current) == len(wanted)

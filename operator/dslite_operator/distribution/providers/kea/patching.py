@@ -14,6 +14,7 @@ from dslite_operator.distribution.providers.errors import ForeignError
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.marks import KEY, holds, mark_of, owner_of
 from dslite_operator.distribution.providers.kea.rendering import Rendering
+from dslite_operator.distribution.providers.kea.surroundings import left_out
 
 Object = dict[str, Any]
 
@@ -44,6 +45,13 @@ def subnets_of(document: Object) -> Iterator[tuple[Object, Object | None]]:
     yield from ((one, None) for one in whole.get("subnet6", ()))
     for network in whole.get("shared-networks", ()):
         yield from ((one, network) for one in network.get("subnet6", ()))
+
+
+def copies(document: Object, owner: str) -> dict[str, str]:
+    """The copies of bucket maps that we left there, by group."""
+    options = [option for subnet, _ in subnets_of(document) for option in subnet.get("option-data", ())]
+    marks = [mark_of(thing) for thing in (*options, *document["Dhcp6"].get("client-classes", ()))]
+    return {mark["group"]: mark["map"] for mark in marks if mark.get("owner") == owner and "map" in mark}
 
 
 def _network(network: Object, wanted: Rendering, dialect: Dialect, stale: set[str]) -> Object:
@@ -79,13 +87,13 @@ def _with_asked(subnet: Object, asked: list[str], dialect: Dialect, stale: set[s
 
 
 def _with_renew(subnet: Object, renew_s: int | None, owner: str) -> Object:
-    """During a drain a T1 of ours, with the old one in our mark; afterwards the old one."""
+    """During a drain a T1 of ours, never longer, with the old one in our mark; afterwards the old one."""
     mark = mark_of(subnet)
     ours = mark.get("owner") == owner
     if renew_s is None:
         return _with_old_renew(subnet, mark) if ours else subnet
     old = mark[RENEW] if ours else subnet.get(RENEW)
-    made = {**subnet, RENEW: renew_s}
+    made = {**subnet, RENEW: renew_s if old is None else min(renew_s, old)}
     made["user-context"] = {**(subnet.get("user-context") or {}), KEY: {"owner": owner, RENEW: old}}
     return made
 
@@ -121,6 +129,12 @@ def changed_classes(before: Object, after: Object) -> list[tuple[Object, Object]
     return [pair for pair in zip(olds, news, strict=True) if pair[0] != pair[1]]
 
 
+def stages(classes: list[tuple[Object, Object]]) -> list[Object]:
+    """The classes to set one after another: a bucket on its way from one to another is in both for a moment, and never in none."""
+    joint = [{**new, "test": f"({old['test']}) or ({new['test']})"} for old, new in classes]
+    return [*(joint if len(classes) > 1 else ()), *(new for _, new in classes)]
+
+
 # ---------------------------------------------------------------- what stands in the way
 def obstacles(document: Object, wanted: Rendering, dialect: Dialect) -> Iterator[str]:
     """Sentences: what is not there, and what is somebody else's."""
@@ -130,6 +144,11 @@ def obstacles(document: Object, wanted: Rendering, dialect: Dialect) -> Iterator
             yield f"there is no subnet {prefix}: add it to Kea, or correct dhcp.subnets of the group"
         else:
             yield from _in_the_way(prefix, *found[prefix], wanted)
+    if gone := left_out(document):
+        yield (
+            f"it serves without {', '.join(gone)}, which it could not find: bring that back or take it out of its file, "
+            "then config-reload"
+        )
     for one in document["Dhcp6"].get("client-classes", ()):
         if one["name"] in wanted.classes and owner_of(one) != wanted.owner:
             yield f"class {one['name']} is {_whose(one)}: rename or remove it"

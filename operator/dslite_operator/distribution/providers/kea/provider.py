@@ -4,32 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from ipaddress import IPv6Network
 from typing import Any
 
 from dslite_operator.distribution.providers.errors import ForeignError
-from dslite_operator.distribution.providers.kea.change import Change, change
+from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.dialect import Dialect
-from dslite_operator.distribution.providers.kea.patching import patch, subnets_of
+from dslite_operator.distribution.providers.kea.patching import copies, patch, subnets_of
 from dslite_operator.distribution.providers.kea.questions import checks, question
-from dslite_operator.distribution.providers.kea.rendering import check, render
-from dslite_operator.distribution.providers.kea.server import Configuration, Kea
+from dslite_operator.distribution.providers.kea.rendering import Rendering, check, render
+from dslite_operator.distribution.providers.kea.server import Configuration
 from dslite_operator.distribution.providers.pace import Pace
-from dslite_operator.distribution.providers.probe import Prober
 from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Outcome
 
 Object = dict[str, Any]
 
 INTERVAL_S = 30.0  # config-set of 10,000 subnets is 3 s of silence: a tenth of the time at most
-
-
-@dataclass(frozen=True)
-class Peer:
-    """One Kea: how it is commanded, and where it is asked."""
-
-    kea: Kea
-    prober: Prober
 
 
 @dataclass(frozen=True)
@@ -44,11 +34,15 @@ class KeaPlan:
         after = patch(found.document, render(self.assignments, self.owner, dialect), dialect)
         return Change(found, after, checks(found.document, after, self.assignments))
 
+    def others(self, found: Configuration, dialect: Dialect) -> Object:
+        """A configuration without what is ours."""
+        return patch(found.document, Rendering(self.owner), dialect)
+
 
 class KeaProvider:
     """One Kea, or peers with the same subnets that serve in each other's place."""
 
-    def __init__(self, owner: str, peers: Sequence[Peer], interval_s: float = INTERVAL_S) -> None:
+    def __init__(self, owner: str, peers: Sequence[Changer], interval_s: float = INTERVAL_S) -> None:
         self._owner, self._peers, self._interval_s = owner, tuple(peers), interval_s
         self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change, lambda outcome: bool(outcome.changed))
 
@@ -74,11 +68,7 @@ class KeaProvider:
         return await self._pace(plan)
 
     async def _change(self, plan: KeaPlan) -> Outcome:
-        changed = []
-        for peer in self._peers:
-            dialect = await peer.kea.dialect()
-            if await change(peer.kea, peer.prober, partial(plan.on, dialect=dialect)):
-                changed.append(peer.kea.where)
+        changed = [peer.kea.where for peer in self._peers if await peer.change(plan)]
         said = f"changed Kea at {', '.join(changed)}" if changed else "Kea has it all already"
         return Outcome(tuple(changed), said)
 
@@ -90,3 +80,7 @@ class KeaProvider:
             if IPv6Network(subnet["subnet"]) == b4.subnet:
                 return await peer.prober.ask(question(subnet, network, b4.duid, b4.interface_id))
         raise ForeignError(f"Kea at {peer.kea.where} has no subnet {b4.subnet}: a B4 there is told nothing")
+
+    async def copies(self) -> dict[str, str]:
+        """Those that the first peer keeps; raises ProviderError."""
+        return copies((await self._peers[0].kea.configuration()).document, self._owner)

@@ -10,7 +10,7 @@ from typing import Any
 from dslite_operator.distribution.providers.dhcpv6 import Question
 from dslite_operator.distribution.providers.kea.expressions import duid_in
 from dslite_operator.distribution.providers.kea.patching import subnets_of
-from dslite_operator.distribution.providers.provider import Assignment
+from dslite_operator.distribution.providers.provider import Assignment, Part
 
 Object = dict[str, Any]
 Found = tuple[Object, Object | None]  # a subnet and its shared network
@@ -31,24 +31,24 @@ def checks(before: Object, after: Object, assignments: Sequence[Assignment]) -> 
     old = {one["subnet"]: one for one, _ in subnets_of(before)}
     found = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(after)}
     touched = {prefix for prefix, (one, _) in found.items() if old.get(one["subnet"]) != one}
-    by_touch = sorted(assignments, key=lambda one: (touched.isdisjoint(one.subnets), one.group))
-    asked = [check for one in by_touch for check in _of_group(one, found, touched)][:MOST_QUESTIONS]
+    by_touch = sorted(assignments, key=lambda one: (touched.isdisjoint(area.subnet for area in one.areas), one.group))
+    asked = [check for one in by_touch for part in one.parts for check in _of_part(one, part, found, touched)]
     if not asked and found:
-        prefix = min(touched or found)
-        asked.append(Check(question(*found[prefix], duid_in(0, "last"))))
-    return asked
+        asked.append(Check(question(*found[min(touched or found)], duid_in(0, "last"))))
+    return asked[:MOST_QUESTIONS]
 
 
-def _of_group(one: Assignment, found: Mapping[IPv6Network, Found], touched: set[IPv6Network]) -> Iterator[Check]:
-    prefix = min(one.subnets, key=lambda prefix: (prefix not in touched, prefix))
-    interface_id = None if one.interface_id is None else one.interface_id.removesuffix("*")
-    subnet, network = found[prefix]
-    for name in sorted(set(one.names)):
-        duid = duid_in(one.names.index(name), one.bucket_bytes)
-        yield Check(question(subnet, network, duid, interface_id), name)
+def _of_part(
+    one: Assignment, part: Part, found: Mapping[IPv6Network, Found], touched: set[IPv6Network]
+) -> Iterator[Check]:
+    area = min(part.areas, key=lambda area: (area.subnet not in touched, area))
+    subnet, network = found[area.subnet]
+    for name in sorted({name for name in part.names if name is not None}):
+        duid = duid_in(part.names.index(name), one.cut)
+        yield Check(question(subnet, network, duid, area.interface_id.removesuffix("*")), name)
 
 
-def question(subnet: Object, network: Object | None, duid: bytes, interface_id: str | None = None) -> Question:
+def question(subnet: Object, network: Object | None, duid: bytes, interface_id: str = "") -> Question:
     """As it comes from a relay on this subnet's link: Kea knows a link by its relay's address, else by an address in the subnet."""
     places = [subnet] if network is None else [subnet, network]
     relays = [address for place in places for address in place.get("relay", {}).get("ip-addresses", ())]

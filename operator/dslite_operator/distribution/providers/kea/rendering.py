@@ -1,7 +1,7 @@
 """From groups to what Kea should have of ours: options of subnets, or classes that some subnets ask for.  Pure.
 
-A group that goes to one slot, alone on its subnets, is an option of those subnets.  Any other is one class for each of its slots,
-which only its subnets have evaluated: a class for every packet costs 10 ms a packet at 1,000 classes.
+Where all B4s of a subnet are told the same, that is an option of the subnet.  Elsewhere it is one class for each slot, which only
+the group's subnets have evaluated: a class for every packet costs 10 ms a packet at 1,000 classes.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
+from itertools import combinations
 from typing import Any
 
 from dslite_operator.distribution.providers import option64
 from dslite_operator.distribution.providers.errors import ForeignError, OptionError
 from dslite_operator.distribution.providers.kea.dialect import Dialect
-from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets
+from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets, overlap
 from dslite_operator.distribution.providers.kea.marks import marked
-from dslite_operator.distribution.providers.provider import BUCKETS, Assignment
+from dslite_operator.distribution.providers.provider import BUCKETS, Area, Assignment, Part
 
 Object = dict[str, Any]
-Subnets = dict[IPv6Network, Any]
 
 
 @dataclass(frozen=True)
@@ -44,62 +44,91 @@ def render(assignments: Sequence[Assignment], owner: str, dialect: Dialect) -> R
     check(assignments)
     made = Rendering(owner)
     for one in sorted(assignments, key=lambda one: one.group):
-        by_subnet = one.whole and one.interface_id is None
-        classes = [] if by_subnet else [(name, _class(one, name, owner, dialect)) for name in _names(one)]
-        made.classes.update((body["name"], body) for _, body in classes)
-        for subnet in one.subnets:
-            if by_subnet:
-                made.options[subnet] = marked(_option(one.names[0]), owner, group=one.group)
-            else:
-                made.asked.setdefault(subnet, []).extend(body["name"] for _, body in classes)
-            if one.renew_s is not None:
-                made.renew_s[subnet] = min(one.renew_s, made.renew_s.get(subnet, one.renew_s))
+        for subnet, option in _options(one):
+            made.options[subnet] = marked(option, owner, group=one.group)
+        for subnets, body in _classes(one, dialect):
+            made.classes[body["name"]] = marked(body, owner, group=one.group)
+            for subnet in subnets:
+                made.asked.setdefault(subnet, []).append(body["name"])
+        _keep_copy(made, one)
+        for area in one.areas if one.renew_s is not None else ():
+            made.renew_s[area.subnet] = min(one.renew_s or 0, made.renew_s.get(area.subnet, one.renew_s or 0))
     return made
 
 
-def check(assignments: Sequence[Assignment]) -> None:
-    """What no server could carry out."""
-    on: dict[IPv6Network, list[Assignment]] = defaultdict(list)
-    for one in assignments:
-        if len(one.names) not in (1, BUCKETS[one.bucket_bytes]):
-            raise OptionError(
-                f"group {one.group}: {len(one.names)} names for {BUCKETS[one.bucket_bytes]} buckets of {one.bucket_bytes}: "
-                "give each bucket its name, or one for all"
-            )
-        for name in set(one.names):
-            option64.checked(name)
-        for subnet in one.subnets:
-            on[subnet].append(one)
-    for subnet, here in on.items():
-        open_to_all = sorted(one.group for one in here if one.interface_id is None)
-        if len(here) > 1 and open_to_all:
-            raise ForeignError(
-                f"subnet {subnet} is asked for by groups {', '.join(sorted(one.group for one in here))}, and nothing tells the clients "
-                f"of {open_to_all[0]} from the others: give each its own subnets, or each a match.relayInterfaceId"
-            )
+def _options(one: Assignment) -> Iterator[tuple[IPv6Network, Object]]:
+    for part in one.parts:
+        if part.whole is not None:
+            yield from ((area.subnet, _option(part.whole)) for area in part.areas if not area.interface_id)
 
 
-def class_name(group: str, name: str) -> str:
-    """dslite/NAMESPACE/GROUP/FQDN"""
-    return f"dslite/{group}/{name}"
+def _classes(one: Assignment, dialect: Dialect) -> Iterator[tuple[list[IPv6Network], Object]]:
+    """Each class, and the subnets that ask for it."""
+    for number, (interface_id, subnets, names) in enumerate(_told_apart(one.parts)):
+        for name in sorted({name for name in names if name is not None}):
+            tests = [f"({behind(interface_id)})"] if interface_id else []
+            if len(set(names)) > 1:
+                tests.append(f"({in_buckets((i for i, its in enumerate(names) if its == name), one.cut)})")
+            yield subnets, {
+                "name": class_name(one.group, name, number), "test": " and ".join(tests),
+                dialect.only_if_asked: True, "option-data": [_option(name)],
+            }  # fmt: skip
 
 
-def _names(one: Assignment) -> Iterator[str]:
-    yield from sorted(set(one.names))
+def _told_apart(parts: Sequence[Part]) -> Iterator[tuple[str, list[IPv6Network], tuple[str | None, ...]]]:
+    """Interface-ID, subnets and names of those areas that an option of the subnet does not do for."""
+    for part in parts:
+        by_interface: dict[str, list[IPv6Network]] = defaultdict(list)
+        for area in sorted(part.areas):
+            if area.interface_id or part.whole is None:
+                by_interface[area.interface_id].append(area.subnet)
+        yield from ((interface_id, subnets, part.names) for interface_id, subnets in by_interface.items())
 
 
-def _class(one: Assignment, name: str, owner: str, dialect: Dialect) -> Object:
-    buckets = [bucket for bucket, its in enumerate(one.names) if its == name]
-    tests = [] if one.interface_id is None else [f"({behind(one.interface_id)})"]
-    if not one.whole:
-        tests.append(f"({in_buckets(buckets, one.bucket_bytes)})")
-    body = {
-        "name": class_name(one.group, name), "test": " and ".join(tests),
-        dialect.only_if_asked: True, "option-data": [_option(name)],
-    }  # fmt: skip
-    return marked(body, owner, group=one.group, name=name, buckets=buckets, of=len(one.names))
+def class_name(group: str, name: str, number: int) -> str:
+    """dslite/NAMESPACE/GROUP/FQDN; from a group's second rule on with its number."""
+    return f"dslite/{group}/{name}" + (f"/{number + 1}" if number else "")
 
 
 def _option(name: str) -> Object:
     """Sent to clients that do not ask for it too: some forget, and would never learn it."""
     return {"name": "aftr-name", "data": f"{option64.checked(name)}.", "always-send": True}
+
+
+def _keep_copy(made: Rendering, one: Assignment) -> None:
+    """The group's bucket map, at the first thing that is the group's."""
+    ours = [thing for thing in (*made.options.values(), *made.classes.values()) if _mark(thing)["group"] == one.group]
+    if ours and one.copy:
+        _mark(ours[0])["map"] = one.copy
+
+
+def _mark(thing: Object) -> Object:
+    mark: Object = thing["user-context"]["dslite"]
+    return mark
+
+
+# ---------------------------------------------------------------- what no server could carry out
+def check(assignments: Sequence[Assignment]) -> None:
+    """Raises OptionError, ForeignError."""
+    on: dict[IPv6Network, list[tuple[str, Area]]] = defaultdict(list)
+    for one in assignments:
+        for part in one.parts:
+            _check_names(one, part)
+        for area in one.areas:
+            on[area.subnet].append((one.group, area))
+    for subnet, here in sorted(on.items()):
+        for (group, area), (other, its) in combinations(here, 2):
+            if not (area.interface_id and its.interface_id) or overlap(area.interface_id, its.interface_id):
+                raise ForeignError(
+                    f"subnet {subnet} is asked for by groups {group} and {other}, and nothing tells their clients apart: "
+                    "give each its own subnets, or each a match.relayInterfaceId of its own"
+                )
+
+
+def _check_names(one: Assignment, part: Part) -> None:
+    if len(part.names) != BUCKETS[one.cut]:
+        raise OptionError(
+            f"group {one.group}: {len(part.names)} names for the {BUCKETS[one.cut]} buckets of {one.cut}: give each bucket one"
+        )
+    for name in set(part.names) - {None}:
+        option64.checked(str(name))

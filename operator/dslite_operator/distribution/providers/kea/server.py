@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dslite_operator.distribution.providers.errors import RefusedError
-from dslite_operator.distribution.providers.kea.channel import Channel
+from dslite_operator.distribution.providers.kea.channel import Channel, Hold
 from dslite_operator.distribution.providers.kea.dialect import Dialect, dialect
 from dslite_operator.distribution.providers.kea.marks import fingerprint
 
@@ -62,13 +62,13 @@ class Kea:
         """Whether it would take a configuration, as far as it looks."""
         await self._call("config-test", document)
 
-    async def set(self, document: Object) -> None:
-        """Put a configuration in force."""
-        await self._call("config-set", document)
+    async def set(self, document: Object, hold: Hold | None = None) -> None:
+        """Put a configuration in force; `hold` has the last word before."""
+        await self._call("config-set", document, hold)
 
-    async def update_class(self, body: Object) -> None:
+    async def update_class(self, body: Object, hold: Hold | None = None) -> None:
         """Put one class in force in place of that of its name."""
-        await self._call("class-update", {"client-classes": [body]})
+        await self._call("class-update", {"client-classes": [body]}, hold)
 
     async def write(self) -> None:
         """Into the file that it starts from."""
@@ -78,9 +78,9 @@ class Kea:
         """What it says of itself, with `high-availability` where it has a peer."""
         return dict((await self._call("status-get"))["arguments"])
 
-    async def _call(self, command: str, arguments: Object | None = None) -> Object:
+    async def _call(self, command: str, arguments: Object | None = None, hold: Hold | None = None) -> Object:
         body: Object = {"command": command} if arguments is None else {"command": command, "arguments": arguments}
-        answer = await self._channel.call(body)
+        answer = await self._channel.call(body, hold)
         if answer["result"] != SUCCESS:
             words = self._without_secrets(str(answer.get("text", "")))
             raise RefusedError(f"Kea at {self.where} refuses {command}: {words}")
