@@ -102,6 +102,13 @@ class RunningKea:
         await self.kea.set(document)
 
 
+def in_tree(server: RunningKea, command: str) -> list[str]:
+    """A command of that Kea's release, which sees the server's folder as /run/kea and /var/lib/kea, in mounts of its own."""
+    root, folder = tree(server.version), server.folder.parent
+    mounts = f"mount --bind {folder} {root}/run && mount --bind {folder} {root}/var/lib"
+    return ["unshare", "--mount", "sh", "-c", f"{mounts} && exec chroot {root} {command}"]
+
+
 @contextmanager
 def running_kea(
     network: Network, version: str, document: Object | None = None, node: str = "kea-1"
@@ -112,10 +119,8 @@ def running_kea(
     folder.chmod(0o750)
     server = RunningKea(version, node, folder, network.folder / f"{node}.log")
     server.file.write_text(json.dumps(document or configuration(version, node)))
-    root = tree(version)
-    mounts = f"mount --bind {folder.parent} {root}/run && mount --bind {folder.parent} {root}/var/lib"
-    start = f"{mounts} && exec chroot {root} kea-dhcp6 -c /run/kea/{server.file.name}"
-    with network.running(node, "unshare", "--mount", "sh", "-c", start, log=server.log) as process:
+    command = in_tree(server, f"kea-dhcp6 -c /run/kea/{server.file.name}")
+    with network.running(node, *command, log=server.log) as process:
         until(f"Kea {version} runs", lambda: process.poll() is not None or "DHCP6_STARTED" in server.log.read_text())
         assert process.poll() is None, server.log.read_text()
         yield server
