@@ -60,6 +60,35 @@ def configuration(version: str, node: str, *subnets: Object, **more: Any) -> Obj
     }}  # fmt: skip
 
 
+def with_peers(document: Object, node: str, mode: str) -> Object:
+    """The same with the other node as its peer; heartbeats come each second."""
+    roles = ("primary", "standby" if mode == "hot-standby" else "secondary")
+    peers = [
+        {"name": name, "url": f"http://[{address}]:8005/", "role": role}
+        for (name, address), role in zip(SERVERS.items(), roles, strict=True)
+    ]
+    threads = {
+        "enable-multi-threading": True,
+        "http-dedicated-listener": True,
+        "http-listener-threads": 2,
+        "http-client-threads": 2,
+    }
+    relation = {
+        "this-server-name": node,
+        "mode": mode,
+        "heartbeat-delay": 1000,
+        "multi-threading": threads,
+        "peers": peers,
+    }
+    parameters = {"high-availability": [relation]}
+    hooks = [
+        {"library": f"{HOOKS}/libdhcp_lease_cmds.so"},
+        {"library": f"{HOOKS}/libdhcp_ha.so", "parameters": parameters},
+    ]
+    workers = {"enable-multi-threading": True, "thread-pool-size": 2, "packet-queue-size": 64}
+    return {"Dhcp6": {**document["Dhcp6"], "multi-threading": workers, "hooks-libraries": hooks}}
+
+
 @dataclass
 class RunningKea:
     """One Kea; `folder` is its /run/kea and /var/lib/kea at once."""
@@ -120,7 +149,12 @@ def running_kea(
     server = RunningKea(version, node, folder, network.folder / f"{node}.log")
     server.file.write_text(json.dumps(document or configuration(version, node)))
     command = in_tree(server, f"kea-dhcp6 -c /run/kea/{server.file.name}")
+    before = server.log.stat().st_size if server.log.exists() else 0
     with network.running(node, *command, log=server.log) as process:
-        until(f"Kea {version} runs", lambda: process.poll() is not None or "DHCP6_STARTED" in server.log.read_text())
+
+        def started() -> bool:
+            return process.poll() is not None or "DHCP6_STARTED" in server.log.read_text()[before:]
+
+        until(f"Kea {version} runs", started)
         assert process.poll() is None, server.log.read_text()
         yield server

@@ -23,6 +23,7 @@ from dslite_operator.distribution.providers.errors import (
 )
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.patching import changed_classes, stages
+from dslite_operator.distribution.providers.kea.peers import all_serve, settled
 from dslite_operator.distribution.providers.kea.questions import Check
 from dslite_operator.distribution.providers.kea.server import Configuration, Kea
 from dslite_operator.distribution.providers.kea.surroundings import left_out, without_missing
@@ -62,19 +63,24 @@ class Changer:
         self.kea, self.prober = kea, prober
         self._owed: Configuration | None = None
 
-    async def change(self, plan: Planned) -> bool:
-        """Carry out what `plan` makes of what is in force; whether anything was changed.  Raises ProviderError."""
+    async def change(self, plan: Planned, partners: Sequence[Kea] = ()) -> bool:
+        """Carry out what `plan` makes of what is in force, while `partners` serve; whether anything was changed.
+
+        Raises ProviderError.
+        """
         await self._pay()
         dialect = await self.kea.dialect()
         made = plan.on(await self.kea.configuration(), dialect)
         if not made.needed:
             return False
+        await all_serve(partners)
         await self._serves(made.checks)
         await self.kea.test(made.after)
         put = False
         try:
             await self._put(made)
             put = True
+            await settled(self.kea)
             await self._tells(made.checks)
         except MovedOnError:
             raise
@@ -142,7 +148,7 @@ class Changer:
         if undone or plan.others(now, dialect) != plan.others(made.before, dialect):
             return self._moved_on(f"just after us ({why})")
         lost, trouble = await self._restore(made.before.document)
-        trouble = trouble or await _failure(self._serves(made.checks))
+        trouble = trouble or await _failure(settled(self.kea)) or await _failure(self._serves(made.checks))
         if trouble is None:
             missing = f", without {', '.join(lost)}, which is gone" if lost else ""
             return RolledBackError(f"{why}; what was before is in force again and served{missing}", serves=True)

@@ -68,7 +68,12 @@ class KeaProvider:
         return await self._pace(plan)
 
     async def _change(self, plan: KeaPlan) -> Outcome:
-        changed = [peer.kea.where for peer in self._peers if await peer.change(plan)]
+        keas = [peer.kea for peer in self._peers]
+        changed = [
+            peer.kea.where
+            for peer in self._peers
+            if await peer.change(plan, [kea for kea in keas if kea is not peer.kea])
+        ]
         said = f"changed Kea at {', '.join(changed)}" if changed else "Kea has it all already"
         return Outcome(tuple(changed), said)
 
