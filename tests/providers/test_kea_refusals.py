@@ -180,7 +180,7 @@ async def test_a_configuration_that_kea_cannot_write_is_said(server: RunningKea)
     assert await provider.observe(b4(0)) == S0
 
 
-async def test_a_kea_that_does_not_run_is_named(network: Network, tmp_path: Path) -> None:
+async def test_a_kea_that_does_not_run_is_named(tmp_path: Path) -> None:
     server = RunningKea("2.2", "kea-1", tmp_path, tmp_path / "log")
     with pytest.raises(
         UnreachableError, match=r"Kea at .*kea-1.sock does not answer: .*No such file.*: see that it runs"
