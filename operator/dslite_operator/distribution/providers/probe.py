@@ -18,22 +18,30 @@ TRIES = 3
 
 @dataclass(frozen=True)
 class Prober:
-    """Probes one server at its unicast address, which it must listen on."""
+    """Probes one server at its unicast address, which it must listen on.
+
+    `source_port` is 547 for a server that answers to no other (RFC 8357 is younger than most); Kea answers to any.
+    """
 
     address: IPv6Address
     port: int = SERVER_PORT
+    source_port: int = 0
     first_wait_s: float = FIRST_WAIT_S
     tries: int = TRIES
 
     async def ask(self, asked: Question) -> str | None:
         """The name that the server tells; None: it answers without one.  Raises SilentError, OptionError."""
         loop = asyncio.get_running_loop()
-        target = (str(self.address), self.port)
-        transport, answers = await loop.create_datagram_endpoint(_Answers, remote_addr=target)
+        target, source = (str(self.address), self.port), ("::", self.source_port)
+        try:
+            transport, answers = await loop.create_datagram_endpoint(_Answers, source, target)
+        except OSError as error:
+            raise SilentError(f"no probe leaves from port {self.source_port} to {self.address}: {error}") from error
         try:
             options = await self._exchange(transport, answers, asked)
         finally:
             transport.close()
+            await answers.closed.wait()  # the next probe may need the same port
         found = options.get(option64.CODE)
         return None if found is None else option64.decode(found)
 
@@ -59,12 +67,16 @@ class _Answers(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self._received: asyncio.Queue[bytes] = asyncio.Queue()
+        self.closed = asyncio.Event()
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         self._received.put_nowait(data)
 
     def error_received(self, exc: Exception) -> None:
         """A port that is closed now may open before the next repetition."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
 
     async def to(self, transaction: bytes) -> dict[int, bytes]:
         """The options of the answer to that question."""
