@@ -10,6 +10,7 @@ hash again just before, and looks again afterwards, loses nothing of others outs
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -70,7 +71,7 @@ class Changer:
         """
         await self._pay()
         dialect = await self.kea.dialect()
-        made = plan.on(await self.kea.configuration(), dialect)
+        made = await asyncio.to_thread(plan.on, await self.kea.configuration(), dialect)
         if not made.needed:
             return False
         await all_serve(partners)
@@ -86,7 +87,7 @@ class Changer:
             raise
         except ProviderError as error:
             raise await self._rolled_back(made, plan, put, error) from error
-        if plan.on(await self.kea.configuration(), dialect).needed:
+        if (await asyncio.to_thread(plan.on, await self.kea.configuration(), dialect)).needed:
             raise self._moved_on("just after us, and ours is gone")
         await self._keep()
         return True

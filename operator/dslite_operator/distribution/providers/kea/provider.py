@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 from typing import Any
 
@@ -28,10 +29,13 @@ class KeaPlan:
 
     owner: str
     assignments: tuple[Assignment, ...]
+    _renderings: dict[Dialect, Rendering] = field(default_factory=dict, compare=False, repr=False)
 
     def on(self, found: Configuration, dialect: Dialect) -> Change:
         """What that makes of a configuration.  Raises ForeignError."""
-        after = patch(found.document, render(self.assignments, self.owner, dialect), dialect)
+        if dialect not in self._renderings:
+            self._renderings[dialect] = render(self.assignments, self.owner, dialect)
+        after = patch(found.document, self._renderings[dialect], dialect)
         return Change(found, after, checks(found.document, after, self.assignments))
 
     def others(self, found: Configuration, dialect: Dialect) -> Object:
@@ -59,7 +63,8 @@ class KeaProvider:
     async def validate(self, plan: KeaPlan) -> None:
         """What each peer says to it; raises ProviderError."""
         for peer in self._peers:
-            made = plan.on(await peer.kea.configuration(), await peer.kea.dialect())
+            found, dialect = await peer.kea.configuration(), await peer.kea.dialect()
+            made = await asyncio.to_thread(plan.on, found, dialect)
             if made.needed:
                 await peer.kea.test(made.after)
 

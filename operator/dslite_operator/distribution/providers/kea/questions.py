@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
+from itertools import islice
 from typing import Any
 
 from dslite_operator.distribution.providers.dhcpv6 import Question
@@ -32,10 +33,11 @@ def checks(before: Object, after: Object, assignments: Sequence[Assignment]) -> 
     found = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(after)}
     touched = {prefix for prefix, (one, _) in found.items() if old.get(one["subnet"]) != one}
     by_touch = sorted(assignments, key=lambda one: (touched.isdisjoint(area.subnet for area in one.areas), one.group))
-    asked = [check for one in by_touch for part in one.parts for check in _of_part(one, part, found, touched)]
+    every = (check for one in by_touch for part in one.parts for check in _of_part(one, part, found, touched))
+    asked = list(islice(every, MOST_QUESTIONS))
     if not asked and found:
         asked.append(Check(question(*found[min(touched or found)], duid_in(0, "last"))))
-    return asked[:MOST_QUESTIONS]
+    return asked
 
 
 def _of_part(

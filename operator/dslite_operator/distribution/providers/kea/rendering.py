@@ -44,13 +44,15 @@ def render(assignments: Sequence[Assignment], owner: str, dialect: Dialect) -> R
     check(assignments)
     made = Rendering(owner)
     for one in sorted(assignments, key=lambda one: one.group):
+        mark = {"group": one.group, "map": one.copy} if one.copy else {"group": one.group}
         for subnet, option in _options(one):
-            made.options[subnet] = marked(option, owner, group=one.group)
+            made.options[subnet] = marked(option, owner, **mark)
+            mark.pop("map", None)  # stands once, at the first thing of the group
         for subnets, body in _classes(one, dialect):
-            made.classes[body["name"]] = marked(body, owner, group=one.group)
+            made.classes[body["name"]] = marked(body, owner, **mark)
+            mark.pop("map", None)
             for subnet in subnets:
                 made.asked.setdefault(subnet, []).append(body["name"])
-        _keep_copy(made, one)
         for area in one.areas if one.renew_s is not None else ():
             made.renew_s[area.subnet] = min(one.renew_s or 0, made.renew_s.get(area.subnet, one.renew_s or 0))
     return made
@@ -93,18 +95,6 @@ def class_name(group: str, name: str, number: int) -> str:
 def _option(name: str) -> Object:
     """Sent to clients that do not ask for it too: some forget, and would never learn it."""
     return {"name": "aftr-name", "data": f"{option64.checked(name)}.", "always-send": True}
-
-
-def _keep_copy(made: Rendering, one: Assignment) -> None:
-    """The group's bucket map, at the first thing that is the group's."""
-    ours = [thing for thing in (*made.options.values(), *made.classes.values()) if _mark(thing)["group"] == one.group]
-    if ours and one.copy:
-        _mark(ours[0])["map"] = one.copy
-
-
-def _mark(thing: Object) -> Object:
-    mark: Object = thing["user-context"]["dslite"]
-    return mark
 
 
 # ---------------------------------------------------------------- what no server could carry out
