@@ -16,8 +16,11 @@ import pytest
 
 from assignments import spread
 from dhcp_network import SERVERS, Network
+from dslite_operator.distribution.providers.kea.change import Changer
+from dslite_operator.distribution.providers.kea.provider import KeaProvider
+from dslite_operator.distribution.providers.probe import Prober
 from dslite_operator.distribution.providers.provider import Area, Assignment
-from kea_servers import HOOKS, RunningKea, configuration, running_kea
+from kea_servers import HOOKS, OWNER, RunningKea, configuration, running_kea
 
 SUBNETS, SLOTS = 10_000, 4  # a group has as many subnets as slots: as many classes as subnets
 BLOCK = IPv6Network("2001:db8:8000::/48")
@@ -81,7 +84,8 @@ async def test_ten_thousand_subnets_and_classes(network: Network, version: str) 
     classes = [{"library": f"{HOOKS}/libdhcp_class_cmds.so"}]
     hooks: dict[str, Any] = {"hooks-libraries": classes} if version == "3.0" else {}
     with running_kea(network, version, configuration(version, "kea-1", *subnets, **hooks)) as server:
-        provider, wanted = server.provider(), groups()
+        patient = Prober(SERVERS["kea-1"], first_wait_s=2.0)
+        provider, wanted = KeaProvider(OWNER, [Changer(server.kea, patient)], 0.0), groups()
         before = memory_mib(server)
         for name, step in (("all", wanted), ("nothing", wanted), ("one bucket", with_a_move(wanted))):
             plan = provider.render(step)

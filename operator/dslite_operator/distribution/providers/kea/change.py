@@ -22,6 +22,7 @@ from dslite_operator.distribution.providers.errors import (
     RolledBackError,
     SilentError,
 )
+from dslite_operator.distribution.providers.kea.channel import Hold
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.patching import changed_classes, stages
 from dslite_operator.distribution.providers.kea.peers import all_serve, settled
@@ -40,6 +41,7 @@ class Change:
     before: Configuration
     after: Object
     checks: Sequence[Check]
+    dialect: Dialect
 
     @property
     def needed(self) -> bool:
@@ -92,6 +94,15 @@ class Changer:
         await self._keep()
         return True
 
+    def _unless_changed(self, since: str) -> Hold:
+        """Has the last word before a configuration is set: nobody else's is overwritten."""
+
+        async def hold() -> None:
+            if await self.kea.hash() != since:
+                raise self._moved_on("meanwhile, and nothing was set")
+
+        return hold
+
     def _moved_on(self, when: str) -> MovedOnError:
         return MovedOnError(f"Kea at {self.kea.where} was changed by someone else {when}: it is read again")
 
@@ -106,13 +117,9 @@ class Changer:
 
     async def _put(self, made: Change) -> None:
         """A refusal may have closed Kea's sockets, whatever `status-get` says."""
-
-        async def hold() -> None:
-            if await self.kea.hash() != made.before.hash:
-                raise self._moved_on("meanwhile, and nothing was set")
-
+        hold = self._unless_changed(made.before.hash)
         classes = changed_classes(made.before.document, made.after)
-        if classes is None or not (await self.kea.dialect()).updates_classes:
+        if classes is None or not made.dialect.updates_classes:
             await self.kea.set(made.after, hold)
             return
         first, *rest = stages(classes)
@@ -141,14 +148,14 @@ class Changer:
     async def _rolled_back(self, made: Change, plan: Planned, put: bool, why: ProviderError) -> ProviderError:
         """What was before is put in force again, unless someone else has set something since; what came of it."""
         try:
-            dialect, now = await self.kea.dialect(), await self.kea.configuration()
+            now = await self.kea.configuration()
         except ProviderError as error:
             self._owed = made.before
             return RolledBackError(f"{why}; and {error}", serves=False)
         undone = put and now.hash == made.before.hash
-        if undone or plan.others(now, dialect) != plan.others(made.before, dialect):
+        if undone or plan.others(now, made.dialect) != plan.others(made.before, made.dialect):
             return self._moved_on(f"just after us ({why})")
-        lost, trouble = await self._restore(made.before.document)
+        lost, trouble = await self._restore(made.before.document, now.hash)
         trouble = trouble or await _failure(settled(self.kea)) or await _failure(self._serves(made.checks))
         if trouble is None:
             missing = f", without {', '.join(lost)}, which is gone" if lost else ""
@@ -158,12 +165,13 @@ class Changer:
             f"{why}; and it does not serve what was before either: {trouble}; this is tried again", serves=False
         )
 
-    async def _restore(self, document: Object) -> tuple[list[str], ProviderError | None]:
+    async def _restore(self, document: Object, since: str) -> tuple[list[str], ProviderError | None]:
         """Set what was in force, if need be without interfaces that are gone; what had to be left out, and what Kea says."""
-        trouble = await _failure(self.kea.set(document))
+        hold = self._unless_changed(since)
+        trouble = await _failure(self.kea.set(document, hold))
         while trouble is not None and (shorter := without_missing(document, str(trouble))) is not None:
             document = shorter
-            trouble = await _failure(self.kea.set(document))
+            trouble = await _failure(self.kea.set(document, hold))
         return left_out(document), trouble
 
     async def _pay(self) -> None:
@@ -171,7 +179,7 @@ class Changer:
         if self._owed is None:
             return
         if (await self.kea.configuration()).hash == self._owed.hash:
-            _, trouble = await self._restore(self._owed.document)
+            _, trouble = await self._restore(self._owed.document, self._owed.hash)
             if trouble is not None:
                 raise RolledBackError(f"Kea at {self.kea.where} still does not serve: {trouble}", serves=False)
         self._owed = None

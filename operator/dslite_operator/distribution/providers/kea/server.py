@@ -38,11 +38,10 @@ class Kea:
         return self._channel.where
 
     async def dialect(self) -> Dialect:
-        """What it understands, asked once.  Raises UnsuitableError."""
-        if self._dialect is None:
-            version = await self._call("version-get")
-            commands = await self._call("list-commands")
-            self._dialect = dialect(version["text"], commands["arguments"])
+        """What it understands now: it may have been upgraded, or been given a hook.  Raises UnsuitableError."""
+        version = await self._call("version-get")
+        commands = await self._call("list-commands")
+        self._dialect = dialect(version["text"], commands["arguments"])
         return self._dialect
 
     async def configuration(self) -> Configuration:
@@ -54,7 +53,7 @@ class Kea:
 
     async def hash(self) -> str:
         """The hash of what is in force."""
-        if not (await self.dialect()).hashes:
+        if not (self._dialect or await self.dialect()).hashes:
             return (await self.configuration()).hash
         return str((await self._call("config-hash-get"))["arguments"]["hash"])
 
