@@ -12,8 +12,8 @@ import pytest
 from assignments import S0, b4, whole
 from dhcp_network import SERVERS, Network, until
 from dslite_cluster.authority import Authority
-from dslite_operator.distribution.providers.errors import UnreachableError
-from dslite_operator.distribution.providers.kea.channel import HttpChannel, client_tls
+from dslite_operator.distribution.providers.errors import MovedOnError, UnreachableError
+from dslite_operator.distribution.providers.kea.channel import Channel, HttpChannel, client_tls
 from kea_servers import RunningKea, configuration, in_tree, running_kea
 
 USER, PASSWORD = "dslite", "s3cret-of-kea"
@@ -37,6 +37,23 @@ def control_agent(network: Network, server: RunningKea) -> Iterator[None]:
         yield
 
 
+async def has_the_last_word(server: RunningKea, channel: Channel) -> None:
+    """A command that is held back and then not said is none; one that is let go is."""
+
+    async def refuses() -> None:
+        raise MovedOnError("held back")
+
+    async def lets_go() -> None:
+        pass
+
+    with pytest.raises(MovedOnError, match=r"held back"):
+        await channel.call({"command": "libreload"}, refuses)
+    assert (await channel.call({"command": "build-report"}, lets_go))["result"] == 0
+    log = server.log.read_text()
+    assert "Received command 'build-report'" in log
+    assert "libreload" not in log
+
+
 @pytest.mark.parametrize(
     "version", [pytest.param("2.2", marks=pytest.mark.lab), pytest.param("2.6", marks=pytest.mark.distribution)]
 )
@@ -52,6 +69,8 @@ async def test_a_control_agent_with_a_password(network: Network, server: Running
             assert "guess" not in str(refused.value)
         with pytest.raises(UnreachableError, match=r"https://.* does not answer"):
             await server.provider(through=HttpChannel(AGENT.replace("http:", "https:"), agent=True)).copies()
+        await has_the_last_word(server, channel)
+        await has_the_last_word(server, server.channel)
 
 
 @pytest.mark.distribution
@@ -82,6 +101,7 @@ async def test_https_of_kea_itself_with_certificates(network: Network, tmp_path:
                 await server.provider(through=HttpChannel(DIRECT, user=USER, password=PASSWORD, tls=wrong)).copies()
         with pytest.raises(UnreachableError, match=r"does not know our login"):
             await server.provider(through=HttpChannel(DIRECT, user=USER, password="guess", tls=tls)).copies()
+        await has_the_last_word(server, HttpChannel(DIRECT, user=USER, password=PASSWORD, tls=tls))
     with pytest.raises(UnreachableError, match=r"ca.crt, .*missing.crt, .*: no certificate and key for Kea"):
         client_tls(authority.ca_file, tmp_path / "missing.crt", tmp_path / "missing.key")
 

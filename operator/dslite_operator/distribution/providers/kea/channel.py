@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from dslite_operator.distribution.providers.errors import UnreachableError
+from dslite_operator.distribution.providers.errors import ProviderError, UnreachableError
 
 Object = dict[str, Any]
 Hold = Callable[
@@ -103,6 +103,8 @@ class HttpChannel:
                     )
                 return _read(self.url, await response.read())
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if isinstance(error.__cause__, ProviderError):
+                raise error.__cause__ from None  # what `hold` said, as aiohttp hands it on
             raise _unreachable(self.url, error) from error
 
 
