@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from assignments import OTHER, S0, S1, b4, spread, whole
 from dhcp_network import HOMES, SERVERS, Network, until
 from dslite_operator.distribution.providers import dnsmasq
-from dslite_operator.distribution.providers.dnsmasq import Dnsmasq
+from dslite_operator.distribution.providers.dnsmasq import Dnsmasq, DnsmasqPlan
 from dslite_operator.distribution.providers.errors import (
     ForeignError,
     RolledBackError,
@@ -18,8 +19,9 @@ from dslite_operator.distribution.providers.errors import (
     UnreachableError,
     UnsuitableError,
 )
+from dslite_operator.distribution.providers.kea.provider import KeaPlan, KeaProvider
 from dslite_operator.distribution.providers.probe import Prober
-from dslite_operator.distribution.providers.provider import Area
+from dslite_operator.distribution.providers.provider import Area, Provider
 
 RANGES = {HOMES: "homes", OTHER: "others"}
 PROBER = Prober(SERVERS["kea-1"], source_port=547, first_wait_s=0.3)
@@ -92,3 +94,11 @@ async def test_what_it_cannot_do_and_what_is_not_ours(server: Dnsmasq) -> None:
     server.pid_file.write_text(str(2**22 + os.getpid()))
     with pytest.raises(UnreachableError, match=r"no dnsmasq by .*dnsmasq.pid: .*No such process"):
         await server.validate(server.render([whole()]))
+
+
+def test_both_are_providers() -> None:
+    """For mypy as much as for pytest."""
+    kea: Provider[KeaPlan] = KeaProvider("us", [])
+    small: Provider[DnsmasqPlan] = Dnsmasq("us", Path("options"), Path("pid"), RANGES, PROBER)
+    assert [one.capabilities.bucket for one in (kea, small)] == [True, False]
+    assert [one.capabilities.live_update for one in (kea, small)] == [False, True]
