@@ -131,9 +131,10 @@ async def test_a_map_that_changes_changes_classes_alone_on_3(network: Network) -
         await provider.apply(provider.render([spread((S0, S1))]))
         before = commands(server)
         await provider.apply(provider.render([spread((S1, S0))]))
-        assert [await provider.observe(b4(bucket)) for bucket in range(4)] == [S1, S0, S1, S0]
         made = commands(server) - before
-        assert (made["config-set"], made["class-update"], made["config-write"]) == (0, 4, 1)
+        assert [await provider.observe(b4(bucket)) for bucket in range(4)] == [S1, S0, S1, S0]
+        assert (made["config-set"], made["config-test"], made["config-get"]) == (0, 0, 1)
+        assert (made["class-update"], made["class-get"], made["config-write"]) == (4, 2, 1)
         assert "s1.east" in server.file.read_text()
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from assignments import OTHER, S0, S1, S2, b4, spread, whole
-from dhcp_network import HOMES
+from dhcp_network import HOMES, Network
 from dslite_operator.distribution.providers.errors import ForeignError, MovedOnError
 from dslite_operator.distribution.providers.kea.channel import Hold, UnixChannel
 from dslite_operator.distribution.providers.provider import Area
-from kea_servers import OWNER, RunningKea
+from kea_servers import HOOKS, OWNER, RunningKea, configuration, running_kea
 
 Object = dict[str, Any]
 PERSON = {"name": "voice", "test": "option[16].exists"}
@@ -155,3 +155,43 @@ async def test_an_operator_that_starts_anew_moves_nobody(server: RunningKea) -> 
     assert await after.copies() == {"isp/homes": '{"map":1}'}
     assert not (await after.apply(after.render([spread((S0, S1), copy='{"map":1}')]))).changed
     assert await server.document() == document
+
+
+@pytest.mark.distribution
+@pytest.mark.parametrize("after", [False, True])
+async def test_classes_set_by_themselves_leave_what_a_person_sets_meanwhile(network: Network, after: bool) -> None:
+    hooks = [{"library": f"{HOOKS}/libdhcp_class_cmds.so"}]
+    with running_kea(network, "3.0", configuration("3.0", "kea-1", **{"hooks-libraries": hooks})) as server:
+        before = server.provider()
+        await before.apply(before.render([spread((S0, S1))]))
+
+        async def change() -> None:
+            await server.person(add_class)
+
+        channel = Interrupted(server.channel.path, command="class-update", by=change, after=after)
+        provider = server.provider(through=channel)
+        await provider.apply(provider.render([spread((S1, S0))]))
+        assert channel.done == ["class-update"]
+        assert [one["name"] for one in (await server.document())["Dhcp6"]["client-classes"]][-1] == "voice"
+        assert [await provider.observe(b4(bucket)) for bucket in (0, 1)] == [S1, S0]
+
+
+@pytest.mark.distribution
+async def test_a_class_that_a_person_took_away_meanwhile_is_said(network: Network) -> None:
+    hooks = [{"library": f"{HOOKS}/libdhcp_class_cmds.so"}]
+    with running_kea(network, "3.0", configuration("3.0", "kea-1", **{"hooks-libraries": hooks})) as server:
+        before = server.provider()
+        await before.apply(before.render([spread((S0, S1))]))
+
+        async def change() -> None:
+            await server.person(lambda part: part["client-classes"].pop())
+
+        channel = Interrupted(server.channel.path, command="class-update", by=change)
+        provider = server.provider(through=channel)
+        plan = provider.render([spread((S1, S0))])
+        with pytest.raises(
+            MovedOnError, match=r"by someone else just after us \(.*refuses class-update: Class .* is not found"
+        ):
+            await provider.apply(plan)
+        await provider.apply(plan)
+        assert [await provider.observe(b4(bucket)) for bucket in (0, 1)] == [S1, S0]

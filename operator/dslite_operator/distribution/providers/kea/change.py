@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from dslite_operator.distribution.providers.errors import (
@@ -24,6 +25,7 @@ from dslite_operator.distribution.providers.errors import (
 )
 from dslite_operator.distribution.providers.kea.channel import Hold
 from dslite_operator.distribution.providers.kea.dialect import Dialect
+from dslite_operator.distribution.providers.kea.marks import holds
 from dslite_operator.distribution.providers.kea.patching import changed_classes, stages
 from dslite_operator.distribution.providers.kea.peers import all_serve, settled
 from dslite_operator.distribution.providers.kea.questions import Check
@@ -47,6 +49,11 @@ class Change:
     def needed(self) -> bool:
         """Whether there is a difference."""
         return self.before.document != self.after
+
+    @cached_property
+    def classes(self) -> list[tuple[Object, Object]] | None:
+        """(before, after) of each class that is changed, where classes are all that is, and can be set by themselves."""
+        return changed_classes(self.before.document, self.after) if self.dialect.updates_classes else None
 
 
 class Planned(Protocol):
@@ -78,7 +85,8 @@ class Changer:
             return False
         await all_serve(partners)
         await self._serves(made.checks)
-        await self.kea.test(made.after)
+        if made.classes is None:
+            await self.kea.test(made.after)
         put = False
         try:
             await self._put(made)
@@ -89,7 +97,7 @@ class Changer:
             raise
         except ProviderError as error:
             raise await self._rolled_back(made, plan, put, error) from error
-        if (await asyncio.to_thread(plan.on, await self.kea.configuration(), dialect)).needed:
+        if not await self._in_force(made, plan):
             raise self._moved_on("just after us, and ours is gone")
         await self._keep()
         return True
@@ -117,15 +125,17 @@ class Changer:
 
     async def _put(self, made: Change) -> None:
         """A refusal may have closed Kea's sockets, whatever `status-get` says."""
-        hold = self._unless_changed(made.before.hash)
-        classes = changed_classes(made.before.document, made.after)
-        if classes is None or not made.dialect.updates_classes:
-            await self.kea.set(made.after, hold)
-            return
-        first, *rest = stages(classes)
-        await self.kea.update_class(first, hold)
-        for body in rest:
+        if made.classes is None:
+            await self.kea.set(made.after, self._unless_changed(made.before.hash))
+        for body in stages(made.classes or []):
             await self.kea.update_class(body)
+
+    async def _in_force(self, made: Change, plan: Planned) -> bool:
+        """A look at all of it stops Kea for as long as a change does: at classes alone where they are all."""
+        if made.classes is not None:
+            return all([holds(await self.kea.client_class(new["name"]), new) for _, new in made.classes])
+        now = await self.kea.configuration()
+        return not (await asyncio.to_thread(plan.on, now, made.dialect)).needed
 
     async def _tells(self, checks: Sequence[Check]) -> None:
         for check in checks:

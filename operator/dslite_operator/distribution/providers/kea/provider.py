@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 from typing import Any
@@ -12,7 +12,7 @@ from dslite_operator.distribution.providers.errors import ForeignError
 from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.patching import copies, patch, subnets_of
-from dslite_operator.distribution.providers.kea.questions import checks, question
+from dslite_operator.distribution.providers.kea.questions import Found, checks, question
 from dslite_operator.distribution.providers.kea.rendering import Rendering, check, render
 from dslite_operator.distribution.providers.kea.server import Configuration
 from dslite_operator.distribution.providers.pace import Pace
@@ -48,6 +48,7 @@ class KeaProvider:
 
     def __init__(self, owner: str, peers: Sequence[Changer], interval_s: float = INTERVAL_S) -> None:
         self._owner, self._peers, self._interval_s = owner, tuple(peers), interval_s
+        self._links: Mapping[IPv6Network, Found] = {}
         self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change, lambda outcome: bool(outcome.changed))
 
     @property
@@ -83,13 +84,17 @@ class KeaProvider:
         return Outcome(tuple(changed), said)
 
     async def observe(self, b4: B4) -> str | None:
-        """What the first peer tells it; raises ProviderError."""
+        """What the first peer tells it; raises ProviderError.
+
+        The configuration is read once, for its relays' addresses, and again for a subnet that it did not have: reading stops Kea.
+        """
         peer = self._peers[0]
-        document = (await peer.kea.configuration()).document
-        for subnet, network in subnets_of(document):
-            if IPv6Network(subnet["subnet"]) == b4.subnet:
-                return await peer.prober.ask(question(subnet, network, b4.duid, b4.interface_id))
-        raise ForeignError(f"Kea at {peer.kea.where} has no subnet {b4.subnet}: a B4 there is told nothing")
+        if b4.subnet not in self._links:
+            document = (await peer.kea.configuration()).document
+            self._links = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(document)}
+        if b4.subnet not in self._links:
+            raise ForeignError(f"Kea at {peer.kea.where} has no subnet {b4.subnet}: a B4 there is told nothing")
+        return await peer.prober.ask(question(*self._links[b4.subnet], b4.duid, b4.interface_id))
 
     async def copies(self) -> dict[str, str]:
         """Those that the first peer keeps; raises ProviderError."""

@@ -65,9 +65,14 @@ class Kea:
         """Put a configuration in force; `hold` has the last word before."""
         await self._call("config-set", document, hold)
 
-    async def update_class(self, body: Object, hold: Hold | None = None) -> None:
-        """Put one class in force in place of that of its name."""
-        await self._call("class-update", {"client-classes": [body]}, hold)
+    async def update_class(self, body: Object) -> None:
+        """Put one class in force in place of that of its name; nothing else is touched, and nobody waits."""
+        await self._call("class-update", {"client-classes": [body]})
+
+    async def client_class(self, name: str) -> Object:
+        """One class, as it is in force."""
+        found: Object = (await self._call("class-get", {"name": name}))["arguments"]["client-classes"][0]
+        return found
 
     async def write(self) -> None:
         """Into the file that it starts from."""
