@@ -53,7 +53,7 @@ class KeaProvider:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Without a moment of silence only where class-update is, and then not for a new group."""
+        """Never without a moment of silence: Kea answers nobody while it reads or writes out its configuration."""
         return Capabilities(True, True, False, False, self._interval_s)
 
     def render(self, assignments: Sequence[Assignment]) -> KeaPlan:
