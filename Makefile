@@ -31,7 +31,7 @@ cluster-test: root system env  ## README's quick start in such a cluster, and wh
 
 ##@ Check
 .PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench bench-store
-.PHONY: test-api crds placement-proof
+.PHONY: test-api crds placement-proof distribution-test
 .PHONY: chaos chaos-crash chaos-handover chaos-partition chaos-store chaos-model
 test: root system lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab  ## everything that must pass before a commit lands
 
@@ -61,6 +61,10 @@ test-boundscheck: env bpf  ## every access to an array checked
 
 test-lab: root system env bpf kernels  ## real programs through the lab
 	$(BIN)/pytest -m "lab and not chaos"
+
+distribution-test: root system env  ## Kea of three Debian releases told names of slots, as B4s and relays see it
+	@scripts/system.sh mmdebstrap
+	$(BIN)/pytest -m "distribution or lab" tests/providers
 
 lab-gigabyte: root system env bpf kernels  ## 1 GiB each way through a B4: clamped, answered by ICMP, fragmented
 	$(BIN)/pytest -m soak tests/lab/test_transfer.py --timeout=1800 --capture=no

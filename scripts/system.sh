@@ -12,6 +12,8 @@ PACKAGES=(
     dnsmasq-base tcpdump ca-certificates
     bird2 redis-server redis-sentinel                      # routes of slots; the store of bindings
     knot bind9                                             # DNS servers that names of slots are written to
+    kea-dhcp6-server kea-ctrl-agent                        # the DHCPv6 server that B4s learn their AFTR from
+    isc-dhcp-relay isc-dhcp-client                         # a relay and a B4's client in front of it
 )
 CLUSTER_PACKAGES=(
     containerd runc nftables                               # a node
@@ -19,7 +21,7 @@ CLUSTER_PACKAGES=(
     haproxy                                                # the API server's port on this machine
     buildah mmdebstrap                                     # images
 )
-SERVICES=(bird redis-server redis-sentinel knot named containerd haproxy)  # which these packages start: nobody here uses them
+SERVICES=(bird redis-server redis-sentinel knot named kea-dhcp6-server kea-ctrl-agent isc-dhcp-relay containerd haproxy)  # which these packages start: nobody here uses them
 
 [[ ${1:-} != --cluster ]] || set -- "${CLUSTER_PACKAGES[@]}"
 wanted=("${@:-${PACKAGES[@]}}")

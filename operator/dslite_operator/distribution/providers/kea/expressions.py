@@ -1,0 +1,49 @@
+"""Kea's expressions for "this client is in one of these buckets".  Kea has neither hash nor modulo: a bucket is what stands in the DUID."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dslite_operator.distribution.providers.provider import BUCKETS, Cut
+
+DUID = "option[1].hex"
+DIGITS = f"hexstring({DUID}, '')"
+NEAREST_RELAY = "relay6[-1].option[18].hex"  # of the relay that the client's own message reached first
+
+# Subject of the comparison, and how bucket i is written on its right side.
+SUBJECTS: Mapping[Cut, tuple[str, str]] = {
+    "last": (f"substring({DUID}, -1, 1)", "0x{:02x}"),
+    "lastNibble": (f"substring({DIGITS}, -1, 1)", "'{:x}'"),
+    "lastTwoLowNibbles": (f"concat(substring({DIGITS}, -3, 1), substring({DIGITS}, -1, 1))", "'{:02x}'"),
+}
+
+
+def in_buckets(buckets: Iterable[int], cut: Cut) -> str:
+    """True for a client whose DUID is in one of the buckets."""
+    subject, value = SUBJECTS[cut]
+    return " or ".join(f"({subject} == {value.format(bucket)})" for bucket in sorted(buckets))
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether an Interface-ID can match both."""
+    first, second = one.removesuffix("*"), other.removesuffix("*")
+    return (
+        (one == other)
+        or (one.endswith("*") and second.startswith(first))
+        or (other.endswith("*") and first.startswith(second))
+    )
+
+
+def behind(interface_id: str) -> str:
+    """True for a client behind a relay's interface, whose Interface-ID may end in * ."""
+    if interface_id.endswith("*"):
+        start = interface_id[:-1].encode()
+        return f"substring({NEAREST_RELAY}, 0, {len(start)}) == 0x{start.hex()}"
+    return f"{NEAREST_RELAY} == 0x{interface_id.encode().hex()}"
+
+
+def duid_in(bucket: int, cut: Cut) -> bytes:
+    """A DUID-LL (RFC 8415 section 11.4) of a locally administered address that nobody has, and that is in the bucket."""
+    assert bucket < BUCKETS[cut]
+    low = bytes([bucket >> 4, bucket & 15]) if cut == "lastTwoLowNibbles" else bytes([0, bucket])
+    return bytes.fromhex("000300010264736c") + low

@@ -1,0 +1,180 @@
+"""Our part of Kea's configuration made what it should be, and nothing else of it touched.  Pure.
+
+Kept as they are: every id, every subnet, pool and reservation, the order of everything, whatever bears another's mark or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv6Network
+from typing import Any
+
+from dslite_operator.distribution.providers import option64
+from dslite_operator.distribution.providers.errors import ForeignError
+from dslite_operator.distribution.providers.kea.dialect import Dialect
+from dslite_operator.distribution.providers.kea.marks import KEY, holds, mark_of, owner_of
+from dslite_operator.distribution.providers.kea.rendering import Rendering
+from dslite_operator.distribution.providers.kea.surroundings import left_out
+
+Object = dict[str, Any]
+
+RENEW = "renew-timer"
+NAMED = 5  # problems that one sentence names
+
+
+def patch(document: Object, wanted: Rendering, dialect: Dialect) -> Object:
+    """`document` (an answer of config-get, without its hash) with our part as it should be.  Raises ForeignError."""
+    problems = list(obstacles(document, wanted, dialect))
+    if problems:
+        more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        raise ForeignError("; ".join(problems[:NAMED]) + more)
+    whole = document["Dhcp6"]
+    stale = {one["name"] for one in whole.get("client-classes", ()) if owner_of(one) == wanted.owner}
+    made = {**whole, "subnet6": [_subnet(one, wanted, dialect, stale) for one in whole.get("subnet6", ())]}
+    if "shared-networks" in whole:
+        made["shared-networks"] = [_network(one, wanted, dialect, stale) for one in whole["shared-networks"]]
+    classes = list(_classes(whole.get("client-classes", ()), wanted))
+    if classes or "client-classes" in whole:
+        made["client-classes"] = classes
+    return {**document, "Dhcp6": made}
+
+
+def subnets_of(document: Object) -> Iterator[tuple[Object, Object | None]]:
+    """Every subnet, with the shared network that it is in."""
+    whole = document["Dhcp6"]
+    yield from ((one, None) for one in whole.get("subnet6", ()))
+    for network in whole.get("shared-networks", ()):
+        yield from ((one, network) for one in network.get("subnet6", ()))
+
+
+def copies(document: Object, owner: str) -> dict[str, str]:
+    """The copies of bucket maps that we left there, by group."""
+    options = [option for subnet, _ in subnets_of(document) for option in subnet.get("option-data", ())]
+    marks = [mark_of(thing) for thing in (*options, *document["Dhcp6"].get("client-classes", ()))]
+    return {mark["group"]: mark["map"] for mark in marks if mark.get("owner") == owner and "map" in mark}
+
+
+def _network(network: Object, wanted: Rendering, dialect: Dialect, stale: set[str]) -> Object:
+    return {**network, "subnet6": [_subnet(one, wanted, dialect, stale) for one in network.get("subnet6", ())]}
+
+
+# ---------------------------------------------------------------- one subnet
+def _subnet(subnet: Object, wanted: Rendering, dialect: Dialect, stale: set[str]) -> Object:
+    """The same object when nothing of ours is on it, or all is as it should be."""
+    prefix = IPv6Network(subnet["subnet"])
+    made = _with_option(subnet, wanted.options.get(prefix), wanted.owner)
+    made = _with_asked(made, wanted.asked.get(prefix, []), dialect, stale)
+    return _with_renew(made, wanted.renew_s.get(prefix), wanted.owner)
+
+
+def _with_option(subnet: Object, option: Object | None, owner: str) -> Object:
+    before = subnet.get("option-data", [])
+    ours = [one for one in before if owner_of(one) == owner]
+    if ([option] if option else []) == ours or (option and len(ours) == 1 and holds(ours[0], option)):
+        return subnet
+    kept = [one for one in before if owner_of(one) != owner]
+    return {**subnet, "option-data": [*kept, option] if option else kept}
+
+
+def _with_asked(subnet: Object, asked: list[str], dialect: Dialect, stale: set[str]) -> Object:
+    before = subnet.get(dialect.asks_for, [])
+    after = [name for name in before if name not in stale or name in asked]
+    after += [name for name in asked if name not in after]
+    if after == before:
+        return subnet
+    made = {key: value for key, value in subnet.items() if key != dialect.asks_for}
+    return {**made, dialect.asks_for: after} if after else made
+
+
+def _with_renew(subnet: Object, renew_s: int | None, owner: str) -> Object:
+    """During a drain a T1 of ours, never longer, with the old one in our mark; afterwards the old one."""
+    mark = mark_of(subnet)
+    ours = mark.get("owner") == owner
+    if renew_s is None:
+        return _with_old_renew(subnet, mark) if ours else subnet
+    old = mark[RENEW] if ours else subnet.get(RENEW)
+    made = {**subnet, RENEW: renew_s if old is None else min(renew_s, old)}
+    made["user-context"] = {**(subnet.get("user-context") or {}), KEY: {"owner": owner, RENEW: old}}
+    return made
+
+
+def _with_old_renew(subnet: Object, mark: Object) -> Object:
+    made = {key: value for key, value in subnet.items() if key not in (RENEW, "user-context")}
+    if mark.get(RENEW) is not None:
+        made[RENEW] = mark[RENEW]
+    context = {key: value for key, value in subnet["user-context"].items() if key != KEY}
+    return {**made, "user-context": context} if context else made
+
+
+# ---------------------------------------------------------------- classes
+def _classes(before: list[Object], wanted: Rendering) -> Iterator[Object]:
+    """Others' where they were, ours where they were, new ones at the end."""
+    known = set()
+    for one in before:
+        known.add(one["name"])
+        if owner_of(one) != wanted.owner:
+            yield one
+        elif one["name"] in wanted.classes:
+            body = wanted.classes[one["name"]]
+            yield one if holds(one, body) else body
+    yield from (body for name, body in wanted.classes.items() if name not in known)
+
+
+def changed_classes(before: Object, after: Object) -> list[tuple[Object, Object]] | None:
+    """(before, after) of each class, if nothing else is changed and none is added or gone; else None."""
+    old, new = ({**one["Dhcp6"]} for one in (before, after))
+    olds, news = old.pop("client-classes", []), new.pop("client-classes", [])
+    if old != new or [one["name"] for one in olds] != [one["name"] for one in news]:
+        return None
+    return [pair for pair in zip(olds, news, strict=True) if pair[0] != pair[1]]
+
+
+def stages(classes: list[tuple[Object, Object]]) -> list[Object]:
+    """The classes to set one after another: a bucket on its way from one to another is in both for a moment, and never in none."""
+    joint = [{**new, "test": f"({old['test']}) or ({new['test']})"} for old, new in classes]
+    return [*(joint if len(classes) > 1 else ()), *(new for _, new in classes)]
+
+
+# ---------------------------------------------------------------- what stands in the way
+def obstacles(document: Object, wanted: Rendering, dialect: Dialect) -> Iterator[str]:
+    """Sentences: what is not there, and what is somebody else's."""
+    found = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(document)}
+    for prefix in sorted(wanted.subnets):
+        if prefix not in found:
+            yield f"there is no subnet {prefix}: add it to Kea, or correct dhcp.subnets of the group"
+        else:
+            yield from _in_the_way(prefix, *found[prefix], wanted)
+    if gone := left_out(document):
+        yield (
+            f"it serves without {', '.join(gone)}, which it could not find: bring that back or take it out of its file, "
+            "then config-reload"
+        )
+    for one in document["Dhcp6"].get("client-classes", ()):
+        if one["name"] in wanted.classes and owner_of(one) != wanted.owner:
+            yield f"class {one['name']} is {_whose(one)}: rename or remove it"
+
+
+def _in_the_way(prefix: IPv6Network, subnet: Object, network: Object | None, wanted: Rendering) -> Iterator[str]:
+    places = [(f"pool {one['pool']}", one) for one in subnet.get("pools", ())]
+    places += [(f"PD pool {one['prefix']}/{one['prefix-len']}", one) for one in subnet.get("pd-pools", ())]
+    places.append(("it", subnet))
+    if network is not None and prefix in wanted.asked:  # comes before classes, after subnets
+        places.append((f"its shared network {network['name']}", network))
+    if prefix in wanted.options or prefix in wanted.asked:
+        for name, place in places:
+            for option in place.get("option-data", ()):
+                if is_aftr_name(option) and owner_of(option) != wanted.owner:
+                    yield f"subnet {prefix}: {name} has an aftr-name {option['data']!r} that is {_whose(option)}: remove that"
+    if prefix in wanted.renew_s and owner_of(subnet) not in (None, wanted.owner):
+        yield f"subnet {prefix}: its renew-timer is {_whose(subnet)}: wait for the end of its drain"
+
+
+def is_aftr_name(option: Object) -> bool:
+    """Whether this is option 64."""
+    named = option.get("name") == "aftr-name" or option.get("code") == option64.CODE
+    return named and option.get("space", "dhcp6") == "dhcp6"
+
+
+def _whose(thing: Object) -> str:
+    owner = owner_of(thing)
+    return "not ours" if owner is None else f"of another operator, {owner}"

@@ -1,0 +1,101 @@
+"""Kea as a provider: its peers one after another, changes gathered and not more often than every `interval_s`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv6Network
+from typing import Any
+
+from dslite_operator.distribution.providers.errors import ForeignError
+from dslite_operator.distribution.providers.kea.change import Change, Changer
+from dslite_operator.distribution.providers.kea.dialect import Dialect
+from dslite_operator.distribution.providers.kea.patching import copies, patch, subnets_of
+from dslite_operator.distribution.providers.kea.questions import Found, checks, question
+from dslite_operator.distribution.providers.kea.rendering import Rendering, check, render
+from dslite_operator.distribution.providers.kea.server import Configuration
+from dslite_operator.distribution.providers.pace import Pace
+from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Outcome
+
+Object = dict[str, Any]
+
+INTERVAL_S = 30.0  # config-set of 10,000 subnets is 3 s of silence: a tenth of the time at most
+
+
+@dataclass(frozen=True)
+class KeaPlan:
+    """All that a Kea should know of `owner`, the operator of one installation."""
+
+    owner: str
+    assignments: tuple[Assignment, ...]
+    _renderings: dict[Dialect, Rendering] = field(default_factory=dict, compare=False, repr=False)
+
+    def on(self, found: Configuration, dialect: Dialect) -> Change:
+        """What that makes of a configuration.  Raises ForeignError."""
+        if dialect not in self._renderings:
+            self._renderings[dialect] = render(self.assignments, self.owner, dialect)
+        after = patch(found.document, self._renderings[dialect], dialect)
+        return Change(found, after, checks(found.document, after, self.assignments), dialect)
+
+    def others(self, found: Configuration, dialect: Dialect) -> Object:
+        """A configuration without what is ours."""
+        return patch(found.document, Rendering(self.owner), dialect)
+
+
+class KeaProvider:
+    """One Kea, or peers with the same subnets that serve in each other's place."""
+
+    def __init__(self, owner: str, peers: Sequence[Changer], interval_s: float = INTERVAL_S) -> None:
+        self._owner, self._peers, self._interval_s = owner, tuple(peers), interval_s
+        self._links: Mapping[IPv6Network, Found] = {}
+        self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change, lambda outcome: bool(outcome.changed))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Never without a moment of silence: Kea answers nobody while it reads or writes out its configuration."""
+        return Capabilities(True, True, False, False, self._interval_s)
+
+    def render(self, assignments: Sequence[Assignment]) -> KeaPlan:
+        """Pure; raises OptionError, ForeignError."""
+        check(assignments)
+        return KeaPlan(self._owner, tuple(assignments))
+
+    async def validate(self, plan: KeaPlan) -> None:
+        """What each peer says to it; raises ProviderError."""
+        for peer in self._peers:
+            found, dialect = await peer.kea.configuration(), await peer.kea.dialect()
+            made = await asyncio.to_thread(plan.on, found, dialect)
+            if made.needed:
+                await peer.kea.test(made.after)
+
+    async def apply(self, plan: KeaPlan) -> Outcome:
+        """One peer after another, and no further than the first that fails; raises ProviderError."""
+        return await self._pace(plan)
+
+    async def _change(self, plan: KeaPlan) -> Outcome:
+        keas = [peer.kea for peer in self._peers]
+        changed = [
+            peer.kea.where
+            for peer in self._peers
+            if await peer.change(plan, [kea for kea in keas if kea is not peer.kea])
+        ]
+        said = f"changed Kea at {', '.join(changed)}" if changed else "Kea has it all already"
+        return Outcome(tuple(changed), said)
+
+    async def observe(self, b4: B4) -> str | None:
+        """What the first peer tells it; raises ProviderError.
+
+        The configuration is read once, for its relays' addresses, and again for a subnet that it did not have: reading stops Kea.
+        """
+        peer = self._peers[0]
+        if b4.subnet not in self._links:
+            document = (await peer.kea.configuration()).document
+            self._links = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(document)}
+        if b4.subnet not in self._links:
+            raise ForeignError(f"Kea at {peer.kea.where} has no subnet {b4.subnet}: a B4 there is told nothing")
+        return await peer.prober.ask(question(*self._links[b4.subnet], b4.duid, b4.interface_id))
+
+    async def copies(self) -> dict[str, str]:
+        """Those that the first peer keeps; raises ProviderError."""
+        return copies((await self._peers[0].kea.configuration()).document, self._owner)

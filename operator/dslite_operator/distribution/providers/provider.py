@@ -1,0 +1,107 @@
+"""What every DHCPv6 server can be asked, whatever it is.
+
+render ──► plan ──► validate ──► apply        observe
+pure                reads        writes       asks as a B4 does
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Network
+from typing import Literal, NamedTuple, Protocol, TypeVar
+
+Cut = Literal["whole", "last", "lastNibble", "lastTwoLowNibbles"]
+BUCKETS: Mapping[Cut, int] = {"whole": 1, "lastNibble": 16, "last": 256, "lastTwoLowNibbles": 256}
+
+Plan = TypeVar("Plan")
+
+
+class Area(NamedTuple):
+    """Where B4s ask from: a subnet of the DHCPv6 server, and, where groups share it, the Interface-ID that matches them."""
+
+    subnet: IPv6Network
+    interface_id: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Areas whose B4s are told by the same rule: `names[i]` is the FQDN for bucket i, without its last dot; None: nothing."""
+
+    areas: tuple[Area, ...]
+    names: tuple[str | None, ...]
+
+    @property
+    def whole(self) -> str | None:
+        """The one name for all of them; None where buckets tell them apart, or there is none."""
+        return self.names[0] if len(set(self.names)) == 1 else None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What the B4s of one group are to be told.
+
+    `copy` is the text of the group's bucket map, kept at the server for the day when ours is lost.
+    `renew_s` is the T1 that is to hold during a drain, in seconds; None: the server's own.
+    """
+
+    group: str  # NAMESPACE/NAME
+    cut: Cut
+    parts: tuple[Part, ...]
+    copy: str = ""
+    renew_s: int | None = None
+
+    @property
+    def areas(self) -> tuple[Area, ...]:
+        """All of them."""
+        return tuple(area for part in self.parts for area in part.areas)
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a server can do.  `max_propagation_s`: seconds from `apply` until it hands out what is new, at most."""
+
+    per_prefix: bool  # a name for a subnet
+    bucket: bool  # a name for a part of a subnet's B4s
+    per_b4: bool  # a name for one B4
+    live_update: bool  # a change without a moment of silence
+    max_propagation_s: float
+
+
+@dataclass(frozen=True)
+class B4:
+    """A client as the server sees it: its DUID (RFC 8415 section 11), the subnet that it asks from, its relay's Interface-ID."""
+
+    duid: bytes
+    subnet: IPv6Network
+    interface_id: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `apply` did: `changed` names servers, `said` is a sentence for events and conditions."""
+
+    changed: tuple[str, ...]
+    said: str
+
+
+class Provider(Protocol[Plan]):
+    """One installation of a DHCPv6 server, with all its peers."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def render(self, assignments: Sequence[Assignment]) -> Plan:
+        """All that the server should know from us; what is not in it is taken away.  Pure; raises OptionError, ForeignError."""
+
+    async def validate(self, plan: Plan) -> None:
+        """Whether the server would take it; changes nothing.  Raises ProviderError."""
+
+    async def apply(self, plan: Plan) -> Outcome:
+        """Make it so, and see that it is so.  Raises ProviderError; then the server serves as before unless the error says otherwise."""
+
+    async def observe(self, b4: B4) -> str | None:
+        """The name that a B4 is told, by a real question; None: no name.  Raises ProviderError."""
+
+    async def copies(self) -> Mapping[str, str]:
+        """The copies of bucket maps that the server keeps, by group.  Raises ProviderError."""

@@ -1,0 +1,160 @@
+"""Real Kea of several versions in the namespaces of `dhcp_network`: Debian's of this machine, and of newer releases in their own trees."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dhcp_network import HOMES, SERVERS, Network, until
+from dslite_operator.distribution.providers.kea.change import Changer
+from dslite_operator.distribution.providers.kea.channel import HttpChannel, UnixChannel
+from dslite_operator.distribution.providers.kea.provider import KeaProvider
+from dslite_operator.distribution.providers.kea.server import Kea
+from dslite_operator.distribution.providers.probe import Prober
+
+Object = dict[str, Any]
+
+ROOT = Path(__file__).parents[1]
+SUITES = {"2.2": "bookworm", "2.6": "trixie", "3.0": "sid"}
+PACKAGES = ("kea-dhcp6-server", "kea-ctrl-agent", "kea-admin")
+HOOKS = "/usr/lib/x86_64-linux-gnu/kea/hooks"
+OWNER = "installation-1"
+
+
+def tree(version: str) -> Path:
+    """The root of a file system with that Kea.  Fails the test when Debian does not give it."""
+    if version == "2.2":
+        return Path("/")
+    made = subprocess.run(
+        [ROOT / "scripts" / "chroot.sh", SUITES[version], *PACKAGES], capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, f"no Kea {version}: {made.stderr}"
+    return Path(made.stdout.strip())
+
+
+def subnet(number: int, prefix: str, **more: Any) -> Object:
+    """A subnet with addresses and prefixes to give."""
+    network = prefix.removesuffix("::/64")
+    return {
+        "id": number, "subnet": prefix, "pools": [{"pool": f"{network}::1000 - {network}::1fff"}],
+        "pd-pools": [{"prefix": f"{network}:8000::", "prefix-len": 66, "delegated-len": 72}], **more,
+    }  # fmt: skip
+
+
+def configuration(version: str, node: str, *subnets: Object, **more: Any) -> Object:
+    """A provider's Kea: its address, timers, subnets; leases on disk."""
+    socket: Object = {"socket-type": "unix", "socket-name": f"/run/kea/{node}.sock"}
+    control: Object = {"control-sockets": [socket]} if version == "3.0" else {"control-socket": socket}
+    leases = {"type": "memfile", "persist": True, "name": f"/var/lib/kea/{node}.csv", "lfc-interval": 0}
+    return {"Dhcp6": {
+        **control, "interfaces-config": {"interfaces": [f"eth0/{SERVERS[node]}"]}, "lease-database": leases,
+        "renew-timer": 1800, "rebind-timer": 2880, "preferred-lifetime": 3600, "valid-lifetime": 7200,
+        "subnet6": list(subnets) or [subnet(7, str(HOMES)), subnet(3, "2001:db8:41::/64")],
+        "loggers": [{"name": "kea-dhcp6", "severity": "INFO", "output_options": [{"output": "stdout"}]}], **more,
+    }}  # fmt: skip
+
+
+def with_peers(document: Object, node: str, mode: str) -> Object:
+    """The same with the other node as its peer; heartbeats come each second."""
+    roles = ("primary", "standby" if mode == "hot-standby" else "secondary")
+    peers = [
+        {"name": name, "url": f"http://[{address}]:8005/", "role": role}
+        for (name, address), role in zip(SERVERS.items(), roles, strict=True)
+    ]
+    threads = {
+        "enable-multi-threading": True,
+        "http-dedicated-listener": True,
+        "http-listener-threads": 2,
+        "http-client-threads": 2,
+    }
+    relation = {
+        "this-server-name": node,
+        "mode": mode,
+        "heartbeat-delay": 1000,
+        "multi-threading": threads,
+        "peers": peers,
+    }
+    parameters = {"high-availability": [relation]}
+    hooks = [
+        {"library": f"{HOOKS}/libdhcp_lease_cmds.so"},
+        {"library": f"{HOOKS}/libdhcp_ha.so", "parameters": parameters},
+    ]
+    workers = {"enable-multi-threading": True, "thread-pool-size": 2, "packet-queue-size": 64}
+    return {"Dhcp6": {**document["Dhcp6"], "multi-threading": workers, "hooks-libraries": hooks}}
+
+
+@dataclass
+class RunningKea:
+    """One Kea; `folder` is its /run/kea and /var/lib/kea at once."""
+
+    version: str
+    node: str
+    folder: Path
+    log: Path
+
+    @property
+    def file(self) -> Path:
+        return self.folder / f"{self.node}.json"
+
+    @property
+    def channel(self) -> UnixChannel:
+        return UnixChannel(self.folder / f"{self.node}.sock")
+
+    @property
+    def kea(self) -> Kea:
+        return Kea(self.channel)
+
+    @property
+    def prober(self) -> Prober:
+        return Prober(SERVERS[self.node], first_wait_s=0.5)
+
+    def provider(
+        self, owner: str = OWNER, interval_s: float = 0.0, through: UnixChannel | HttpChannel | None = None
+    ) -> KeaProvider:
+        """The provider with this Kea alone; `through` another channel than its socket."""
+        return KeaProvider(owner, [Changer(Kea(through or self.channel), self.prober)], interval_s)
+
+    async def document(self) -> Object:
+        """What is in force."""
+        return (await self.kea.configuration()).document
+
+    async def person(self, change: Any) -> None:
+        """Somebody else changes it: `change` is given a copy of the part Dhcp6."""
+        document = copy.deepcopy(await self.document())
+        change(document["Dhcp6"])
+        await self.kea.set(document)
+
+
+def in_tree(server: RunningKea, command: str) -> list[str]:
+    """A command of that Kea's release, which sees the server's folder as /run/kea and /var/lib/kea, in mounts of its own."""
+    root, folder = tree(server.version), server.folder.parent
+    mounts = f"mount --bind {folder} {root}/run && mount --bind {folder} {root}/var/lib"
+    return ["unshare", "--mount", "sh", "-c", f"{mounts} && exec chroot {root} {command}"]
+
+
+@contextmanager
+def running_kea(
+    network: Network, version: str, document: Object | None = None, node: str = "kea-1"
+) -> Iterator[RunningKea]:
+    """A Kea that serves, in mounts of its own, for the time of the block."""
+    folder = network.folder / f"{node}-run" / "kea"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o750)
+    server = RunningKea(version, node, folder, network.folder / f"{node}.log")
+    server.file.write_text(json.dumps(document or configuration(version, node)))
+    command = in_tree(server, f"kea-dhcp6 -c /run/kea/{server.file.name}")
+    before = server.log.stat().st_size if server.log.exists() else 0
+    with network.running(node, *command, log=server.log) as process:
+
+        def started() -> bool:
+            return process.poll() is not None or "DHCP6_STARTED" in server.log.read_text()[before:]
+
+        until(f"Kea {version} runs", started)
+        assert process.poll() is None, server.log.read_text()
+        yield server

@@ -1,0 +1,107 @@
+"""Two Kea in each other's place: one changed after the other, while the other serves, and none when one is not there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from assignments import S0, S1, b4, whole
+from dhcp_network import SERVERS, Network
+from dslite_operator.distribution.providers.errors import RolledBackError, UnreachableError, UnsuitableError
+from dslite_operator.distribution.providers.kea import peers
+from dslite_operator.distribution.providers.kea.change import Changer
+from dslite_operator.distribution.providers.kea.peers import states
+from dslite_operator.distribution.providers.kea.provider import KeaProvider
+from kea_servers import OWNER, RunningKea, configuration, running_kea, with_peers
+
+
+@pytest.fixture(params=["hot-standby", "load-balancing"])
+def pair(request: pytest.FixtureRequest, network: Network, version: str) -> Iterator[list[RunningKea]]:
+    mode = str(request.param)
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                running_kea(network, version, with_peers(configuration(version, node), node, mode), node)
+            )
+            for node in SERVERS
+        ]
+
+
+async def together(pair: list[RunningKea]) -> None:
+    """Until both serve."""
+    async with asyncio.timeout(30):
+        for server in pair:
+            while not peers.TOGETHER.issuperset(states(await server.kea.status())):  # noqa: ASYNC110  it tells nobody
+                await asyncio.sleep(0.05)
+
+
+def provider_of(pair: list[RunningKea]) -> KeaProvider:
+    return KeaProvider(OWNER, [Changer(server.kea, server.prober) for server in pair], 0.0)
+
+
+async def test_one_peer_after_the_other_and_one_always_serves(pair: list[RunningKea]) -> None:
+    await together(pair)
+    provider = provider_of(pair)
+    done = asyncio.create_task(provider.apply(provider.render([whole()])))
+    waiting: set[int] = set()
+    while not done.done():
+        found = [states(await server.kea.status()) for server in pair]
+        waiting.add(sum(not peers.ANSWERING.issuperset(one) for one in found))
+        await asyncio.sleep(0.01)
+    assert (await done).changed == tuple(str(server.channel.path) for server in pair)
+    assert waiting == {0, 1}
+    for server in pair:
+        assert await server.provider().observe(b4(0)) == S0
+        assert S0 in server.file.read_text()
+
+
+async def test_nothing_is_changed_while_a_peer_is_not_there(network: Network, version: str) -> None:
+    documents = {node: with_peers(configuration(version, node), node, "hot-standby") for node in SERVERS}
+    with running_kea(network, version, documents["kea-1"]) as first:
+        with running_kea(network, version, documents["kea-2"], "kea-2") as second:
+            pair = [first, second]
+            await together(pair)
+            provider = provider_of(pair)
+            await provider.apply(provider.render([whole()]))
+            await together(pair)
+        before = await first.document()
+        with pytest.raises(UnreachableError, match=r"kea-2.sock does not answer"):
+            await provider.apply(provider.render([whole(name=S1)]))
+        assert await first.document() == before
+        with running_kea(
+            network, version, documents["kea-2"], "kea-2"
+        ) as second:  # as it was before ours, and not in step at once
+            with pytest.raises(
+                UnsuitableError, match=r"is in state [a-z-]+, and nothing is changed while its peer serves alone"
+            ):
+                await provider.apply(provider.render([whole(name=S1)]))
+            await together([first, second])
+            await provider.apply(provider.render([whole(name=S1)]))
+            assert [await one.provider().observe(b4(0)) for one in (first, second)] == [S1, S1]
+
+
+async def test_the_second_is_left_alone_when_the_first_refuses(
+    network: Network, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "SETTLES_S", 5.0)
+    with ExitStack() as stack:
+        network.ip("kea-1", "link", "add", "eth9", "type", "bridge")
+        network.ip("kea-1", "link", "set", "eth9", "up")
+        pair = []
+        for node in SERVERS:
+            document = with_peers(configuration(version, node), node, "hot-standby")
+            if node == "kea-1":
+                document["Dhcp6"]["interfaces-config"]["interfaces"].append("eth9")
+            pair.append(stack.enter_context(running_kea(network, version, document, node)))
+        await together(pair)
+        before, provider = await pair[1].document(), provider_of(pair)
+        network.ip("kea-1", "link", "del", "eth9")
+        with pytest.raises(
+            RolledBackError, match=r"refuses config-set: .*eth9.*in force again and served, without eth9"
+        ):
+            await provider.apply(provider.render([whole()]))
+        assert await pair[1].document() == before
+        assert [await one.provider().observe(b4(0)) for one in pair] == [None, None]
