@@ -11,6 +11,8 @@ PACKAGES=(
     iputils-ping traceroute curl iperf3 bind9-dnsutils     # what hosts behind a B4 run
     dnsmasq-base tcpdump ca-certificates
     bird2 redis-server redis-sentinel                      # routes of slots; the store of bindings
+    kea-dhcp6-server knot                                  # the lab's provider, from whom B4s learn their AFTR
+    isc-dhcp-client dhcpcd-base                            # a B4's DHCPv6 client
 )
 CLUSTER_PACKAGES=(
     containerd runc nftables                               # a node
@@ -18,7 +20,7 @@ CLUSTER_PACKAGES=(
     haproxy                                                # the API server's port on this machine
     buildah mmdebstrap                                     # images
 )
-SERVICES=(bird redis-server redis-sentinel containerd haproxy)  # which these packages start: nobody here uses them
+SERVICES=(bird redis-server redis-sentinel kea-dhcp6-server knot containerd haproxy)  # which these packages start: nobody here uses them
 
 [[ ${1:-} != --cluster ]] || set -- "${CLUSTER_PACKAGES[@]}"
 wanted=("${@:-${PACKAGES[@]}}")
