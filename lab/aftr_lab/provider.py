@@ -176,8 +176,8 @@ def keymgr_command(conf: Path, zone: str, *words: str) -> list[str]:
 
 def trust_anchors(ds_records: str) -> list[str]:
     """DS records as `keymgr ZONE ds` prints them, in the form of dnsmasq: zone,tag,algorithm,digest type,digest."""
-    rows = [line.split() for line in ds_records.splitlines()]
-    return [",".join([zone.removesuffix("."), *rest]) for zone, kind, *rest in rows if kind == "DS"]
+    rows = [line.split() for line in ds_records.splitlines() if line]
+    return [",".join([zone.removesuffix("."), *rest]) for zone, _, *rest in rows]
 
 
 def resolver_command(zone: str, anchors: Iterable[str]) -> list[str]:

@@ -19,7 +19,7 @@ MEMBERS = {
     "operator": "operator",
     "cluster": "cluster",
 }  # folder: its name in the table
-IMPORTED_AS = {"pyyaml": "yaml", "llvmlite": "numba"}  # llvmlite: Numba's own half
+IMPORTED_AS = {"pyyaml": "yaml", "dnspython": "dns", "llvmlite": "numba"}  # llvmlite: Numba's own half
 PROGRAMS = {("lab", "aftr")}  # dependencies that are started and not imported
 DOCUMENT = (ROOT / "docs/dependencies.md").read_text()
 
