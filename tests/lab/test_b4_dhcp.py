@@ -80,9 +80,7 @@ def written(lab: Lab, *nodes: str) -> dict[str, int]:
 def global_addresses(lab: Lab, b4: str) -> dict[str, list[str]]:
     """The B4's IPv6 addresses by interface: of its IA_NA and of its IA_PD."""
     interfaces = json.loads(lab.run(b4, "ip", "-json", "-6", "address", "show", "scope", "global"))
-    return {
-        one["ifname"]: [address["local"] for address in one["addr_info"] if address] for one in interfaces if one
-    }
+    return {one["ifname"]: [address["local"] for address in one["addr_info"] if address] for one in interfaces if one}
 
 
 def external_address(lab: Lab, host: str) -> str:

@@ -20,7 +20,7 @@ def subnets() -> list[dict[str, Any]]:
     return found
 
 
-def test_d21_each_group_is_told_one_name_and_its_b4s_are_of_that_slot() -> None:
+def test_each_group_is_told_one_name_and_its_b4s_are_of_that_slot() -> None:
     names = {subnet["subnet"]: subnet["option-data"][0]["data"] for subnet in subnets()}
     assert names == {"2001:db8:1000::/36": "s0.east.aftr.example.net", "2001:db8:2000::/36": "s1.east.aftr.example.net"}
     assert [(b4.group, b4.slot) for b4 in plan().b4s] == [("north", 0), ("south", 1)] * 2

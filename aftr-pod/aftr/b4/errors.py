@@ -20,7 +20,7 @@ class TunError(B4Error):
 
 
 class SoftwireError(B4Error):
-    """The kernel does not let us send from the source address, or has no way to the AFTR."""
+    """The kernel gives no raw socket, does not let us send from the source address, or has no way to the AFTR."""
 
 
 class ProgramError(B4Error):
