@@ -13,7 +13,7 @@ PACKAGES=(
     bird2 redis-server redis-sentinel                      # routes of slots; the store of bindings
     knot bind9                                             # DNS servers that names of slots are written to
     kea-dhcp6-server kea-ctrl-agent                        # the DHCPv6 server that B4s learn their AFTR from
-    isc-dhcp-relay isc-dhcp-client                         # a relay and a B4's client in front of it
+    isc-dhcp-relay isc-dhcp-client dhcpcd-base             # a relay, and B4s' clients in front of it
 )
 CLUSTER_PACKAGES=(
     containerd runc nftables                               # a node

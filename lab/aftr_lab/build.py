@@ -11,6 +11,7 @@ from aftr_lab.errors import LabExistsError
 from aftr_lab.network import End, Interface, add_bridge, add_link, add_namespace, add_route
 from aftr_lab.plan import B4, Aftr, Options, Plan, describe, make_plan
 from aftr_lab.programs import Say, start_programs
+from aftr_lab.provider import DNS, RESOLVER
 from aftr_lab.record import Record
 from aftr_lab.stores import MANAGEMENT_LINK
 from aftr_lab.teardown import note_mount, tear_down
@@ -62,6 +63,8 @@ def _build(plan: Plan, record: Record, say: Say) -> None:
     _build_access(plan)
     if plan.durability:
         _build_store(plan)
+    if plan.options.clients:
+        _build_provider(plan)
     for aftr in plan.aftrs:
         _build_aftr(plan, aftr)
     for b4 in plan.b4s:
@@ -109,6 +112,16 @@ def _build_access(plan: Plan) -> None:
         add_route(router, str(prefix), device="subscribers")
 
 
+def _build_provider(plan: Plan) -> None:
+    """Kea in the B4s' layer 2; what answers for names on the access link."""
+    port = End(plan.namespace("access"), "dhcp", bridge="subscribers")
+    add_link(End(plan.namespace("dhcp"), "access"), port, plan.options.access_mtu)
+    for node, address in (("dns", DNS), ("resolver", RESOLVER)):
+        own = End(plan.namespace(node), "access", (_with(address, planned.ACCESS_LINK.prefixlen),))
+        add_link(own, End(plan.namespace("router"), node, bridge="access"), plan.options.access_mtu)
+        add_route(plan.namespace(node), "::/0", gateway=str(planned.ROUTER_IPV6))
+
+
 def _build_store(plan: Plan) -> None:
     """The store's own bridge: the management network, on which AFTRs find the Redis and each other."""
     first, *others = plan.stores
@@ -146,12 +159,13 @@ def _build_aftr(plan: Plan, aftr: Aftr) -> None:
 
 
 def _build_b4(plan: Plan, b4: B4) -> None:
-    """A B4 between the access network and its LAN, where one host lives."""
-    name, host = plan.namespace(b4.name), plan.namespace(b4.host)
-    wan = End(name, "wan", (_with(b4.address, b4.prefix.prefixlen),))
+    """A B4 between the access network and its LAN, where one host lives; with a DHCPv6 client both ask for their addresses."""
+    name, host, length = plan.namespace(b4.name), plan.namespace(b4.host), planned.LAN.prefixlen
+    given = not b4.client
+    wan = End(name, "wan", (_with(b4.address, b4.prefix.prefixlen),) if given else ())
     add_link(wan, End(plan.namespace("access"), b4.name, bridge="subscribers"), plan.options.access_mtu)
     add_route(name, "::/0", gateway=str(planned.SUBSCRIBERS_GATEWAY), device="wan")
-    length = planned.LAN.prefixlen
     lan = End(name, "lan", (_with(planned.B4_LAN_ADDRESS, length),))
-    add_link(lan, End(host, "lan", (_with(planned.HOST_ADDRESS, length),)), planned.INTERNET_MTU)
-    add_route(host, "0.0.0.0/0", gateway=str(planned.B4_LAN_ADDRESS))
+    add_link(lan, End(host, "lan", (_with(planned.HOST_ADDRESS, length),) if given else ()), planned.INTERNET_MTU)
+    if given:
+        add_route(host, "0.0.0.0/0", gateway=str(planned.B4_LAN_ADDRESS))

@@ -21,6 +21,7 @@ from aftr_lab.chaos.strike import strike_out
 from aftr_lab.errors import LabError
 from aftr_lab.plan import Options
 from aftr_lab.programs import kill_node, start_node
+from aftr_lab.provider import CLIENTS, Client
 from aftr_lab.record import Record
 from aftr_lab.status import read_status, render
 from aftr_lab.stores import STORE_KINDS, StoreKind
@@ -83,6 +84,13 @@ def main(ctx: click.Context, lab: str) -> None:
     type=click.Choice(STORE_KINDS),
     help="The Redis behind the pool's store: by default one for `embedded`, one with a replica for a `secretRef`.",
 )
+@click.option(
+    "--client",
+    "clients",
+    type=click.Choice(CLIENTS),
+    multiple=True,
+    help="B4s learn their AFTR from the lab's Kea and DNS by this DHCPv6 client; given several times: they take them in turn.",
+)
 @click.option("--without-aftr", is_flag=True, hidden=True, help="Everything but the AFTR's program.")
 @click.option("--outside", is_flag=True, help="No AFTRs and no store: they are elsewhere and peer with the router.")
 @click.pass_obj
@@ -94,11 +102,12 @@ def up(
     workers: int,
     mode: str,
     store: StoreKind | None,
+    clients: tuple[Client, ...],
     without_aftr: bool,
     outside: bool,
 ) -> None:
     """Build the lab of FILE and wait until packets can flow."""
-    options = Options(b4s, access_mtu, workers, mode, not without_aftr, store, outside)
+    options = Options(b4s, access_mtu, workers, mode, not without_aftr, store, clients, outside)
     console = Console(stderr=True)
     with console.status("building") as spinner:
         bring_up(record.name, file, options, spinner.update)

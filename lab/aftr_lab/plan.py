@@ -3,6 +3,7 @@
 host-n ─ 192.168.1.0/24 ─ b4-n ─┐                                                    ┌─ internet (198.18.0.80)
                                 ├─ access (a bridge, IPv6 only) ─ router ─ access link ─ aftr-a ─┐─ management ─ store (Redis)
 host-m ─ 192.168.1.0/24 ─ b4-m ─┘                                    └──── internet link ────────┘
+                            dhcp ┘ (where B4s learn their AFTR)   dns, resolver ┘ on the access link
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from aftr_lab.errors import LabError
+from aftr_lab.provider import NODES, Client, describe_provider, group_slot
 from aftr_lab.stores import MANAGEMENT_LINK, StoreKind, StoreNode, store_nodes, store_url
 from dslite_contract.load import Configuration
 from dslite_contract.schema import (
@@ -22,7 +24,7 @@ from dslite_contract.schema import (
     effective_durability,
     effective_subscriber_mask,
 )
-from dslite_contract.slots import carrying_slots, slot_address, slot_bypass_addresses, slot_fqdn, slot_prefixes
+from dslite_contract.slots import slot_address, slot_bypass_addresses, slot_fqdn, slot_prefixes
 
 ACCESS_LINK = IPv6Network("2001:db8:ffff::/64")
 INTERNET_LINK = IPv4Network("198.18.0.0/24")  # RFC 2544: addresses for tests
@@ -91,10 +93,16 @@ class B4:
     prefix: IPv6Network  # of the subscriber
     slot: int
     tunnel_address: IPv6Address  # of that slot
+    client: Client | None = None  # by which it learns its AFTR; None: it is told
 
     @property
     def name(self) -> str:
         return f"b4-{self.number}"
+
+    @property
+    def duid(self) -> bytes:
+        """Who it is to the provider: a DUID-LL (RFC 8415 §11.4)."""
+        return b"\x00\x03\x00\x01\x02\x00" + self.number.to_bytes(4, "big")
 
     @property
     def host(self) -> str:
@@ -102,6 +110,7 @@ class B4:
 
     @property
     def address(self) -> IPv6Address:
+        """Its end of the softwire: the WAN's, or the LAN's where the prefix is delegated."""
         return self.prefix[1]
 
 
@@ -115,6 +124,7 @@ class Options:
     mode: str = "auto"
     with_aftr: bool = True
     store: StoreKind | None = None  # None: one Redis with `embedded`, one with a replica behind a `secretRef`
+    clients: Sequence[Client] = ()  # DHCPv6 clients, which B4s take in turn; none: B4s are told their AFTR
     outside: bool = False  # the pool's AFTRs are elsewhere, and join the router's links
 
 
@@ -165,6 +175,7 @@ class Plan:
     def nodes(self) -> Iterator[str]:
         yield from ("router", "internet", "access")
         yield from (store.name for store in self.stores)
+        yield from (NODES if self.options.clients else ())
         yield from (aftr.name for aftr in self.aftrs)
         for b4 in self.b4s:
             yield from (b4.name, b4.host)
@@ -197,7 +208,7 @@ def make_plan(lab: str, configuration: Configuration, options: Options) -> Plan:
         _check_store(configuration.pool, options.store)
     if not configuration.groups:
         raise LabError("the file has no B4Group: a lab needs one to know where its B4s live")
-    b4s = tuple(_plan_b4(configuration, number) for number in range(1, options.b4s + 1))
+    b4s = tuple(_plan_b4(configuration, options.clients, number) for number in range(1, options.b4s + 1))
     replicas = 0 if options.outside else configuration.pool.spec.replicas
     aftrs = tuple(Aftr(number) for number in range(1, replicas + 1))
     return Plan(lab, configuration, options, aftrs, b4s)
@@ -241,18 +252,17 @@ def _check_routing(pool: AftrPool) -> None:
             raise LabError(f"BGP peer {peer.name} has a passwordSecret: the lab has no Secrets, leave it out")
 
 
-def _plan_b4(configuration: Configuration, number: int) -> B4:
-    """Groups take B4s in turn; B4 n has the n-th subscriber prefix of its group and slot n−1, modulo the slots it may have."""
+def _plan_b4(configuration: Configuration, clients: Sequence[Client], number: int) -> B4:
+    """Groups take B4s in turn; B4 n has the n-th subscriber prefix of its group and slot n−1, modulo the slots it may have.
+
+    Where names are handed out there is one for each group: the k-th group has slot k−1.
+    """
     groups, pool = configuration.groups, configuration.pool
-    group = groups[(number - 1) % len(groups)]
-    slot = _slot(pool, group, number)
-    return B4(number, group.metadata.name, _subscriber_prefix(pool, group, number), slot, slot_address(pool, slot))
-
-
-def _slot(pool: AftrPool, group: B4Group, number: int) -> int:
-    nat_pool = next(nat_pool for nat_pool in pool.spec.nat.pools if nat_pool.name == group.spec.nat_pool)
-    carriers = carrying_slots(pool, nat_pool)
-    return carriers.first + (number - 1) % len(carriers)
+    turn = (number - 1) % len(groups)
+    slot = group_slot(pool, groups[turn], turn if clients else number - 1)
+    client = clients[(number - 1) % len(clients)] if clients else None
+    prefix = _subscriber_prefix(pool, groups[turn], number)
+    return B4(number, groups[turn].metadata.name, prefix, slot, slot_address(pool, slot), client)
 
 
 def _subscriber_prefix(pool: AftrPool, group: B4Group, number: int) -> IPv6Network:
@@ -286,6 +296,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         },
         "store": _describe_store(plan),
         "bgp": _describe_bgp(plan),
+        "provider": describe_provider(plan.namespace, plan.pool) if plan.options.clients else None,
         "server": {"address": str(SERVER_ADDRESS), "url": f"http://{SERVER_ADDRESS}/"},
         "slots": [_describe_slot(plan.pool, slot) for slot in range(plan.pool.spec.slots)],
         "aftrs": [_describe_aftr(plan, aftr) for aftr in plan.aftrs],
@@ -386,5 +397,6 @@ def _describe_b4(plan: Plan, b4: B4) -> dict[str, Any]:
         "address": str(b4.address),
         "slot": b4.slot,
         "tunnelAddress": str(b4.tunnel_address),
+        "client": b4.client,
         "host": {"name": b4.host, "namespace": plan.namespace(b4.host), "address": str(HOST_ADDRESS)},
     }

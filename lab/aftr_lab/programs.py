@@ -18,6 +18,8 @@ from aftr_lab.plan import (
     bgp_sessions,
 )
 from aftr_lab.processes import await_end, is_running, recorded, session_of, signal_all, start
+from aftr_lab.provider import NODES
+from aftr_lab.provisioning import await_host, await_provider, host_command, provider_command
 from aftr_lab.ready import Program, answers_echo, answers_http, has_written, succeeds, wait_until
 from aftr_lab.record import Record
 from aftr_lab.routing import ESTABLISHED, router_command, router_conf, router_sessions
@@ -65,8 +67,8 @@ def kill_node(record: Record, node: str, number: signal.Signals) -> None:
 
 def _nodes(plan: Plan) -> list[str]:
     """Nodes with a program, in the order in which one needs the other."""
-    first = [*(["router"] if plan.bgp else []), *_stores(plan), "internet"]
-    return [*first, *(b4.name for b4 in plan.b4s), *_aftrs(plan)]
+    first = [*(["router"] if plan.bgp else []), *_stores(plan), *_provider(plan), "internet"]
+    return [*first, *(b4.name for b4 in plan.b4s), *_hosts(plan), *_aftrs(plan)]
 
 
 def _aftrs(plan: Plan) -> dict[str, Aftr]:
@@ -75,6 +77,15 @@ def _aftrs(plan: Plan) -> dict[str, Aftr]:
 
 def _stores(plan: Plan) -> dict[str, StoreNode]:
     return {store.name: store for store in plan.stores}
+
+
+def _provider(plan: Plan) -> tuple[str, ...]:
+    return NODES if plan.options.clients else ()
+
+
+def _hosts(plan: Plan) -> list[str]:
+    """Hosts that ask for their addresses."""
+    return [b4.host for b4 in plan.b4s if b4.client]
 
 
 def _start(plan: Plan, record: Record, node: str) -> Program:
@@ -95,7 +106,11 @@ def _command(plan: Plan, record: Record, node: str) -> list[str]:
         return [sys.executable, "-m", "aftr_lab.server", "--address", str(SERVER_ADDRESS)]
     if node in _aftrs(plan):
         return _aftr_command(plan, record, _aftrs(plan)[node])
-    return _b4_command(next(b4 for b4 in plan.b4s if b4.name == node))
+    if node in _provider(plan):
+        return provider_command(plan, record, node)
+    if node in _hosts(plan):
+        return host_command(record, node)
+    return _b4_command(record, next(b4 for b4 in plan.b4s if b4.name == node))
 
 
 def _store_command(plan: Plan, record: Record, store: StoreNode) -> list[str]:
@@ -127,8 +142,13 @@ def _aftr_command(plan: Plan, record: Record, aftr: Aftr) -> list[str]:
     return [str(program), "run", *(word for option in options.items() for word in option)]
 
 
-def _b4_command(b4: B4) -> list[str]:
-    return [sys.executable, "-m", "aftr.b4", "--aftr", str(b4.tunnel_address), "--wan", "wan", "-o", "json"]
+def _b4_command(record: Record, b4: B4) -> list[str]:
+    """Told its AFTR, or a DHCPv6 client with all that a customer's router has beside."""
+    told = ["--aftr", str(b4.tunnel_address)]
+    if b4.client:
+        files = ["--duid", b4.duid.hex(":"), "--folder", str(record.runtime_directory(b4.name))]
+        told = ["--client", b4.client, "--lan", "lan", *files]
+    return [sys.executable, "-m", "aftr.b4", *told, "--wan", "wan", "-o", "json"]
 
 
 # ---------------------------------------------------------------- ready
@@ -143,6 +163,10 @@ def _await(plan: Plan, record: Record, program: Program) -> None:
         wait_until(answers_http(plan.namespace("router"), url), f"{url} answers", PROGRAM_READY_S, program)
     elif node in _aftrs(plan):
         _await_aftr(plan, record, _aftrs(plan)[node], program)
+    elif node in _provider(plan):
+        await_provider(plan, program, PROGRAM_READY_S)
+    elif node in _hosts(plan):
+        await_host(program, PROGRAM_READY_S)
     else:
         wait_until(has_written(program, '"ready"'), f"{node} is up", PROGRAM_READY_S, program)
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aftr_lab.processes import is_running, recorded
+from aftr_lab.provider import kea_socket
 from aftr_lab.record import Folder, Record
 from aftr_lab.routing import ESTABLISHED, router_sessions
 
@@ -20,6 +21,8 @@ def read_status(record: Record) -> dict[str, Any]:
     for aftr in state["aftrs"]:
         aftr["socket"] = str(record.socket_file(aftr["name"]))
         aftr["runtime"] = str(record.runtime_directory(aftr["name"]))
+    if state["provider"]:
+        state["provider"]["dhcp"]["socket"] = str(kea_socket(record.runtime_directory("dhcp")))
     if state["bgp"]:
         _add_session_states(state, record)
     return state

@@ -90,7 +90,7 @@ def test_a_missing_wan_is_said_in_one_sentence() -> None:
     command = [sys.executable, "-m", "aftr.b4", "--aftr", "2001:db8::1", "--wan", "nothere"]
     refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert refused.returncode == 78
-    assert refused.stderr == "aftr b4: WAN interface 'nothere' does not exist: name an existing one with --wan\n"
+    assert refused.stderr == "aftr b4: interface 'nothere' does not exist: name an existing one with --wan or --lan\n"
 
 
 def test_the_aftr_may_be_an_address_or_a_name() -> None:

@@ -1,14 +1,16 @@
-"""The loop between TUN and softwire: drain one side, then the other, sleep when both are empty."""
+"""The loop between TUN and softwire: drain one side, then the other, sleep when both are empty; change the softwire when told."""
 
 import os
 import select
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from aftr.b4.follow import Follower
 from aftr.b4.softwire import LARGEST_PACKET, Softwire, decapsulated_tos
 
 BURST = 64  # packets taken from one side before the other has its turn
 IPV4_HEADER_BYTES = 20
+NO_DESCRIPTOR = -1
 
 
 @dataclass
@@ -24,24 +26,44 @@ class Counters:
 
 
 class Relay:
-    """Moves packets between a TUN file descriptor and a softwire; `counters` may be read at any time."""
+    """Moves packets between a TUN file descriptor and a softwire; `counters` may be read at any time.
 
-    def __init__(self, tun: int, softwire: Softwire) -> None:
+    The softwire is the relay's to close.  A `follower` gives another one in its place, and hosts notice nothing but a pause.
+    """
+
+    def __init__(self, tun: int, softwire: Softwire, follower: Follower | None = None) -> None:
         self.counters = Counters()
         self._tun = tun
         self._softwire = softwire
+        self._follower = follower
+        self._ready = select.poll()
         self._buffer = bytearray(LARGEST_PACKET)
         self._view = memoryview(self._buffer)
 
     def run(self) -> None:
         """Relay until an exception (of a signal handler, say) ends it."""
-        ready = select.poll()
-        ready.register(self._tun, select.POLLIN)
-        ready.register(self._softwire.socket, select.POLLIN)
-        while True:
-            ready.poll()
-            _drain(self._encapsulate_one)
-            _drain(self._decapsulate_one)
+        self._ready.register(self._tun, select.POLLIN)
+        self._ready.register(self._softwire.socket, select.POLLIN)
+        news = self._follower.news if self._follower else NO_DESCRIPTOR
+        if self._follower:
+            self._ready.register(news, select.POLLIN)
+        try:
+            while True:
+                if any(descriptor == news for descriptor, _ in self._ready.poll()):
+                    self._move()
+                _drain(self._encapsulate_one)
+                _drain(self._decapsulate_one)
+        finally:
+            self._softwire.close()
+
+    def _move(self) -> None:
+        """Go on with another softwire: nothing else changes."""
+        assert self._follower is not None
+        softwire = self._follower.take()
+        self._ready.unregister(self._softwire.socket)
+        self._softwire.close()
+        self._ready.register(softwire.socket, select.POLLIN)
+        self._softwire = softwire
 
     def _encapsulate_one(self) -> None:
         packet = os.read(self._tun, LARGEST_PACKET)

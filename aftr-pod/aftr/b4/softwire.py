@@ -57,6 +57,13 @@ def decapsulated_tos(inner: int, outer: int) -> int | None:
     return outer | ECN_CE
 
 
+def _raw_socket() -> socket.socket:
+    try:
+        return socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_IPIP)
+    except OSError as error:
+        raise SoftwireError(f"a raw IPv6 socket is refused ({error.strerror}): a B4 needs root") from error
+
+
 class Softwire:
     """One end of a softwire from `source` to `aftr`; only packets of that AFTR are received.
 
@@ -65,7 +72,7 @@ class Softwire:
 
     def __init__(self, source: IPv6Address, aftr: IPv6Address, encapsulation_limit: int | None = None) -> None:
         self.source, self.aftr = str(source), str(aftr)
-        self.socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_IPIP)
+        self.socket = _raw_socket()
         self.socket.setblocking(False)
         self._traffic_class = 0
         options = self.socket.setsockopt
@@ -79,6 +86,7 @@ class Softwire:
             self.socket.bind((self.source, 0))
             self.socket.connect((self.aftr, 0))
         except OSError as error:
+            self.socket.close()
             raise SoftwireError(
                 f"no softwire from {source} to {aftr} ({error.strerror}): give an address of this machine, and a route"
             ) from error

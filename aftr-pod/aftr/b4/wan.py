@@ -1,63 +1,78 @@
-"""The provider's side of a B4: the WAN interface's addresses, and the AFTR's address behind its name."""
+"""The interfaces of a B4: their addresses, of which our end of the softwire is one, and the AFTR's address behind a given name."""
 
 import ipaddress
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
 
 from pyroute2 import IPRoute
 
-from aftr.b4.errors import AftrNameError, WanError
+from aftr.b4.errors import AftrNameError, InterfaceError
+
+IFA_F_TENTATIVE = 0x40  # linux/if_addr.h
+SMALLEST_LAN = 32  # addresses
 
 
 @dataclass(frozen=True)
-class Wan:
-    """A WAN interface as the kernel describes it: name, MTU in bytes, and its addresses of global scope."""
+class Interface:
+    """An interface as the kernel describes it: name, MTU in bytes, and its addresses of global scope that can be used."""
 
     device: str
     mtu: int
-    ipv4: tuple[IPv4Address, ...]
+    ipv4: tuple[IPv4Interface, ...]
     ipv6: tuple[IPv6Address, ...]
 
 
-def read_wan(device: str) -> Wan:
-    """Ask the kernel about `device`. Raises `WanError` when there is none."""
+def read_interface(device: str) -> Interface:
+    """Ask the kernel about `device`.  Raises `InterfaceError` when there is none."""
     with IPRoute() as netlink:
         found = netlink.link_lookup(ifname=device)
         if not found:
-            raise WanError(f"WAN interface {device!r} does not exist: name an existing one with --wan")
+            raise InterfaceError(f"interface {device!r} does not exist: name an existing one with --wan or --lan")
         link = netlink.get_links(found[0])[0]
-        ipv4 = [address for address in _addresses(netlink, found[0]) if isinstance(address, IPv4Address)]
-        ipv6 = [address for address in _addresses(netlink, found[0]) if isinstance(address, IPv6Address)]
-    return Wan(device, link.get_attr("IFLA_MTU"), tuple(ipv4), tuple(ipv6))
+        addresses = list(_addresses(netlink, found[0]))
+    ipv4 = [address for address in addresses if isinstance(address, IPv4Interface)]
+    ipv6 = [address.ip for address in addresses if isinstance(address, IPv6Interface)]
+    return Interface(device, link.get_attr("IFLA_MTU"), tuple(ipv4), tuple(ipv6))
 
 
-def _addresses(netlink: IPRoute, index: int) -> Iterator[IPv4Address | IPv6Address]:
-    """The interface's addresses without link-local ones, in the kernel's order."""
+def _addresses(netlink: IPRoute, index: int) -> Iterator[IPv4Interface | IPv6Interface]:
+    """The interface's addresses in the kernel's order, without link-local ones and those still looked for as duplicates."""
     for message in netlink.get_addr(index=index):
         local = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-        address = ipaddress.ip_address(local)
-        if not address.is_link_local:
+        address = ipaddress.ip_interface(f"{local}/{message['prefixlen']}")
+        if not address.ip.is_link_local and not message.get_attr("IFA_FLAGS") & IFA_F_TENTATIVE:
             yield address
 
 
-def refuse_ipv4(wan: Wan) -> None:
-    """Row B05 (RFC 6333 §5.1): with native IPv4 on the WAN, DS-Lite must stay off. Raises `WanError`."""
+def refuse_ipv4(wan: Interface) -> None:
+    """Row B05 (RFC 6333 §5.1): with native IPv4 on the WAN, DS-Lite must stay off.  Raises `InterfaceError`."""
     if wan.ipv4:
-        raise WanError(
-            f"WAN interface {wan.device} has the IPv4 address {wan.ipv4[0]}: DS-Lite is for IPv6-only access; "
+        raise InterfaceError(
+            f"WAN interface {wan.device} has the IPv4 address {wan.ipv4[0].ip}: DS-Lite is for IPv6-only access; "
             "remove the address or do not run a B4"
         )
 
 
-def softwire_source(wan: Wan, wanted: IPv6Address | None) -> IPv6Address:
-    """The address that our end of the softwire uses: the wanted one, else the WAN's first global one."""
+def softwire_source(interface: Interface, wanted: IPv6Address | None) -> IPv6Address:
+    """The address that our end of the softwire uses: the wanted one, else the first global one of this interface."""
     if wanted is not None:
         return wanted
-    if not wan.ipv6:
-        raise WanError(f"WAN interface {wan.device} has no global IPv6 address: wait for one, or give --address")
-    return wan.ipv6[0]
+    if not interface.ipv6:
+        raise InterfaceError(
+            f"interface {interface.device} has no global IPv6 address: wait for one, or give --address"
+        )
+    return interface.ipv6[0]
+
+
+def lan_address(lan: Interface) -> IPv4Interface:
+    """Our address on the LAN, in whose network hosts get theirs.  Raises `InterfaceError`."""
+    if not lan.ipv4:
+        raise InterfaceError(f"interface {lan.device} has no IPv4 address: give it one, such as 192.168.1.1/24")
+    if lan.ipv4[0].network.num_addresses < SMALLEST_LAN:
+        raise InterfaceError(f"interface {lan.device} has {lan.ipv4[0]}: the LAN needs a /27 or larger")
+    return lan.ipv4[0]
 
 
 def resolve_aftr(name: str) -> IPv6Address:

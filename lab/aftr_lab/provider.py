@@ -1,0 +1,197 @@
+"""The provider's part of provisioning: Kea on the access network, Knot with the slots' names, signed, and a resolver that validates. Pure.
+
+dhcp       Kea, in the B4s' own layer 2: gives each its address, its prefix and the name of its group's slot (option 64)
+dns        Knot with the zone of `softwire.domain`
+resolver   dnsmasq, which B4s are told to ask
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from dslite_contract.schema import AftrPool, B4Group
+from dslite_contract.slots import carrying_slots, slot_address, slot_fqdn
+
+if TYPE_CHECKING:
+    from aftr_lab.plan import B4, Plan
+
+Client = Literal["dhclient", "dhcpcd"]
+CLIENTS: tuple[Client, ...] = ("dhclient", "dhcpcd")
+
+NODES = ("dhcp", "dns", "resolver")
+DNS, RESOLVER = IPv6Address("2001:db8:ffff::53"), IPv6Address("2001:db8:ffff::54")  # on the access link
+SERVER_NAME = "server"  # of the lab's HTTP server, in the zone
+RENEW_S, REBIND_S, PREFERRED_S, VALID_S = 5, 8, 60, 120  # T1 so short that a changed name shows soon
+TTL_S = 60
+ROOT_ANCHORS = Path("/usr/share/dnsmasq-base/trust-anchors.conf")
+KEA_HOOKS = Path("/usr/lib/x86_64-linux-gnu/kea/hooks")
+
+Object = dict[str, Any]
+
+
+def group_slot(pool: AftrPool, group: B4Group, turn: int) -> int:
+    """One of the slots that carry the group's NAT pool: they take turns."""
+    nat_pool = next(nat_pool for nat_pool in pool.spec.nat.pools if nat_pool.name == group.spec.nat_pool)
+    carriers = carrying_slots(pool, nat_pool)
+    return carriers.first + turn % len(carriers)
+
+
+def describe_provider(namespace: Callable[[str], str], pool: AftrPool) -> Object:
+    """What `aftr-lab status -o json` shows of it."""
+    return {
+        "dhcp": {"namespace": namespace("dhcp"), "renewSeconds": RENEW_S, "validSeconds": VALID_S},
+        "dns": {"namespace": namespace("dns"), "address": str(DNS), "zone": pool.spec.softwire.domain},
+        "resolver": {"namespace": namespace("resolver"), "address": str(RESOLVER)},
+    }
+
+
+# ---------------------------------------------------------------- DHCPv6
+def kea_socket(directory: Path) -> Path:
+    """Kea's control socket, of the node's directory."""
+    return directory / "kea.sock"
+
+
+def kea_conf(plan: Plan, directory: Path) -> Object:
+    """A subnet for each prefix of a group; who is whose customer follows from the DUID, as the plan says."""
+    groups = plan.configuration.groups
+    subnets = [
+        _subnet(plan, group, group_slot(plan.pool, group, turn), prefix)
+        for turn, group in enumerate(groups)
+        for prefix in group.spec.prefixes
+    ]
+    script = {"library": f"{KEA_HOOKS}/libdhcp_run_script.so", "parameters": {"name": str(directory / "routes.sh")}}
+    leases = {"type": "memfile", "name": str(directory / "leases.csv"), "lfc-interval": 0}
+    return {
+        "Dhcp6": {
+            "interfaces-config": {"interfaces": ["access"]},
+            "data-directory": str(directory),
+            "control-socket": {"socket-type": "unix", "socket-name": str(kea_socket(directory))},
+            "lease-database": leases,
+            "renew-timer": RENEW_S,
+            "rebind-timer": REBIND_S,
+            "preferred-lifetime": PREFERRED_S,
+            "valid-lifetime": VALID_S,
+            "hooks-libraries": [script],
+            "host-reservation-identifiers": ["duid"],
+            "option-data": [{"name": "dns-servers", "data": str(RESOLVER)}],
+            "shared-networks": [
+                {
+                    "name": "access",
+                    "interface": "access",
+                    "subnet6": [{"id": number, **subnet} for number, subnet in enumerate(subnets, 1)],
+                }
+            ],
+            "loggers": [{"name": "kea-dhcp6", "severity": "INFO", "output_options": [{"output": "stdout"}]}],
+        }
+    }
+
+
+def _subnet(plan: Plan, group: B4Group, slot: int, prefix: IPv6Network) -> Object:
+    customers = [b4 for b4 in plan.b4s if b4.prefix.subnet_of(prefix)]
+    name = {"name": "aftr-name", "data": slot_fqdn(plan.pool, slot), "always-send": True}
+    return {
+        "subnet": str(prefix),
+        "option-data": [name],
+        "reservations": [_reservation(b4, prefix) for b4 in customers],
+        "user-context": {"group": group.metadata.name},
+    }
+
+
+def _reservation(b4: B4, prefix: IPv6Network) -> Object:
+    """Its WAN's address is of the last /64 of the group's prefix, whose subscriber is nobody."""
+    address = prefix[-(1 << 64) + b4.number]
+    return {"duid": b4.duid.hex(":"), "ip-addresses": [str(address)], "prefixes": [str(b4.prefix)]}
+
+
+def routes_script(router: str) -> str:
+    """Kea calls it for leases that it has given: the router gets the way to each delegated prefix, as an access router's relay does it."""
+    return f"""\
+#!/bin/sh
+[ "$1" = leases6_committed ] || exit 0
+lease=0
+while [ "$lease" -lt "$LEASES6_SIZE" ]; do
+    eval "type=\\$LEASES6_AT${{lease}}_TYPE prefix=\\$LEASES6_AT${{lease}}_ADDRESS/\\$LEASES6_AT${{lease}}_PREFIX_LEN"
+    [ "$type" != IA_PD ] || ip -n {router} -6 route replace "$prefix" via "$QUERY6_REMOTE_ADDR" dev subscribers
+    lease=$((lease + 1))
+done
+"""
+
+
+def kea_command(conf: Path) -> list[str]:
+    """Kea in the foreground, with its lock and pid file where its configuration is."""
+    places = [f"KEA_{kind}_DIR={conf.parent}" for kind in ("LOCKFILE", "PIDFILE")]
+    return ["env", *places, "kea-dhcp6", "-c", str(conf)]
+
+
+# ---------------------------------------------------------------- DNS
+def knot_conf(zone: str, directory: Path) -> str:
+    """Knot, which signs the zone with a key of its own."""
+    return f"""\
+server:
+    listen: {DNS}@53
+    rundir: {directory}
+database:
+    storage: {directory}
+log:
+  - target: stderr
+    any: info
+policy:
+  - id: signed
+    algorithm: ecdsap256sha256
+    single-type-signing: on
+zone:
+  - domain: {zone}
+    storage: {directory}
+    file: zone
+    zonefile-sync: -1
+    dnssec-signing: on
+    dnssec-policy: signed
+"""
+
+
+def zone_file(pool: AftrPool, server: str) -> str:
+    """The names of all slots, and one of the lab's server."""
+    return "\n".join(_records(pool, server)) + "\n"
+
+
+def _records(pool: AftrPool, server: str) -> Iterator[str]:
+    zone = pool.spec.softwire.domain
+    yield f"$ORIGIN {zone}."
+    yield f"$TTL {TTL_S}"
+    yield "@ SOA dns hostmaster 1 3600 600 86400 60"
+    yield "@ NS dns"
+    yield f"dns AAAA {DNS}"
+    yield f"{SERVER_NAME} A {server}"
+    for slot in range(pool.spec.slots):
+        yield f"{slot_fqdn(pool, slot)}. AAAA {slot_address(pool, slot)}"
+
+
+def keymgr_command(conf: Path, zone: str, *words: str) -> list[str]:
+    """Make a key of a zone, or show its DS records."""
+    return ["keymgr", "-c", str(conf), zone, *words]
+
+
+def trust_anchors(ds_records: str) -> list[str]:
+    """DS records as `keymgr ZONE ds` prints them, in the form of dnsmasq: zone,tag,algorithm,digest type,digest."""
+    rows = [line.split() for line in ds_records.splitlines() if line]
+    return [",".join([zone.removesuffix("."), *rest]) for zone, _, *rest in rows]
+
+
+def resolver_command(zone: str, anchors: Iterable[str]) -> list[str]:
+    """dnsmasq as a resolver that validates what is below these anchors; it does not start without those of the root."""
+    place = [f"--listen-address={RESOLVER}", "--bind-interfaces", "--no-resolv", "--no-hosts"]
+    validation = ["--dnssec", f"--conf-file={ROOT_ANCHORS}", *(f"--trust-anchor={anchor}" for anchor in anchors)]
+    asked = [f"--server=/{zone}/{DNS}"]
+    return [
+        "dnsmasq",
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--pid-file=",
+        "--log-facility=-",
+        *place,
+        *asked,
+        *validation,
+    ]

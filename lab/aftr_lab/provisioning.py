@@ -1,0 +1,95 @@
+"""Programs by which B4s and hosts learn their addresses and their AFTR: their files, how they are started, when they are ready."""
+
+import json
+from pathlib import Path
+
+from aftr_lab.network import run
+from aftr_lab.plan import HOST_ADDRESS, SERVER_ADDRESS, Plan
+from aftr_lab.provider import (
+    DNS,
+    RESOLVER,
+    kea_command,
+    kea_conf,
+    keymgr_command,
+    knot_conf,
+    resolver_command,
+    routes_script,
+    trust_anchors,
+    zone_file,
+)
+from aftr_lab.ready import Program, has_written, succeeds, wait_until
+from aftr_lab.record import Record
+
+KEY = ("generate", "algorithm=ecdsap256sha256", "ksk=yes", "zsk=yes")
+HOST_HOOK = Path(__file__).with_name("host_hook.sh")
+
+
+def provider_command(plan: Plan, record: Record, node: str) -> list[str]:
+    """The program of one of the provider's nodes; its files are written first."""
+    directory = record.runtime_directory(node)
+    directory.mkdir(exist_ok=True)
+    if node == "dhcp":
+        return _dhcp(plan, directory)
+    if node == "dns":
+        return _dns(plan, directory)
+    return _resolver(plan, record.runtime_directory("dns"))
+
+
+def _dhcp(plan: Plan, directory: Path) -> list[str]:
+    script = directory / "routes.sh"
+    script.write_text(routes_script(plan.namespace("router")))
+    script.chmod(0o755)
+    conf = directory / "kea.json"
+    conf.write_text(json.dumps(kea_conf(plan, directory), indent=2))
+    return kea_command(conf)
+
+
+def _dns(plan: Plan, directory: Path) -> list[str]:
+    zone, conf = plan.pool.spec.softwire.domain, directory / "knot.conf"
+    first = not conf.exists()
+    conf.write_text(knot_conf(zone, directory))
+    (directory / "zone").write_text(zone_file(plan.pool, str(SERVER_ADDRESS)))
+    if first:
+        run(plan.namespace("dns"), keymgr_command(conf, zone, *KEY))
+    return ["knotd", "-c", str(conf)]
+
+
+def _resolver(plan: Plan, dns_directory: Path) -> list[str]:
+    zone = plan.pool.spec.softwire.domain
+    records = run(plan.namespace("dns"), keymgr_command(dns_directory / "knot.conf", zone, "ds"))
+    return resolver_command(zone, trust_anchors(records))
+
+
+def host_command(record: Record, node: str) -> list[str]:
+    """A LAN host's DHCPv4 client, in the foreground."""
+    directory = record.runtime_directory(node)
+    directory.mkdir(exist_ok=True)
+    return [
+        "dhclient",
+        "-4",
+        "-d",
+        "-cf",
+        "/dev/null",
+        "-lf",
+        str(directory / "leases"),
+        "-sf",
+        str(HOST_HOOK),
+        "--no-pid",
+        "lan",
+    ]
+
+
+def await_provider(plan: Plan, program: Program, seconds: float) -> None:
+    """Kea listens; both name servers answer with a name that B4s will ask for."""
+    node = program.node
+    if node == "dhcp":
+        wait_until(has_written(program, "DHCP6_STARTED"), "Kea has started", seconds, program)
+        return
+    address = DNS if node == "dns" else RESOLVER
+    question = f"dig +short +time=1 +tries=1 @{address} {plan.pool.spec.softwire.domain} SOA | grep -q ."
+    wait_until(succeeds(plan.namespace("router"), "sh", "-c", question), f"{address} answers", seconds, program)
+
+
+def await_host(program: Program, seconds: float) -> None:
+    """It has the address that a host of the lab has."""
+    wait_until(has_written(program, f"bound to {HOST_ADDRESS}"), f"{program.node} has {HOST_ADDRESS}", seconds, program)

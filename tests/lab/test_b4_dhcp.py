@@ -1,0 +1,230 @@
+"""B4s that learn their AFTR as customers' routers do: real DHCPv6 clients, a real Kea, names changed, names that are none."""
+
+from __future__ import annotations
+
+import json
+import re
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aftr_lab.provider import CLIENTS
+from running_lab import SAMPLE, SERVER, URL, Lab, aftr_lab, lab_up
+
+pytestmark = pytest.mark.lab
+
+PATIENCE_S = 20.0  # the lab's T1 is 5 s; a busy machine
+B4S = {"b4-1": "dhclient", "b4-2": "dhcpcd"}
+HOST, PROXY = "192.168.1.10", "192.168.1.1"
+ZONE = "aftr.example.net"
+ETH_P_ALL = 3  # linux/if_ether.h: what is sent, too
+OPTION_AFTR_NAME = 64
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with lab_up("b4dhcp", SAMPLE, *(word for client in CLIENTS for word in ("--client", client))) as lab:
+        yield lab
+
+
+def kea(lab: Lab, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What Kea answers at its control socket; fails the test if it refuses."""
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect(lab.state["provider"]["dhcp"]["socket"])
+        control.sendall(json.dumps({"command": command, "arguments": arguments or {}}).encode())
+        control.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: control.recv(65536), b""))
+    told: dict[str, Any] = json.loads(answer)
+    assert told["result"] == 0, told
+    return told
+
+
+def hand_out(lab: Lab, *names: str | None) -> None:
+    """Other names for the groups north and south, from the next renewal on; None: no name at all."""
+    document = kea(lab, "config-get")["arguments"]
+    for subnet, name in zip(document["Dhcp6"]["shared-networks"][0]["subnet6"], names, strict=True):
+        option = {"name": "aftr-name", "data": name, "always-send": True}
+        subnet["option-data"] = [option] if name else []
+    kea(lab, "config-set", document)
+
+
+def log_of(lab: Lab, node: str) -> Path:
+    return Path(next(process["log"] for process in lab.state["processes"] if process["node"] == node))
+
+
+def until(what: str, true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def until_said(lab: Lab, node: str, words: str, since: int = 0) -> None:
+    """Until a node's program has written these words after so many bytes."""
+    until(f"{node} says {words}", lambda: words.encode() in log_of(lab, node).read_bytes()[since:])
+
+
+def written(lab: Lab, *nodes: str) -> dict[str, int]:
+    """How much their programs have written so far."""
+    return {node: log_of(lab, node).stat().st_size for node in nodes}
+
+
+def global_addresses(lab: Lab, b4: str) -> dict[str, list[str]]:
+    """The B4's IPv6 addresses by interface: of its IA_NA and of its IA_PD."""
+    interfaces = json.loads(lab.run(b4, "ip", "-json", "-6", "address", "show", "scope", "global"))
+    return {one["ifname"]: [address["local"] for address in one["addr_info"] if address] for one in interfaces if one}
+
+
+def external_address(lab: Lab, host: str) -> str:
+    """Which address a host's new connection has on the internet."""
+    answer = lab.run(host, "curl", "--silent", "--fail", "--max-time", "10", f"{URL}whoami")
+    return str(json.loads(answer)["address"])
+
+
+def is_of_slot(lab: Lab, address: str, slot: int) -> bool:
+    return any(ip_address(address) in ip_network(part["prefix"]) for part in lab.state["slots"][slot]["prefixes"])
+
+
+def follows(lab: Lab, b4: str, slot: int) -> bool:
+    """Whether the name of this slot is the last one that the B4 has followed."""
+    lines = [line for line in log_of(lab, b4).read_text().splitlines() if line.startswith("follows ")]
+    return bool(lines) and lines[-1].startswith(f"follows s{slot}.east.{ZONE}:")
+
+
+@contextmanager
+def frames_at(lab: Lab, node: str, device: str) -> Iterator[Callable[[], list[bytes]]]:
+    """What passes a node's device from now on; call for the frames so far."""
+    with lab.socket(node, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as tap:
+        tap.bind((device, ETH_P_ALL))
+        seen: list[bytes] = []
+
+        def so_far() -> list[bytes]:
+            while select.select([tap], [], [], 0)[0]:
+                seen.append(tap.recv(65535))
+            return seen
+
+        yield so_far
+
+
+def option_64(name: str) -> bytes:
+    """The option as it must be on the wire: one absolute name, uncompressed (RFC 6334 §3)."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
+    return OPTION_AFTR_NAME.to_bytes(2, "big") + len(labels).to_bytes(2, "big") + labels
+
+
+def test_b02_each_client_leads_its_b4_to_the_aftr_and_hosts_download(lab: Lab) -> None:
+    for number, b4 in enumerate(B4S):
+        state = lab.state["b4s"][number]
+        assert (state["name"], state["client"]) == (b4, B4S[b4])
+        until_said(lab, b4, f"follows s{number}.east.{ZONE}: softwire {state['address']} → {state['tunnelAddress']}")
+        wanted = lab.run(state["host"]["name"], "curl", "--silent", f"{URL}sha256/1M").strip()
+        got = lab.shell(state["host"]["name"], f"curl --silent --fail --max-time 20 {URL}bytes/1M | sha256sum")
+        assert got.split()[0] in wanted
+    lab.check_books()
+
+
+def test_b03_no_nat_in_the_b4(lab: Lab) -> None:
+    """The AFTR sees the hosts' own addresses, the same in both homes, behind our end of each softwire."""
+    for number in (1, 2):
+        external_address(lab, f"host-{number}")
+    seen = {(binding["softwire"], binding["internalAddress"]) for binding in lab.aftr_json("show", "bindings")}
+    assert seen == {(state["address"], HOST) for state in lab.state["b4s"]}
+
+
+@pytest.mark.parametrize("host", ["host-1", "host-2"])
+def test_b04_hosts_get_address_router_and_resolver_by_dhcpv4(lab: Lab, host: str) -> None:
+    lease = Path("/run/dslite-lab", lab.name, f"{host}.run", "leases").read_text()
+    assert f"fixed-address {HOST};" in lease
+    assert f"option routers {PROXY};" in lease
+    assert f"option domain-name-servers {PROXY};" in lease
+
+
+@pytest.mark.parametrize("host", ["host-1", "host-2"])
+def test_b04_the_proxy_asks_over_ipv6_and_leaves_dnssec_alone(lab: Lab, host: str, tmp_path: Path) -> None:
+    question = ["dig", f"@{PROXY}", "+time=5", "+tries=2", f"server.{ZONE}", "A", "+dnssec"]
+    with frames_at(lab, "resolver", "access") as frames:
+        answer = lab.run(host, *question, "+adflag")
+        assert any(b"\x06server\x04aftr" in frame for frame in frames())
+    assert re.search(r"flags:[^;]* ad[ ;]", answer), answer
+    assert "RRSIG" in answer
+    assert SERVER in answer
+    unchecked = lab.run(host, *question, "+cdflag", "+tcp")
+    assert re.search(r"flags:[^;]* cd[ ;]", unchecked), unchecked
+    assert "RRSIG" not in lab.run(host, *question[:-1])
+
+
+def test_b04_a_host_that_validates_by_itself_can(lab: Lab, tmp_path: Path) -> None:
+    configuration = Path("/run/dslite-lab", lab.name, "dns.run", "knot.conf")
+    records = lab.run("dns", "keymgr", "-c", str(configuration), ZONE, "ds").splitlines()
+    tag, algorithm, kind, digest = next(row.split()[2:] for row in records if row.split()[4] == "2")
+    anchors = tmp_path / "anchors"
+    anchors.write_text(f'trust-anchors {{ {ZONE}. static-ds {tag} {algorithm} {kind} "{digest}"; }};\n')
+    delv = ["delv", f"@{PROXY}", "-a", str(anchors), f"+root={ZONE}"]
+    assert "; fully validated" in lab.run("host-1", *delv, f"server.{ZONE}", "A")
+
+
+def test_b02_a_changed_name_is_followed_and_the_home_keeps_its_addresses(lab: Lab) -> None:
+    """Moved at the next renewal, to the other's slot: IA_NA, IA_PD and the host's lease are the same, new connections work."""
+    addresses = {b4: global_addresses(lab, b4) for b4 in B4S}
+    before = written(lab, *B4S, "host-1", "host-2")
+    with (
+        frames_at(lab, "dhcp", "access") as frames,
+        lab.running("b4-2", "ip", "monitor", "address", "dev", "lan") as monitor,
+    ):
+        hand_out(lab, f"s1.east.{ZONE}", f"s0.east.{ZONE}")
+        began = time.monotonic()
+        for b4, slot in (("b4-1", 1), ("b4-2", 0)):
+            until(f"{b4} follows slot {slot}", partial(follows, lab, b4, slot))
+        print(f"both followed after {time.monotonic() - began:.1f} s")
+        assert all(any(option_64(f"s{slot}.east.{ZONE}") in frame for frame in frames()) for slot in (0, 1))
+        monitor.terminate()
+        assert "Deleted" not in monitor.communicate()[0]
+    assert {b4: global_addresses(lab, b4) for b4 in B4S} == addresses
+    assert written(lab, "host-1", "host-2") == {host: before[host] for host in ("host-1", "host-2")}, (
+        "no word of DHCPv4"
+    )
+    for host, slot in (("host-1", 1), ("host-2", 0)):
+        assert is_of_slot(lab, external_address(lab, host), slot)
+
+
+def test_b02_a_name_that_is_none_is_refused_and_the_old_softwire_stays(lab: Lab) -> None:
+    hand_out(lab, f"s0.east.{ZONE}", f"s1.east.{ZONE}")
+    for number, b4 in enumerate(B4S):
+        until(f"{b4} follows slot {number}", partial(follows, lab, b4, number))
+    with frames_at(lab, "resolver", "access") as frames:
+        for names, reasons in (
+            (("2001:db8:64::4", "aftr"), ("it is an address", "it has a single label")),
+            ((None, "2001:db8:64::4"), ("it is empty", "it is an address")),
+        ):
+            before = written(lab, *B4S)
+            hand_out(lab, *names)
+            for b4, reason in zip(B4S, reasons, strict=True):
+                until_said(lab, b4, reason, before[b4])
+        hand_out(lab, f"s0.east.{ZONE}", f"s1.east.{ZONE}")
+        asked = [frame for frame in frames() if re.search(rb"\x02s\d\x04east", frame)]
+    assert asked == [], "renewals resolve nothing: the name is the same"
+    for number, host in enumerate(("host-1", "host-2")):
+        assert is_of_slot(lab, external_address(lab, host), number)
+
+
+@pytest.mark.parametrize("b4", B4S)
+def test_b02_a_b4_that_starts_again_has_the_same_addresses(lab: Lab, b4: str) -> None:
+    """Killed with all that runs beside it; nothing is left in its way."""
+    addresses = global_addresses(lab, b4)
+    assert aftr_lab(lab.name, "kill", b4).returncode == 0
+    left = lab.shell(
+        b4, f"ip netns pids {lab.namespace(b4)} | grep -vxF -e $$ -e $PPID | xargs -r ps -o args= -p || true"
+    )
+    assert not [line for line in left.splitlines() if re.match(r"dhclient|dhcpcd|dnsmasq", line)]
+    started = aftr_lab(lab.name, "start", b4)
+    assert started.returncode == 0, started.stderr
+    assert global_addresses(lab, b4) == addresses
+    external_address(lab, b4.replace("b4", "host"))
