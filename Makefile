@@ -1,7 +1,9 @@
 # `make help` lists the targets. Each does its own set-up, so that any of them works in a fresh clone.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
+endif
 export MAKE_GOAL := $(firstword $(MAKECMDGOALS))
 
 BIN := .venv/bin
@@ -33,7 +35,9 @@ cluster-test: root system env  ## README's quick start in such a cluster, and wh
 .PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench bench-store
 .PHONY: test-api crds placement-proof distribution-test
 .PHONY: chaos chaos-crash chaos-handover chaos-partition chaos-store chaos-model
-test: root system lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab  ## everything that must pass before a commit lands
+test: root system lint  ## everything that must pass before a commit lands
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target SIDE_BY_SIDE=1 test-unit test-unit-3.13 test-nojit test-boundscheck
+	@$(MAKE) --no-print-directory test-lab
 
 lint: env  ## ruff, mypy, import contracts
 	$(BIN)/ruff check

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from aftr.failover.state import Failsafe
+from aftr.failover.state import Failsafe, Phase
 from aftr.ops.secrets import StoreLogin
 from aftr.ops.serving.member import copies_of, own_address, rules_of, store_settings
+from aftr.ops.serving.slot import Slot
 from aftr.ops.serving.versions import READS, readers, to_write
 from aftr.ops.show import slot_table
 from aftr.store.members import MemberRecord
@@ -92,3 +98,17 @@ def test_people_see_owner_epoch_and_how_far_the_warm_copy_is() -> None:
     assert (columns["owner"], columns["epoch"]) == (["a", "a"], ["3", "3"])
     assert (columns["warm copy"], columns["behind"]) == (["b", ""], ["0", ""])
     assert columns["quarantine"] == ["2 unreadable, 90 s", ""]
+
+
+async def test_a_copy_that_is_being_read_follows_nothing() -> None:
+    """An entry would be a gap, and the reading begin anew, for ever."""
+    member: Any = SimpleNamespace(uid="a", store=SimpleNamespace(quarantine=None))
+    slot = Slot(member, 0)
+    slot.state = replace(slot.state, phase=Phase.CATCHING_UP, need=EntryId(1, 5))
+    assert slot.follows
+    read = asyncio.Event()
+    slot.copy = asyncio.create_task(read.wait())  # type: ignore[arg-type]
+    assert not slot.follows
+    read.set()
+    await slot.copy
+    assert slot.follows

@@ -77,6 +77,10 @@ class Checkpoints:
         return EntryId.parse(str(answer, "ascii")) if answer else None
 
 
-def beyond(epoch: int, *last: EntryId) -> EntryId:
-    """An id of this epoch that no entry has: past the last ones, and past one that may still be on its way."""
-    return EntryId(epoch, max((one.seq for one in last if one.epoch == epoch), default=0) + 2)
+def beyond(epoch: int, held: EntryId, last: EntryId) -> EntryId:
+    """An id of this epoch that no follower can take for its next entry, nor any entry have that is still on its way.
+
+    Followers may hold one entry more than its writer heard of, also when the store has forgotten it.
+    """
+    on_its_way = held.seq + 1 if held.epoch == epoch else 0
+    return EntryId(epoch, max(on_its_way, last.seq if last.epoch == epoch else 0) + 2)

@@ -409,6 +409,7 @@ class Member:
             except (JournalGapError, UnreadableRecordError) as error:
                 log.warning("copy broken", slot=error.slot, reason=str(error))
                 self.slots[error.slot].tell(Result.BROKEN)
+                await asyncio.sleep(TICK_S)  # who is about to take the slot reads it afterwards
             except StoreError as error:
                 self.lose_store(str(error))
                 await asyncio.sleep(RETRY_S)

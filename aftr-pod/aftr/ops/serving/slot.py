@@ -94,8 +94,9 @@ class Slot:
 
     @property
     def follows(self) -> bool:
-        """Whether the copy takes entries of the journal now."""
-        return follows(self.state, self.held)
+        """Whether the copy takes entries of the journal now; while it is read as a whole, each would be a gap."""
+        reading = self.copy is not None and not self.copy.done()
+        return not reading and follows(self.state, self.held)
 
     @property
     def record(self) -> Any:
