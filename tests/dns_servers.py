@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,10 +103,18 @@ class Server:
             self._ear.join()
             self._process = None
 
-    def send(self, number: int) -> None:
-        """A signal."""
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """All its threads, which the signal reaches one after another."""
         assert self._process
-        self._process.send_signal(number)
+        self._process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        while any(stat.read_text().rpartition(") ")[2][0] != "T" for stat in threads.glob("*/stat")):
+            time.sleep(0.001)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     # ------------------------------------------------------------ others
     def dig(self, *words: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Literal
 
@@ -32,15 +31,13 @@ async def test_a_killed_server_is_said_and_keeps_what_it_had(server: Server, tmp
 
 async def test_a_server_that_stands_still(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dns = names(server, tmp_path)
-    server.send(signal.SIGSTOP)
-    with monkeypatch.context() as patched:
+    with server.standing_still(), monkeypatch.context() as patched:
         patched.setattr(server_module, "TIMEOUT_S", 0.5)
         standing = await dns.keep(wishes(), UNUSED, NOW)
     late = "not in time: see that it runs, and the way to it"
     assert standing.trouble == tuple(
         f"DNS server {server.place} does not answer for the {what} of {ZONE}: {late}" for what in ("transfer", "SOA")
     )
-    server.send(signal.SIGCONT)
     assert (await dns.keep(wishes(), UNUSED, NOW)).resolved == {S0, S1}
 
 

@@ -71,7 +71,9 @@ class Peers:
         answer = json.loads(found[0])
         self._member.meet(answer.get("known", {}))
         held = EntryId.parse(answer["held"])
-        return Answer(now, held, answer["epoch"], answer["serves"], answer["promises"])
+        return Answer(
+            now, held, answer.get("epoch", 0), answer["serves"], answer["promises"]
+        )  # older programs say no epoch
 
     async def tail(self, uid: str, slot: int) -> tuple[EntryId, Records] | None:
         """All that a member holds of a slot, and up to which entry; None when it does not give it."""
