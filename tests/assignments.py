@@ -7,8 +7,10 @@ from ipaddress import IPv6Network
 from typing import Any
 
 from dhcp_network import HOMES
+from dslite_operator.distribution.buckets import BUCKETS, Cut
+from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers.kea.expressions import duid_in
-from dslite_operator.distribution.providers.provider import B4, BUCKETS, Area, Assignment, Cut, Part
+from dslite_operator.distribution.providers.provider import B4, Assignment, Part
 
 S0, S1, S2 = (f"s{slot}.east.aftr.example.net" for slot in range(3))
 OTHER = IPv6Network("2001:db8:41::/64")  # the second subnet of a test's Kea

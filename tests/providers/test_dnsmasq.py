@@ -10,6 +10,7 @@ import pytest
 
 from assignments import OTHER, S0, S1, b4, spread, whole
 from dhcp_network import HOMES, SERVERS, Network, until
+from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers import dnsmasq
 from dslite_operator.distribution.providers.dnsmasq import Dnsmasq, DnsmasqPlan
 from dslite_operator.distribution.providers.errors import (
@@ -21,7 +22,7 @@ from dslite_operator.distribution.providers.errors import (
 )
 from dslite_operator.distribution.providers.kea.provider import KeaPlan, KeaProvider
 from dslite_operator.distribution.providers.probe import Prober
-from dslite_operator.distribution.providers.provider import Area, Provider
+from dslite_operator.distribution.providers.provider import Provider
 
 RANGES = {HOMES: "homes", OTHER: "others"}
 PROBER = Prober(SERVERS["kea-1"], source_port=547, first_wait_s=0.3)

@@ -11,7 +11,8 @@ import pytest
 
 from assignments import OTHER, S0, S1, S2, b4, spread, whole
 from dhcp_network import HOMES, Network
-from dslite_operator.distribution.providers.provider import Area, Cut
+from dslite_operator.distribution.buckets import Cut
+from dslite_operator.distribution.maps import Area
 from kea_servers import HOOKS, RunningKea, configuration, running_kea, subnet
 
 

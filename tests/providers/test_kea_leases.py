@@ -12,8 +12,8 @@ from pathlib import Path
 
 from assignments import OTHER, S0, S1, S2, spread, whole
 from dhcp_network import Network, until
+from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers.kea.patching import subnets_of
-from dslite_operator.distribution.providers.provider import Area
 from kea_servers import RunningKea, configuration, running_kea
 
 T1 = 5  # seconds: a renewal comes while one waits

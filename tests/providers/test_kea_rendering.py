@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from assignments import OTHER, S0, S1, S2, spread, whole
 from dhcp_network import HOMES
+from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers.errors import ForeignError, OptionError, UnsuitableError
 from dslite_operator.distribution.providers.kea.dialect import dialect
 from dslite_operator.distribution.providers.kea.expressions import behind, duid_in, in_buckets, overlap
@@ -19,7 +20,7 @@ from dslite_operator.distribution.providers.kea.patching import changed_classes,
 from dslite_operator.distribution.providers.kea.questions import checks
 from dslite_operator.distribution.providers.kea.rendering import check, render
 from dslite_operator.distribution.providers.kea.surroundings import left_out, without_missing
-from dslite_operator.distribution.providers.provider import Area, Assignment, Part
+from dslite_operator.distribution.providers.provider import Assignment, Part
 
 OLD, NEW = dialect("2.6.3", ["config-hash-get"]), dialect("3.0.4", ["config-hash-get", "class-update"])
 

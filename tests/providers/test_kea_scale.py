@@ -17,10 +17,11 @@ import pytest
 
 from assignments import spread
 from dhcp_network import SERVERS, Network
+from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers.kea.change import Changer
 from dslite_operator.distribution.providers.kea.provider import KeaProvider
 from dslite_operator.distribution.providers.probe import Prober
-from dslite_operator.distribution.providers.provider import Area, Assignment
+from dslite_operator.distribution.providers.provider import Assignment
 from kea_servers import HOOKS, OWNER, RunningKea, configuration, running_kea
 
 SUBNETS, SLOTS = 10_000, 4  # a group has as many subnets as slots: as many classes as subnets

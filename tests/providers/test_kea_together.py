@@ -11,9 +11,9 @@ import pytest
 
 from assignments import OTHER, S0, S1, S2, b4, spread, whole
 from dhcp_network import HOMES, Network
+from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers.errors import ForeignError, MovedOnError
 from dslite_operator.distribution.providers.kea.channel import Hold, UnixChannel
-from dslite_operator.distribution.providers.provider import Area
 from kea_servers import HOOKS, OWNER, RunningKea, configuration, running_kea
 
 Object = dict[str, Any]

@@ -9,19 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Network
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-Cut = Literal["whole", "last", "lastNibble", "lastTwoLowNibbles"]
-BUCKETS: Mapping[Cut, int] = {"whole": 1, "lastNibble": 16, "last": 256, "lastTwoLowNibbles": 256}
+from dslite_operator.distribution.buckets import Cut
+from dslite_operator.distribution.maps import Area
 
 Plan = TypeVar("Plan")
-
-
-class Area(NamedTuple):
-    """Where B4s ask from: a subnet of the DHCPv6 server, and, where groups share it, the Interface-ID that matches them."""
-
-    subnet: IPv6Network
-    interface_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from dslite_operator.distribution.providers.provider import BUCKETS, Cut
+from dslite_operator.distribution.buckets import BUCKETS, Cut
 
 DUID = "option[1].hex"
 DIGITS = f"hexstring({DUID}, '')"

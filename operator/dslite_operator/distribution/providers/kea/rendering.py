@@ -13,12 +13,14 @@ from ipaddress import IPv6Network
 from itertools import combinations
 from typing import Any
 
+from dslite_operator.distribution.buckets import BUCKETS
+from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers import option64
 from dslite_operator.distribution.providers.errors import ForeignError, OptionError
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets, overlap
 from dslite_operator.distribution.providers.kea.marks import marked
-from dslite_operator.distribution.providers.provider import BUCKETS, Area, Assignment, Part
+from dslite_operator.distribution.providers.provider import Assignment, Part
 
 Object = dict[str, Any]
 
