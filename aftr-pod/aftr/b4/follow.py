@@ -60,9 +60,15 @@ class Follower:
 
     def take(self) -> Softwire:
         """The newest softwire; those before it are closed.  Waits until there is one."""
-        for _ in range(os.eventfd_read(self.news) - 1):
+        for _ in range(self._new() - 1):
             self._made.popleft().close()
         return self._made.popleft()
+
+    def _new(self) -> int:
+        """How many softwires were made since the last call, at least one; `eventfd_read` is not repeated after a signal (PEP 475)."""
+        while True:
+            with suppress(InterruptedError):
+                return os.eventfd_read(self.news)
 
     def _run(self) -> None:
         with INotify() as writes:

@@ -197,9 +197,10 @@ class Neighbours:
             with contextlib.suppress(TimeoutError):
                 unresolved = any(hop.gateway and hop.mac is None for hop in self.table)
                 await asyncio.wait_for(self._wake.wait(), RETRY_S if unresolved else None)
-            await asyncio.sleep(SETTLE_S)
-            self._wake.clear()
             try:
+                await self._knock(self._wanted)  # packets are dropped meanwhile: before anything that takes time
+                await asyncio.sleep(SETTLE_S)
+                self._wake.clear()
                 await self._look()
                 self.trouble = ""
             except (OSError, NetlinkError) as error:
@@ -240,13 +241,18 @@ class Neighbours:
         for key in gateways - self._managed:
             if key[0] in up and await self._enter(key, flags_ext=_NTF_EXT_MANAGED):
                 self._managed.add(key)
+        await self._knock((gateways | self._wanted) - known.keys())
+        self._wanted.clear()
+
+    async def _knock(self, hosts: set[tuple[int, Address]]) -> None:
+        """Have the kernel ask for these, each once a second at most."""
         now = asyncio.get_running_loop().time()
         self._asked = {key: when for key, when in self._asked.items() if now - when < RETRY_S}
-        for key in (gateways | self._wanted) - known.keys() - self._asked.keys():
+        up = {link.index for link in self._links if link.up}
+        for key in hosts - self._asked.keys():
             if key[0] in up:
                 await self._enter(key, flags=_NTF_USE)
                 self._asked[key] = now
-        self._wanted.clear()
 
     async def _enter(self, key: tuple[int, Address], **flags: int) -> bool:
         try:

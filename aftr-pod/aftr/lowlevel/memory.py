@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 
 import numpy as np
@@ -10,6 +11,10 @@ from aftr.lowlevel.bits import ArenaArray, Memory
 from dslite_contract.tables import HUGE_PAGE, round_up
 
 _MADV_POPULATE_WRITE = 23  # of Linux; not in `mmap`
+_LIBC = ctypes.CDLL(
+    None
+)  # its calls release the GIL, which `mmap.madvise` holds: zeroing a slot's memory takes tenths of a second
+PIECE = 8 << 20  # bytes: other threads map memory in between
 
 
 class Arena:
@@ -23,10 +28,10 @@ class Arena:
 
     def populate(self, start: int, size: int) -> None:
         """Have the pages of `size` bytes from `start` on (both multiples of 4096) now, not one by one when packets touch them."""
-        try:
-            self._mapping.madvise(_MADV_POPULATE_WRITE, start, size)
-        except OSError:  # before Linux 5.14: they come when they are touched
-            return
+        for at in range(start, start + size, PIECE):
+            place, length = self.memory.ctypes.data + at, min(PIECE, start + size - at)
+            if _LIBC.madvise(ctypes.c_void_p(place), ctypes.c_size_t(length), _MADV_POPULATE_WRITE):
+                return  # before Linux 5.14: they come when they are touched
 
     def clear(self, start: int, size: int) -> None:
         """Make these pages zero, and give them back."""

@@ -48,7 +48,7 @@ log = structlog.get_logger()
 
 CHUNK_SHIFT = 12
 RESERVE = 1024  # frames that stay with the engine
-HOUSEKEEPING_S = 0.25
+HOUSEKEEPING_S = 0.05
 GIB = 1 << 30
 DEFAULT_RUNTIME = Path("/run/dslite")
 
