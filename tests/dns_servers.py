@@ -93,7 +93,9 @@ class Server:
     def wait_for(self, pattern: str) -> None:
         """Until it has logged this."""
         with self._said:
-            assert self._said.wait_for(lambda: re.search(pattern, self.log), PATIENCE_S), f"no {pattern}: {self.log}"
+            assert self._said.wait_for(lambda: re.search(pattern, self.log, re.MULTILINE), PATIENCE_S), (
+                f"no {pattern}: {self.log}"
+            )
 
     def kill(self) -> None:
         """By SIGKILL."""
