@@ -12,10 +12,11 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from dslite_contract.cel import OBJECT_RULES
+from dslite_contract.domain_names import LABEL, LONGEST_LABEL
 from dslite_contract.fields import change_class, entry_of, model_of, unwrapped, whole_annotation
 from dslite_contract.schema import API_VERSION, AftrPool, B4Group, Model
 from dslite_contract.status import AftrPoolStatus, B4GroupStatus
-from dslite_contract.values import LABEL, LONGEST_LABEL, Leaf
+from dslite_contract.values import Leaf
 
 GROUP, VERSION = API_VERSION.split("/")
 CATEGORY = "dslite"

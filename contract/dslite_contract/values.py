@@ -15,14 +15,13 @@ from typing import Any, TypeGuard, TypeVar
 
 from pydantic import GetCoreSchemaHandler, PlainValidator
 
+from dslite_contract.domain_names import LABEL, LONGEST_LABEL, LONGEST_NAME
+
 READ_OTHERWISE = ("true", "false", "null")  # text that needs quotes
 SPELLED_LENGTH = 60  # of a value quoted in a message
 PORTS_PER_ADDRESS = 65536 - 1024  # RFC 4787 REQ-3: external ports are 1024 to 65535
-LONGEST_LABEL = 63  # RFC 1035 section 2.3.4
-LONGEST_NAME = 253
 LONGEST_DOMAIN = LONGEST_NAME - len("s1023.") - LONGEST_LABEL - len(".")  # what is left beside "s<i>.<pool>."
 
-LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 QUANTITY = re.compile(r"(0|[1-9][0-9]{0,17})(Ki|Mi|Gi|Ti|k|M|G|T)?")
 SLOT_RANGE = re.compile(r"(0|[1-9][0-9]{0,3})(?:-(0|[1-9][0-9]{0,3}))?")
 PREFIX = re.compile(r"[0-9A-Fa-f:.]+/(?:0|[1-9][0-9]{0,2})")

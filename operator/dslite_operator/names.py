@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
+from dslite_contract.domain_names import LONGEST_LABEL
+
 GROUP = "dslite.dev"
 MANAGER = "dslite-operator"  # field manager of all that we apply
 
@@ -46,7 +48,6 @@ CHILDREN = (
 )  # watched
 
 STATUS_PORT, REDIS_PORT = 9464, 6379
-LONGEST_LABEL = 63
 
 
 class Key(NamedTuple):

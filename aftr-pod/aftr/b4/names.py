@@ -1,6 +1,5 @@
 """The AFTR's name: which ones a B4 follows (RFC 6334), and the address behind one."""
 
-import re
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -9,9 +8,8 @@ import dns.name
 import dns.resolver
 
 from aftr.b4.errors import AftrNameError
+from dslite_contract.domain_names import LABEL, LONGEST_NAME
 
-LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123 §2.1
-LONGEST_NAME = 253  # characters without the last dot: 255 bytes on the wire
 RESOLUTION_S = 5.0  # over all resolvers, before it is begun anew
 
 

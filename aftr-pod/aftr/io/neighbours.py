@@ -236,10 +236,9 @@ class Neighbours:
 
     async def _ask(self, gateways: set[tuple[int, Address]], known: Mapping[tuple[int, Address], bytes]) -> None:
         """Managed entries for new gateways; a knock for those unresolved, and for hosts asked for by `resolve`."""
-        up = {link.index for link in self._links if link.up}
         self._managed &= gateways
         for key in gateways - self._managed:
-            if key[0] in up and await self._enter(key, flags_ext=_NTF_EXT_MANAGED):
+            if self._is_up(key) and await self._enter(key, flags_ext=_NTF_EXT_MANAGED):
                 self._managed.add(key)
         await self._knock((gateways | self._wanted) - known.keys())
         self._wanted.clear()
@@ -248,11 +247,13 @@ class Neighbours:
         """Have the kernel ask for these, each once a second at most."""
         now = asyncio.get_running_loop().time()
         self._asked = {key: when for key, when in self._asked.items() if now - when < RETRY_S}
-        up = {link.index for link in self._links if link.up}
         for key in hosts - self._asked.keys():
-            if key[0] in up:
+            if self._is_up(key):
                 await self._enter(key, flags=_NTF_USE)
                 self._asked[key] = now
+
+    def _is_up(self, key: tuple[int, Address]) -> bool:
+        return any(link.up and link.index == key[0] for link in self._links)
 
     async def _enter(self, key: tuple[int, Address], **flags: int) -> bool:
         try:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 
+from dslite_contract.domain_names import LABEL, LONGEST_LABEL, LONGEST_NAME
 from dslite_operator.distribution.providers.errors import OptionError
 
 CODE = 64
-LONGEST_NAME = 253  # characters without the last dot: 255 octets on the wire (RFC 1035 section 2.3.4)
-LONGEST_LABEL = 63
-LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII | re.IGNORECASE)
+ANY_CASE = re.compile(LABEL.pattern, re.ASCII | re.IGNORECASE)
 
 
 def checked(name: str) -> str:
     """The name without its last dot.  Raises OptionError for what a server would take and a B4 could not use."""
     labels = name.removesuffix(".").split(".")
-    right = all(LABEL.fullmatch(label) and len(label) <= LONGEST_LABEL for label in labels)
+    right = all(map(ANY_CASE.fullmatch, labels))
     if not right or len(labels) < 2 or labels[-1].isdigit() or len(".".join(labels)) > LONGEST_NAME:
         raise OptionError(
             f"{name!r} cannot be an AFTR's name in DHCPv6 option 64: give one absolute name of two or more labels, such as "
