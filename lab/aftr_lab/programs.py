@@ -187,8 +187,8 @@ def _await_store(plan: Plan, store: StoreNode, program: Program) -> None:
     namespace = plan.namespace(store.name)
     if store.role == "replica":
         _await_words(namespace, store, "info replication", "master_link_status:up", program)
-    elif store.role == "cluster" and store is plan.stores[-1]:
-        if "cluster_known_nodes:1\r" in run(namespace, [*_cli(store), "cluster", "info"]):
+    elif store.role == "cluster" and store == plan.stores[-1]:
+        if "cluster_known_nodes:1" in run(namespace, [*_cli(store), "cluster", "info"]).splitlines():
             run(namespace, cluster_create())
         for node in plan.stores:
             _await_words(namespace, node, "cluster info", "cluster_state:ok", program)

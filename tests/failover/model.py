@@ -34,6 +34,7 @@ from aftr.failover.observation import (
     Won,
 )
 from aftr.failover.state import SERVES, Failsafe, Phase, Rules, State, follows
+from aftr.store.checkpoint import beyond
 from dslite_contract.journal import NOTHING, EntryId
 
 HOLD_DOWN = 1000
@@ -109,7 +110,7 @@ class StoredSlot:
         entries = []
         for entry, before, records in self.journal:
             if entry > held:
-                if before != held:
+                if entry != held.following and (entry.seq > 0 or before != held):  # as `aftr.store.reading.is_next`
                     return None
                 entries.append((entry, records))
                 held = entry
@@ -178,9 +179,7 @@ class Store:
         stored = self.slots[slot]
         if stored.fenced(epoch, uid):
             return Result.FENCED
-        if stored.epoch == epoch:
-            last = max(last, stored.last)
-        entry = EntryId(epoch, last.seq + 1 if last.epoch == epoch else 1)
+        entry = beyond(epoch, last, stored.last)
         self.slots[slot] = StoredSlot(epoch, uid, False, entry, entry, table, [])
         self.accept(slot, uid)
         return entry

@@ -49,12 +49,13 @@ def step(state: State, seen: Observation, rules: Rules) -> Step:
 def answer(state: State, seen: Observation) -> Answer:
     """What this member answers, when it is asked at `seen.now`; the asker fills in `asked_ms`."""
     serves = state.phase in SERVES or (state.phase is Phase.REWRITING and state.opened)
-    about_to = seen.connected and state.phase in (Phase.CATCHING_UP, Phase.REWRITING, Phase.OPENING)
+    about_to = state.phase in (Phase.CATCHING_UP, Phase.REWRITING, Phase.OPENING)
+    lease = guards.lease_runs(seen.now, state.until)
     claim_is_out = state.phase not in (Phase.CLOSED, Phase.COPYING, Phase.WARM, Phase.DRAINING, Phase.LOST)
     return Answer(
         asked_ms=0,
         held=seen.held,
         epoch=state.epoch,
-        serves=about_to or (serves and guards.lease_runs(seen.now, state.until)),
+        serves=(about_to and (seen.connected or lease)) or (serves and lease),
         promises=guards.may_promise(seen.connected, claim_is_out),
     )

@@ -82,9 +82,16 @@ class Scene:
             phases = [(entry["slot"], entry["phase"]) for aftr in self.load.routes.aftrs for entry in self.slots(aftr)]
             return all((slot, "serving") in phases for slot in range(len(self.state["slots"])))
 
+        self.until(served, "every slot is served with the store")
+
+    def until(self, true: Callable[[], bool], what: str) -> None:
+        """Until something is so.  LabError if it never is."""
+
         def wait() -> None:
             deadline = time.monotonic() + RECOVER_S
-            while not served() and time.monotonic() < deadline:
+            while not true():
+                if time.monotonic() > deadline:
+                    raise LabError(f"{what}: not after {RECOVER_S:g} s")
                 time.sleep(LOOK_S)
 
         self.during(wait)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from aftr_lab.chaos.report import Strike
 from aftr_lab.chaos.scene import Scene
 from aftr_lab.errors import LabError
+from aftr_lab.network import run
 from aftr_lab.stores import PRIMARY_NAME, StoreKind, StoreNode
 
 OLD_S = 3.0  # how old what the store falls back to is
@@ -37,7 +38,11 @@ def _need(scene: Scene, kind: StoreKind) -> None:
 
 
 def _cli(scene: Scene, node: StoreNode, *words: str) -> str:
-    return scene.run(node.name, "redis-cli", "-h", str(node.address), "-p", str(node.port), *words)
+    return scene.run(node.name, *_command(node, *words))
+
+
+def _command(node: StoreNode, *words: str) -> list[str]:
+    return ["redis-cli", "-h", str(node.address), "-p", str(node.port), *words]
 
 
 def store_restart(scene: Scene, strike: Strike) -> None:
@@ -91,13 +96,26 @@ def store_primary(scene: Scene, strike: Strike) -> None:
 def store_shard(scene: Scene, strike: Strike) -> None:
     """A third of the slots' journals lose their node for a moment."""
     _need(scene, "cluster")
-    rows = [row.split() for row in _cli(scene, scene.plan.stores[-1], "cluster", "nodes").splitlines()]
-    primaries = {row[1].partition(":")[0] for row in rows if "master" in row[2]}
-    found = [node for node in scene.plan.stores if str(node.address) in primaries]
-    primary = scene.chance.choice(found)
+    primary, replica = scene.chance.choice(_shards(scene))
     strike.how = primary.name
-    _strike(scene, strike, lambda: scene.kill(primary.name))
-    scene.start(primary.name)
+
+    def promoted() -> bool:
+        return run(scene.plan.namespace(replica.name), _command(replica, "role")).startswith("master")
+
+    def restart() -> None:
+        scene.kill(primary.name)
+        scene.until(promoted, f"{replica.name} is promoted")
+        scene.start(primary.name)  # as its replica, without which `replicated` takes nothing new
+
+    _strike(scene, strike, restart)
+
+
+def _shards(scene: Scene) -> list[tuple[StoreNode, StoreNode]]:
+    """Primary and replica of each shard of a Cluster."""
+    nodes = {str(node): node for node in scene.plan.stores}
+    rows = [row.split() for row in _cli(scene, scene.plan.stores[0], "cluster", "nodes").splitlines()]
+    place = {row[0]: nodes[row[1].partition("@")[0]] for row in rows}
+    return [(place[row[3]], place[row[0]]) for row in rows if row[3] in place]
 
 
 FAULTS: dict[str, Callable[[Scene, Strike], None]] = {
