@@ -33,8 +33,16 @@ def probed(silent: range) -> Probes:
 def test_an_outage_is_the_longest_time_between_answered_probes() -> None:
     probes = probed(range(50, 80))
     assert probes.outage(0, 100, 101.99) == pytest.approx(0.31)
-    assert probes.outage(0, 101, 101.99) == pytest.approx(0.01)
+    assert probes.outage(0, 101, 101.99) == 0, "none was lost"
     assert probes.lost(0, 100.5, 100.6) == 11
+
+
+def test_a_sender_that_stands_still_is_no_outage() -> None:
+    probes = probed(range(0))
+    probes.sent(0, 500, 102.5)
+    probes.answered(500)
+    assert probes.outage(0, 100, 103) == 0
+    assert probes.stall(0, 100, 103) == pytest.approx(0.51)
 
 
 def test_an_outage_that_has_not_ended_lasts_until_now() -> None:
@@ -92,8 +100,10 @@ def test_a_frame_belongs_to_the_slot_whose_address_it_has() -> None:
 
 def test_figures_of_outages_and_moves() -> None:
     assert outages([500, 1200, 600]) == {"median": 600, "longest": 1200, "overOneSecond": 1}
-    moves = [PlannedMove(0, float(number), 1) for number in range(1, 201)]
-    assert moved(moves) == {"planned": 200, "outageMedian": 100.5, "outageP99": 198.0, "packetsLost": 200}
+    moves = [PlannedMove(f"move {number}", float(number), 1, 5.0) for number in range(1, 201)]
+    slowest = [f"move {number}: {number} ms, 1 packets" for number in (200, 199, 198)]
+    figures = {"outageMedian": 100.5, "outageP99": 198.0, "packetsLost": 200, "senderStallMedian": 5.0}
+    assert moved(moves) == {"planned": 200, **figures, "slowest": slowest}
     assert moved([]) == {"planned": 0}
 
 

@@ -38,16 +38,29 @@ class Probes:
         """Whether every slot has answered a probe that was sent after that."""
         return all(newest > moment for newest in self.newest)
 
-    def _times(self, slot: int, since: float, until: float, *, answered: bool) -> Iterator[float]:
-        for when, packet in self._sent[slot]:
-            if since <= when <= until and (packet not in self._open) == answered:
-                yield when
+    def _between(self, slot: int, since: float, until: float) -> Iterator[tuple[float, bool]]:
+        """When each probe was sent, and whether it was answered."""
+        return ((when, packet not in self._open) for when, packet in self._sent[slot] if since <= when <= until)
 
     def outage(self, slot: int, since: float, until: float) -> float:
-        """The longest time without an answered probe, of those sent between `since` and `until`; seconds."""
-        times = [since, *self._times(slot, since, until, answered=True), until]
-        return max(after - before for before, after in pairwise(times))
+        """The longest time without an answered probe, of those sent between `since` and `until`, if one was lost in it; seconds.
+
+        Where none was lost, the sender itself stood still: see `stall`.
+        """
+        last, lost, longest = since, False, 0.0
+        for when, answered in self._between(slot, since, until):
+            if answered:
+                longest = max(longest, when - last if lost else 0.0)
+                last, lost = when, False
+            else:
+                lost = True
+        return max(longest, until - last if lost else 0.0)
+
+    def stall(self, slot: int, since: float, until: float) -> float:
+        """The longest time without a probe, between `since` and `until`; seconds: no outage is measured more finely."""
+        times = [when for when, _ in self._between(slot, since, until)]
+        return max((after - before for before, after in pairwise(times)), default=until - since)
 
     def lost(self, slot: int, since: float, until: float) -> int:
         """Probes that were sent in that time, and not answered."""
-        return sum(1 for _ in self._times(slot, since, until, answered=False))
+        return sum(not answered for _, answered in self._between(slot, since, until))

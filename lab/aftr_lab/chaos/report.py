@@ -32,9 +32,10 @@ class Strike:
 class PlannedMove:
     """A slot that was handed over under load."""
 
-    slot: int
+    what: str
     outage_ms: float
     lost: int  # packets of established flows
+    stall_ms: float = 0.0  # the longest time in which nothing was sent: no outage is measured more finely
 
 
 @dataclass
@@ -79,16 +80,18 @@ def outages(milliseconds: list[float]) -> dict[str, float]:
     }
 
 
-def moved(moves: list[PlannedMove]) -> dict[str, float]:
+def moved(moves: list[PlannedMove]) -> dict[str, Any]:
     """Outage of planned moves, and the packets of established flows that all of them cost."""
     if not moves:
         return {"planned": 0}
-    found = sorted(move.outage_ms for move in moves)
+    found = sorted(moves, key=lambda move: move.outage_ms)
     return {
         "planned": len(moves),
-        "outageMedian": round(statistics.median(found), 1),
-        "outageP99": round(found[max(0, -(-len(found) * 99 // 100) - 1)], 1),
+        "outageMedian": round(statistics.median(move.outage_ms for move in moves), 1),
+        "outageP99": round(found[max(0, -(-len(found) * 99 // 100) - 1)].outage_ms, 1),
         "packetsLost": sum(move.lost for move in moves),
+        "senderStallMedian": round(statistics.median(move.stall_ms for move in moves), 1),
+        "slowest": [f"{move.what}: {move.outage_ms:.0f} ms, {move.lost} packets" for move in found[:-4:-1]],
     }
 
 

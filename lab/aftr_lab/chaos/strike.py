@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from aftr_lab.chaos.faults import FAULTS, HOWS
 from aftr_lab.chaos.load import Load, verify
@@ -68,8 +69,11 @@ def strike_once(scene: Scene, fault: str, strike: Strike, report: Report) -> Non
 def planned(load: Load, move: Move) -> PlannedMove:
     """What a move cost the flow that is probed in its slot."""
     since, until = move.when - BEFORE_S, move.when + AFTER_S
-    outage, lost = load.probes.outage(move.slot, since, until), load.probes.lost(move.slot, since, until)
-    return PlannedMove(move.slot, outage * 1000, lost)
+    of_slot = move.slot, since, until
+    clock = datetime.fromtimestamp(time.time() - time.monotonic() + move.when).time()
+    what = f"slot {move.slot} from {move.origin} to {move.target} at {clock}"
+    outage, stall = load.probes.outage(*of_slot), load.probes.stall(*of_slot)
+    return PlannedMove(what, outage * 1000, load.probes.lost(*of_slot), stall * 1000)
 
 
 def settle(scene: Scene) -> None:

@@ -98,6 +98,7 @@ class Member:
         self.pending, self.applying, self.shortening = asyncio.Event(), asyncio.Lock(), asyncio.Lock()
         self.answered = False  # whether the store has, since we started
         self.trouble = ""
+        self._refusal = ""  # why our last entries were not stored
         self._view = members.View()
         self._lease, self._linked, self._leaving = 0, True, False
         # so short that the others can be asked before the lease ends: 100 ms between heartbeats, this, and a few questions
@@ -436,10 +437,17 @@ class Member:
             replies = await self.store.append_all([one for _, one in appends])
             for (slot, _), reply in zip(appends, replies, strict=True):
                 slot.appended(reply)
+            self._note_refusal(self.store.trouble)
             self.wake_workers()
             for slot in self.slots:
                 if slot.is_long:
                     slot.spawn(slot.shorten())
+
+    def _note_refusal(self, why: str) -> None:
+        """Say so once, when the store begins not to store what we write."""
+        if why and why not in (self.trouble, self._refusal):
+            log.warning("new mappings not stored", reason=why)
+        self._refusal = why
 
     def wake_workers(self) -> None:
         """Parked packets may leave."""
