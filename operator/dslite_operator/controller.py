@@ -20,6 +20,7 @@ from dslite_operator.accept import Lines, Proposal, propose, spare
 from dslite_operator.apply import ApiError, Writer
 from dslite_operator.claims import Holder, Refused, judge
 from dslite_operator.desired import Wish, config_map, desired, finished, render
+from dslite_operator.distribution.distributor import Distributor
 from dslite_operator.names import DRAIN, Key, child
 from dslite_operator.observe import Cache, View
 from dslite_operator.plan import PodView, contains, plan
@@ -38,10 +39,11 @@ BACKOFF_S = (1.0, 60.0)
 
 
 class Controller:
-    """Brings every pool that the queue gives to where it should be."""
+    """Brings every pool that the queue gives to where it should be.  `distributor` does what all pools share."""
 
     def __init__(self, writer: Writer, settings: Settings, session: aiohttp.ClientSession) -> None:
         self.cache, self.queue = Cache(), Queue()
+        self.distributor = Distributor(self.cache, writer, settings, self.queue.add)
         self.monitors = False  # whether the cluster knows ServiceMonitors
         self._writer, self._settings, self._session = writer, settings, session
         self._accepting = asyncio.Lock()
@@ -95,13 +97,7 @@ class Controller:
         """Our finalizer, before there is anything to drain, and the release that the pool begins with."""
         begun = pool["spec"].get("release") or self._settings.release
         if DRAIN not in pool["metadata"].get("finalizers", ()) or begun != pool["spec"].get("release"):
-            self._known(await self._writer.begin(pool, begun))
-
-    def _known(self, body: Object) -> Object:
-        """What the API server answered, into the cache."""
-        metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
-        self.cache.put({**body, "metadata": metadata})
-        return body
+            self.cache.learn(await self._writer.begin(pool, begun))
 
     # ------------------------------------------------------------ what is in force
     async def _accept(self, view: View, reports: tuple[Report, ...]) -> tuple[Rendered | None, Proposal]:
@@ -141,7 +137,7 @@ class Controller:
         wish = self._wish(view, rendered, 0, "surge")
         wanted, current = finished(wish, config_map(wish)), view.config_map
         if current is None or not contains(current, wanted):
-            self._known(await self._writer.apply(wanted))
+            self.cache.learn(await self._writer.apply(wanted))
         return rendered
 
     def _wish(self, view: View, rendered: Rendered, replicas: int, rollout: str) -> Wish:
@@ -190,7 +186,7 @@ class Controller:
         for step in plan(wanted, view.children, views, rendered.config_hash):
             found = await self._writer.carry_out(view.key, step)
             if found is not None and "kind" in found and found["kind"] != "Status":
-                self._known(found)
+                self.cache.learn(found)
 
     async def _store_secret(self, view: View, rendered: Rendered) -> None:
         """The login of an embedded store, if there is none yet: the API server keeps the first one."""
@@ -219,7 +215,7 @@ class Controller:
         left = pool["spec"].get("deletionDrainSeconds", 600) - (datetime.now(UTC) - deleted).total_seconds()
         live = [one.mappings for one in reports]
         if left <= 0 or not any(number or number is None for number in live):
-            self._known(await self._writer.end(pool))
+            self.cache.learn(await self._writer.end(pool))
             return
         number = sum(number or 0 for number in live)
         sentence = f"the pool was deleted: {number} live mappings, {left:.0f} s left to wait for their end"
@@ -236,7 +232,7 @@ class Controller:
         now = timestamp()
         await self._set_status(pool, pool_status(facts, pool, now))
         for group in view.groups:
-            await self._set_status(group, group_status(facts, group, now))
+            await self._set_status(group, group_status(facts, group, now, self.distributor.said_of(group)))
 
     async def _set_status(self, body: Object, status: Object) -> None:
         """Write a status that says something new, with its events; mere numbers only now and then."""
@@ -248,7 +244,7 @@ class Controller:
         self._numbers[uid] = now
         try:
             await self._writer.say(body, events(body, status))
-            self._known(await self._writer.status(body, status))
+            self.cache.learn(await self._writer.status(body, status))
         except ApiError as error:
             log.warning("status not written", object=body["metadata"]["name"], reason=str(error))
 

@@ -24,7 +24,7 @@ from dslite_contract.errors import DsliteError
 from dslite_operator.apply import ApiError, Writer
 from dslite_operator.controller import Controller
 from dslite_operator.lease import Lease
-from dslite_operator.names import MANAGER, path
+from dslite_operator.names import MANAGER, Key, path
 from dslite_operator.observe import version_of
 from dslite_operator.settings import Settings, load_settings
 from dslite_operator.watch import SELECTOR, WATCHED, News, registry_of, settings_of
@@ -49,9 +49,14 @@ class Operator:
     ):
         self.writer = Writer(api)
         self.controller = Controller(self.writer, settings, session)
-        self.news = News(self.controller.cache, lambda key: self.controller.queue.add(key, SETTLE_S))
+        self.news = News(self.controller.cache, self._hear)
         self.working, self.compared, self.watching = False, 0.0, asyncio.Event()
         self._namespaces = namespaces
+
+    def _hear(self, key: Key) -> None:
+        """There is news of a pool."""
+        self.controller.queue.add(key, SETTLE_S)
+        self.controller.distributor.hear()
 
     async def run(self, lease: Lease) -> None:
         """At work until told to end; raises when another operator is, or when the API server tells us nothing any more."""
@@ -62,7 +67,8 @@ class Operator:
             clusterwide=not self._namespaces, namespaces=self._namespaces,
             identity=Identity(lease.who),  # else kopf asks for the user's name, and there is none
         )  # fmt: skip
-        parts: list[Awaitable[None]] = [watching, self.controller.run(), lease.keep(), self._relist()]
+        distributing = self.controller.distributor.run()
+        parts: list[Awaitable[None]] = [watching, self.controller.run(), distributing, lease.keep(), self._relist()]
         tasks = [asyncio.ensure_future(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -86,6 +92,7 @@ class Operator:
             self.compared = time.monotonic()
             for key in self.controller.cache.pools():
                 self.controller.queue.add(key)
+            self.controller.distributor.hear()
 
     async def _relist_kind(self, kind: str) -> None:
         cache = self.controller.cache

@@ -18,6 +18,7 @@ MANAGED_LABEL = "app.kubernetes.io/managed-by"
 CONFIG_HASH = f"{GROUP}/config-hash"  # of the configuration that a pod should run
 APPLIED_HASH = f"{GROUP}/applied-hash"  # of what we last applied to an object
 DRAIN = f"{GROUP}/drain"  # finalizer of a pool; annotation of a node or pod that a person drains
+DRAIN_SLOTS = f"{GROUP}/drain-slots"  # annotation of a pool: slots that a person drains of B4s, each with since when
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
 NETWORK_STATUS = "k8s.v1.cni.cncf.io/network-status"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"

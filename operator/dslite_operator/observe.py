@@ -90,6 +90,12 @@ class Cache:
         self.revision += body["kind"] in CLAIMING and (before is None or claiming(before) != claiming(body))
         return True
 
+    def learn(self, body: Object) -> Object:
+        """Take what the API server answered to a write of ours; the same object."""
+        metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+        self.put({**body, "metadata": metadata})
+        return body
+
     def _forget(self, body: Object) -> None:
         """Take a version of an object out."""
         self._kinds[body["kind"]].pop(place_of(body), None)

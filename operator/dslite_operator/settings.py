@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from dslite_contract.errors import DsliteError
@@ -60,22 +61,29 @@ class Place(NamedTuple):
 PLACE = re.compile(r"\[([0-9a-fA-F:.]+)\]:([0-9]{1,5})|([0-9.]+):([0-9]{1,5})|([0-9a-fA-F:.]+)")
 
 
-def dns_place(text: object) -> Place:
-    """192.0.2.53, 2001:db8::53, 192.0.2.53:5353 or [2001:db8::53]:5353; raises ValueError."""
-    found = PLACE.fullmatch(str(text))
-    try:
-        six, six_port, four, four_port, alone = found.groups() if found else ("", "", "", "", "")
-        place = Place(str(ip_address(six or four or alone)), int(six_port or four_port or 53))
-    except ValueError:
-        place = Place("", 0)
-    if not 1 <= place.port <= 65535:
-        raise ValueError(
-            f"{text} is not allowed: an address, with a port if it is not 53, such as 192.0.2.53 or [2001:db8::53]:5353"
-        )
-    return place
+def place_with(port: int) -> Callable[[object], Place]:
+    """Reads 192.0.2.53, 2001:db8::53, 192.0.2.53:5353 or [2001:db8::53]:5353; without a port it is `port`.  Raises ValueError."""
+
+    def parse(text: object) -> Place:
+        found = PLACE.fullmatch(str(text))
+        try:
+            six, six_port, four, four_port, alone = found.groups() if found else ("", "", "", "", "")
+            place = Place(str(ip_address(six or four or alone)), int(six_port or four_port or port))
+        except ValueError:
+            place = Place("", 0)
+        if not 1 <= place.port <= 65535:
+            raise ValueError(
+                f"{text} is not allowed: an address, with a port if it is not {port}, such as 2001:db8::53 or [2001:db8::53]:5353"
+            )
+        return place
+
+    return parse
 
 
-DnsPlace = Annotated[Place, BeforeValidator(dns_place)]
+DnsPlace = Annotated[Place, BeforeValidator(place_with(53))]
+Dhcpv6Place = Annotated[Place, BeforeValidator(place_with(547))]
+OWNER = r"^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?$"
+LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 LABELS = r"([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
@@ -93,7 +101,7 @@ class DnsSettings(Part):
 
     owner: str = Field(
         default="",
-        pattern=r"^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?$",
+        pattern=OWNER,
         description="This installation in ownership records: no two write a zone by one name.",
     )
     zones: tuple[DnsZone, ...] = ()
@@ -108,6 +116,54 @@ class DnsSettings(Part):
         return self
 
 
+class KeaPeer(Part):
+    """One Kea: its control channel, and where it answers B4s."""
+
+    url: str = Field(pattern=r"^(https?://[^/\s]+(/\S*)?|unix:///\S+)$", description="http://, https:// or unix:///.")
+    probe: Dhcpv6Place = Field(description="The unicast address that it listens on, where it is asked as a relay asks.")
+
+    @field_validator("probe")
+    @classmethod
+    def _six(cls, probe: Place) -> Place:
+        if ":" not in probe.address:
+            raise ValueError(f"{probe.address} is not allowed: DHCPv6 goes by IPv6")
+        return probe
+
+
+class DhcpServer(KeaPeer):
+    """A DHCPv6 server of the provider's: one Kea, or peers that serve in each other's place."""
+
+    name: str = Field(pattern=f"^{LABEL}$", description="What B4Groups call it in dhcp.server.")
+    type: Literal["kea"] = "kea"
+    agent: bool = Field(default=False, description="The URLs are those of Kea 2.x's control agent.")
+    secret_ref: str = Field(default="", description="Secret: username and password; ca.crt, tls.crt and tls.key.")
+    ha_peers: tuple[KeaPeer, ...] = Field(default=(), description="Its other peers, with the same subnets.")
+    min_interval: float = Field(
+        default=30.0, ge=0, le=86400, description="Seconds from one change to the next, at least."
+    )
+
+    @property
+    def peers(self) -> tuple[KeaPeer, ...]:
+        """All of them."""
+        return (self, *self.ha_peers)
+
+
+class DhcpSettings(Part):
+    """Who tells B4s the names of their slots, and where."""
+
+    owner: str = Field(default="", pattern=OWNER, description="This installation in the servers' configurations.")
+    servers: tuple[DhcpServer, ...] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.servers and not self.owner:
+            raise ValueError("dhcp.owner: a name for this installation is needed to change DHCPv6 servers")
+        names = [one.name for one in self.servers]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"dhcp.servers: {twice} stands there twice")
+        return self
+
+
 class Settings(Part):
     """All of it."""
 
@@ -115,6 +171,7 @@ class Settings(Part):
     aftr: AftrSettings
     store: StoreSettings = StoreSettings()
     dns: DnsSettings = DnsSettings()
+    dhcp: DhcpSettings = DhcpSettings()
     secrets: Path = Field(default=Path("/etc/dslite-secrets"), description="A folder for each Secret named here.")
     monitoring: bool = Field(default=True, description="ServiceMonitors, where the cluster knows them.")
 

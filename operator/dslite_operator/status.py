@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from dslite_contract.rules import owner_name
@@ -292,11 +292,20 @@ def slot_status(pool: AftrPool, number: int, found: tuple[int, str, Object] | No
     }  # fmt: skip
 
 
-def group_status(facts: Facts, group: Object, now: str) -> Object:
+@dataclass(frozen=True)
+class Told:
+    """What a B4Group's status says of its distribution: conditions, and other fields."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    status: Object = field(default_factory=dict)
+
+
+def group_status(facts: Facts, group: Object, now: str, told: Told = Told()) -> Object:
     """The status of one B4Group."""
     verdict = accepted(facts, owner_name("B4Group", group["metadata"]["name"]))
     generation = group["metadata"]["generation"]
-    return {"observedGeneration": generation, "conditions": conditions([verdict], group, generation, now)}
+    found = conditions([verdict, *told.verdicts], group, generation, now)
+    return {"observedGeneration": generation, "conditions": found, **told.status}
 
 
 NUMBERS = ("subscribers", "mappings", "portUtilizationPercent")  # that change all the time
@@ -323,7 +332,7 @@ def events(before: Object, after: Object) -> Iterator[Said]:
         if (old.get("status"), old.get("message")) == (condition["status"], condition["message"]):
             continue
         turned = bool(old) and old["status"] != condition["status"]
-        refused = condition["type"] == "Accepted" and condition["status"] == "False"
+        refused = condition["type"] in ("Accepted", "Provisioned") and condition["status"] == "False"
         if turned or refused:
             bad = condition["status"] != "True" and condition["type"] != "Draining"
             yield Said("Warning" if bad else "Normal", condition["type"] + condition["reason"], condition["message"])

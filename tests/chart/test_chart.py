@@ -87,6 +87,20 @@ def test_dns_zones_reach_the_operator_with_their_keys() -> None:
     assert {"name": "secret-tsig", "secret": {"secretName": "tsig", "optional": True}} in pod["volumes"]
 
 
+def test_dhcpv6_servers_reach_the_operator_with_their_logins() -> None:
+    one = {"dhcp.servers[0].name": "metro", "dhcp.servers[0].url": "https://kea-1.example.net:8004/"}
+    one |= {"dhcp.servers[0].probe": "2001:db8:53::11", "dhcp.servers[0].secretRef": "kea", "dhcp.owner": "metro"}
+    peer = {"dhcp.servers[0].haPeers[0].url": "https://kea-2.example.net:8004/"}
+    peer |= {"dhcp.servers[0].haPeers[0].probe": "[2001:db8:53::12]:1547"}
+    objects = rendered(*(f"--set={name}={value}" for name, value in (one | peer).items()))
+    text = next(one for one in objects if "settings.yaml" in one.get("data", {}))["data"]["settings.yaml"]
+    (server,) = Settings.model_validate(yaml.safe_load(text)).dhcp.servers
+    assert [each.probe for each in server.peers] == [("2001:db8:53::11", 547), ("2001:db8:53::12", 1547)]
+    assert (server.secret_ref, server.min_interval, server.type) == ("kea", 30, "kea")
+    pod = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    assert {"name": "secret-kea", "secret": {"secretName": "kea", "optional": True}} in pod["volumes"]
+
+
 def test_no_rule_outside_of_the_namespaces_given() -> None:
     objects = rendered("--set=namespaces={edge,core}")
     assert "ClusterRole" not in kinds(objects)
@@ -107,6 +121,8 @@ def test_no_secret_is_read_and_nothing_is_wildcard() -> None:
         ("store.storage=much", "storage"), ("operatr.x=1", "operatr"), ("namespaces=edge", "namespaces"),
         ("dns.zones[0].zone=example.net", "server"), ("dns.zones[0].zone=example.net,dns.zones[0].server=ns1", "server"),
         ("dns.zones[0].zone=example.net,dns.zones[0].server=192.0.2.1,dns.zones[0].tsigSecretRef=tsig", "owner"),
+        ("dhcp.servers[0].name=metro", "url"), ("dhcp.servers[0].url=ftp://kea", "url"), ("dhcp.servers[0].type=isc", "type"),
+        ("dhcp.servers[0].name=a,dhcp.servers[0].url=http://kea:8000/,dhcp.servers[0].probe=2001:db8::1", "owner"),
     ],
 )  # fmt: skip
 def test_values_that_are_wrong_are_refused(value: str, said: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dslite_operator.settings import DnsSettings, Place, dns_place
+from dslite_operator.settings import DnsSettings, Place, place_with
 
 ZONE: dict[str, Any] = {"zone": "aftr.example.net", "server": "192.0.2.53"}
 
@@ -22,8 +22,8 @@ ZONE: dict[str, Any] = {"zone": "aftr.example.net", "server": "192.0.2.53"}
     ],
 )
 def test_a_server_is_an_address_with_a_port(text: str, place: Place, spelled: str) -> None:
-    assert dns_place(text) == place
-    assert str(dns_place(text)) == spelled
+    assert place_with(53)(text) == place
+    assert str(place_with(53)(text)) == spelled
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_a_server_is_an_address_with_a_port(text: str, place: Place, spelled: st
 )
 def test_anything_else_is_refused_with_its_value(text: object) -> None:
     with pytest.raises(
-        ValueError, match=r"is not allowed: an address, with a port if it is not 53, such as 192\.0\.2\.53"
+        ValueError, match=r"is not allowed: an address, with a port if it is not 53, such as 2001:db8::53"
     ):
-        dns_place(text)
+        place_with(53)(text)
 
 
 @pytest.mark.parametrize(

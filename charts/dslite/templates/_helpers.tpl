@@ -24,6 +24,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- range .Values.dns.zones }}
 {{- with .tsigSecretRef }}{{ $names = append $names . }}{{ end }}
 {{- end }}
+{{- range .Values.dhcp.servers }}
+{{- with .secretRef }}{{ $names = append $names . }}{{ end }}
+{{- end }}
 {{- uniq $names | toJson }}
 {{- end }}
 

@@ -43,7 +43,7 @@ def wish_of(pool: AftrPool, group: B4Group, counts: Counts, closed: Set[int] = f
     nat_pool = next(one for one in pool.spec.nat.pools if one.name == spec.nat_pool)
     carriers = carrying_slots(pool, nat_pool)
     return Wish(
-        group=f"{group.metadata.namespace or DEFAULT_NAMESPACE}/{group.metadata.name}",
+        group=name_of(group),
         pool=pool.metadata.name,
         cut=spec.dhcp.bucket_bytes if spec.dhcp else "whole",
         areas=areas_of(group),
@@ -52,6 +52,11 @@ def wish_of(pool: AftrPool, group: B4Group, counts: Counts, closed: Set[int] = f
         counts=counts,
         level=spec.rebalance == "automatic",
     )
+
+
+def name_of(group: B4Group) -> str:
+    """NAMESPACE/NAME."""
+    return f"{group.metadata.namespace or DEFAULT_NAMESPACE}/{group.metadata.name}"
 
 
 def areas_of(group: B4Group) -> tuple[Area, ...]:

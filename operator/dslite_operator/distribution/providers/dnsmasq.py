@@ -25,7 +25,7 @@ from dslite_operator.distribution.providers.errors import (
     UnsuitableError,
 )
 from dslite_operator.distribution.providers.probe import Prober
-from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Outcome
+from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Outcome, Timers
 
 OWNER, MAP = "# dslite owner ", "# dslite map "
 READS_AGAIN_S = 5.0  # from SIGHUP until it answers by the new file
@@ -149,6 +149,10 @@ class Dnsmasq:
         """Raises ForeignError."""
         lines = [line.removeprefix(MAP) for line in self._before().splitlines() if line.startswith(MAP)]
         return dict(line.split(" ", 1) for line in lines)
+
+    async def timers(self) -> dict[IPv6Network, Timers]:
+        """It says none."""
+        return {}
 
 
 def _question(subnet: IPv6Network, duid: bytes = DUID) -> Question:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Network
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from dslite_operator.distribution.buckets import Cut
 from dslite_operator.distribution.maps import Area
@@ -70,6 +70,13 @@ class B4:
     interface_id: str = ""
 
 
+class Timers(NamedTuple):
+    """What leases on a subnet have, in seconds: T1, and the valid lifetime."""
+
+    renew_s: int
+    valid_s: int
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What `apply` did: `changed` names servers, `said` is a sentence for events and conditions."""
@@ -98,3 +105,6 @@ class Provider(Protocol[Plan]):
 
     async def copies(self) -> Mapping[str, str]:
         """The copies of bucket maps that the server keeps, by group.  Raises ProviderError."""
+
+    async def timers(self) -> Mapping[IPv6Network, Timers]:
+        """Those of each subnet, as they are when no drain shortens them.  Raises ProviderError."""

@@ -15,8 +15,9 @@ from dslite_operator.distribution.providers.kea.patching import copies, patch, s
 from dslite_operator.distribution.providers.kea.questions import Found, checks, question
 from dslite_operator.distribution.providers.kea.rendering import Rendering, check, render
 from dslite_operator.distribution.providers.kea.server import Configuration
+from dslite_operator.distribution.providers.kea.timers import timers
 from dslite_operator.distribution.providers.pace import Pace
-from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Outcome
+from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Outcome, Timers
 
 Object = dict[str, Any]
 
@@ -99,3 +100,7 @@ class KeaProvider:
     async def copies(self) -> dict[str, str]:
         """Those that the first peer keeps; raises ProviderError."""
         return copies((await self._peers[0].kea.configuration()).document, self._owner)
+
+    async def timers(self) -> dict[IPv6Network, Timers]:
+        """Those of the first peer; raises ProviderError."""
+        return timers((await self._peers[0].kea.configuration()).document)

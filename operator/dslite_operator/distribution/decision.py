@@ -1,0 +1,133 @@
+"""What the B4s of a pool's groups are to be told now: from the maps in force, one step nearer to the maps that should be.
+
+    wish ─► where they are ─► where they should be ─► moves ─► batches ─► the map in force from now on
+
+A name that does not resolve everywhere is not handed out (O02): B4s stay where they are, and a group that is nowhere yet waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from dslite_contract.schema import AftrPool, B4Group
+from dslite_contract.slots import slot_fqdn
+from dslite_operator.distribution.maps import UNPLACED, BucketMap, slots_in, text_of
+from dslite_operator.distribution.moves import Batch, advance, moves_between, pace_of, schedule
+from dslite_operator.distribution.placement import place
+from dslite_operator.distribution.providers.provider import Assignment, Part
+from dslite_operator.distribution.standing import standing
+from dslite_operator.distribution.wishes import Counts, Wish, name_of, wish_of
+
+DRAIN_RENEWALS = 6  # in the time of one, before a drained slot's B4s are told another
+SHORTEST_RENEWAL = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """All that decides beside the maps.
+
+    `drains` are slots that a person drains, since when (UTC); `renewals` the T1 of each group's leases; `resolved` names that
+    may be handed out; `settled` groups whose B4s are told what the map in force says: only those move.
+    """
+
+    now: datetime
+    resolved: Set[str]
+    settled: Set[str]
+    renewals: Mapping[str, timedelta]
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+    drains: Mapping[int, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Of one group: `map` is in force from now on, None while it is on no slot; `batches` are what is still to be moved.
+
+    `missing` are names that are held back; `renewal` is a shorter T1 while a slot is drained.
+    """
+
+    map: BucketMap | None
+    counts: Counts
+    batches: tuple[Batch, ...] = ()
+    missing: tuple[str, ...] = ()
+    renewal: timedelta | None = None
+
+
+def decide(
+    pool: AftrPool, groups: Sequence[B4Group], maps: Mapping[str, BucketMap], given: Circumstances
+) -> dict[str, Decision]:
+    """What holds now for each group that a DHCPv6 server tells; `maps` are those in force, of groups that are gone too.
+
+    Raises MapError, PlacementError.
+    """
+    wishes = {name_of(group): wish_of(pool, group, counts_of(group, given), given.drains.keys()) for group in groups}
+    stand = standing(list(wishes.values()), maps)
+    target = place(list(wishes.values()), stand)
+    return {
+        name: decide_group(pool, group, wishes[name], stand[name], target[name], given)
+        for name, group in ((name_of(group), group) for group in groups)
+    }
+
+
+def counts_of(group: B4Group, given: Circumstances) -> Counts:
+    """The B4s of a group, as far as they are counted."""
+    return given.counts.get(name_of(group), {})
+
+
+def decide_group(
+    pool: AftrPool, group: B4Group, wish: Wish, stand: BucketMap, target: BucketMap, given: Circumstances
+) -> Decision:
+    """One group, from where it is to where it should be."""
+    held = held_slots(pool, stand, target, given.resolved)
+    missing = tuple(slot_fqdn(pool, slot) for slot in sorted(held))
+    if any(slot == UNPLACED and wanted in held for slot, wanted in pairs(stand, target)):
+        return Decision(None, wish.counts, missing=missing)
+    steady = given.renewals[wish.group]
+    short = shortened(stand, steady, given)
+    pace, begin = pace_of(group, short or steady), beginning(stand, steady, given)
+    moves = tuple(move for move in moves_between(stand, target, wish.counts) if move.new not in held)
+    batches = schedule(moves, pace, stand, begin)
+    due = batches[0] if batches and batches[0].at <= given.now and wish.group in given.settled else None
+    after = advance(stand, target, due)
+    return Decision(after, wish.counts, batches[1:] if due else batches, missing, short)
+
+
+def pairs(stand: BucketMap, target: BucketMap) -> set[tuple[int, int]]:
+    """Which slots go with which."""
+    return {pair for area, slots in stand.areas.items() for pair in zip(slots, target.areas[area], strict=True)}
+
+
+def held_slots(pool: AftrPool, stand: BucketMap, target: BucketMap, resolved: Set[str]) -> set[int]:
+    """Slots that nobody new is told, since their names do not resolve; who is told one already stays (O02)."""
+    new = slots_in(target.areas.values()) - slots_in(stand.areas.values())
+    return {slot for slot in new if slot_fqdn(pool, slot) not in resolved}
+
+
+# ---------------------------------------------------------------- a slot is drained
+def drained(stand: BucketMap, given: Circumstances) -> dict[int, datetime]:
+    """The slots of a group that are being drained."""
+    return {slot: since for slot, since in given.drains.items() if slot in slots_in(stand.areas.values())}
+
+
+def beginning(stand: BucketMap, steady: timedelta, given: Circumstances) -> datetime:
+    """When a group's next move may be: one T1 after a drain was asked for, all of its leases have the shorter one."""
+    return max([given.now, *(since + steady for since in drained(stand, given).values())])
+
+
+def shortened(stand: BucketMap, steady: timedelta, given: Circumstances) -> timedelta | None:
+    """The T1 of a group's leases while B4s leave a drained slot, and until the last of them has heard of it."""
+    short = min(steady, max(SHORTEST_RENEWAL, steady / DRAIN_RENEWALS))
+    leaving = given.drains and stand.moved_at is not None and given.now < stand.moved_at + short
+    return short if drained(stand, given) or leaving else None
+
+
+# ---------------------------------------------------------------- what a server is told
+def assignment_of(pool: AftrPool, decided: Decision) -> Assignment | None:
+    """What a DHCPv6 server tells a group's B4s; None: nothing.  Raises MapError."""
+    if decided.map is None:
+        return None
+    names = {slot: slot_fqdn(pool, slot) for slot in slots_in(decided.map.areas.values())}
+    parts = tuple(Part(one.areas, tuple(names[slot] for slot in one.slots)) for one in decided.map.parts)
+    renew_s = int(decided.renewal.total_seconds()) if decided.renewal else None
+    return Assignment(decided.map.group, decided.map.cut, parts, text_of(decided.map), renew_s)

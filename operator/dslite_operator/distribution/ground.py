@@ -1,0 +1,94 @@
+"""What distribution finds: the pools in force with their groups, and the bucket maps that there are.  Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from dslite_contract.load import Configuration
+from dslite_contract.schema import AftrPool, B4Group
+from dslite_operator.distribution.config_maps import group_of, is_map, text_in
+from dslite_operator.distribution.wishes import name_of
+from dslite_operator.names import DRAIN_SLOTS, Key
+from dslite_operator.observe import Cache, key_of, place_of
+
+Object = dict[str, Any]
+
+DRAIN_ENTRY = re.compile(r"(\d+)=(\S+)")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """One pool in force.  `told` are its groups that a DHCPv6 server tells."""
+
+    key: Key
+    pool: AftrPool
+    told: tuple[B4Group, ...]
+    drains: Mapping[int, datetime]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The installation: `unknown` are B4Groups of pools of which it is not known what is in force."""
+
+    grounds: tuple[Ground, ...]
+    objects: Mapping[str, Object]  # B4Groups, by NAMESPACE/NAME
+    config_maps: Mapping[str, Object]  # those with bucket maps, by the group that owns them
+    unknown: Set[str] = field(default_factory=frozenset)
+
+    def text(self, group: str) -> str | None:
+        """The text of a group's bucket map."""
+        found = self.config_maps.get(group)
+        return text_in(found) if found is not None else None
+
+
+def survey(cache: Cache) -> Survey:
+    """All that there is."""
+    groups = {"/".join(place_of(body)): body for body in cache.every("B4Group")}
+    maps = {group_of(body): body for body in cache.every("ConfigMap") if is_map(body)}
+    grounds, unknown = list[Ground](), set[str]()
+    for key in sorted(cache.pools()):
+        view = cache.view(key)
+        rendered = cache.rendered(view.config_map)
+        if rendered is None or view.pool is None:
+            unknown |= {name for name, body in groups.items() if key_of(body) == key}
+        else:
+            grounds.append(ground_of(key, view.pool, rendered.configuration, groups.keys()))
+    return Survey(tuple(grounds), groups, {name: body for name, body in maps.items() if name}, frozenset(unknown))
+
+
+def ground_of(key: Key, body: Object, accepted: Configuration, there: Set[str]) -> Ground:
+    """One pool.  A group that was deleted is told no more, although its B4s are served until their mappings end."""
+    told = tuple(group for group in accepted.groups if group.spec.dhcp is not None and name_of(group) in there)
+    return Ground(key, accepted.pool, told, drains_of(body))
+
+
+def drains_of(pool: Object) -> dict[int, datetime]:
+    """The slots that a person drains, since when: `3=2026-11-26T04:00:00+00:00 …` in an annotation.  What is no such entry is none."""
+    text = pool["metadata"].get("annotations", {}).get(DRAIN_SLOTS, "")
+    found: dict[int, datetime] = {}
+    for slot, since in DRAIN_ENTRY.findall(text):
+        try:
+            moment = datetime.fromisoformat(since)
+        except ValueError:
+            continue
+        if moment.tzinfo:
+            found[int(slot)] = moment
+    return found
+
+
+def server_of(group: B4Group) -> str:
+    """The DHCPv6 server of a group that has one."""
+    assert group.spec.dhcp is not None
+    return group.spec.dhcp.server
+
+
+def gone(survey: Survey, copies: Mapping[str, str], key: Key) -> Iterator[tuple[str, str]]:
+    """Texts of maps of groups in a pool's namespace that are no more: their areas are remembered."""
+    texts = {**copies, **{name: text_in(body) for name, body in survey.config_maps.items()}}
+    for name, text in texts.items():
+        if name not in survey.objects and name.startswith(f"{key.namespace}/"):
+            yield name, text

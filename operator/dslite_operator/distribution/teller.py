@@ -1,0 +1,104 @@
+"""One DHCPv6 server of the installation: what it is to tell, and what came of it.
+
+It is told by itself, so that a server that is slow or gone holds up no other.  What it tells already it is not told again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import IPv6Network
+from typing import Any
+
+import structlog
+
+from dslite_operator.distribution.providers.errors import MovedOnError, ProviderError
+from dslite_operator.distribution.providers.provider import Assignment, Provider, Timers
+
+log = structlog.get_logger()
+
+AGAIN_S, SOON_S = 30.0, 2.0  # after a refusal; after somebody else was faster
+UNKNOWN = Timers(12 * 3600, 24 * 3600)  # of a subnet of which the server does not say: longer than most
+Told = Mapping[str, Assignment]  # by group
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the server had when it was first read: copies of bucket maps by group, and the times of its subnets."""
+
+    copies: Mapping[str, str]
+    timers: Mapping[IPv6Network, Timers]
+
+
+class Teller:
+    """`changed` is called whenever something of what is public here has changed."""
+
+    def __init__(self, name: str, provider: Provider[Any], changed: Callable[[], None]) -> None:
+        self.name, self._provider, self._changed = name, provider, changed
+        self.kept: Kept | None = None  # None: it has not answered yet
+        self.told: Told | None = None  # None: not known
+        self.trouble = ""  # why it is not told, in its own words
+        self._wanted: Told | None = None
+        self._news = asyncio.Event()
+
+    def tell(self, wanted: Told) -> None:
+        """From now on it is to tell this, and nothing else of ours: never before what it has is known."""
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._news.set()
+
+    @property
+    def settled(self) -> bool:
+        """Whether it tells what it should."""
+        return self.told is not None and self.told == self._wanted
+
+    @property
+    def copies(self) -> Mapping[str, str] | None:
+        """The copies of bucket maps that it has now, None while that is not known."""
+        if self.kept is None:
+            return None
+        return self.kept.copies if self.told is None else {name: one.copy for name, one in self.told.items()}
+
+    def renewal(self, subnets: Iterable[IPv6Network]) -> timedelta:
+        """The longest T1 of leases on these subnets."""
+        known = self.kept.timers if self.kept else {}
+        return timedelta(seconds=max(known.get(subnet, UNKNOWN).renew_s for subnet in subnets))
+
+    @property
+    def lifetime(self) -> timedelta:
+        """The longest valid lifetime of its leases."""
+        times = [one.valid_s for one in self.kept.timers.values()] if self.kept else []
+        return timedelta(seconds=max(times, default=UNKNOWN.valid_s))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            again = await self._attempt()
+            try:
+                await asyncio.wait_for(self._news.wait(), again)
+            except TimeoutError:
+                continue
+
+    async def _attempt(self) -> float | None:
+        """Seconds until the next one, None: when there is something new."""
+        self._news.clear()
+        wanted = self._wanted
+        try:
+            if self.kept is None:
+                self.kept = Kept(await self._provider.copies(), await self._provider.timers())
+            elif wanted is not None and wanted != self.told:
+                outcome = await self._provider.apply(self._provider.render(list(wanted.values())))
+                self.told = wanted
+                log.info("a DHCPv6 server is told", server=self.name, said=outcome.said)
+        except Exception as error:  # one server's trouble must not stop the others
+            say = log.warning if isinstance(error, ProviderError) else log.exception
+            say("a DHCPv6 server is not told", server=self.name, reason=str(error))
+            return self._say(str(error), SOON_S if isinstance(error, MovedOnError) else AGAIN_S)
+        return self._say("", None)
+
+    def _say(self, trouble: str, again: float | None) -> float | None:
+        self.trouble = trouble
+        self._changed()
+        return again

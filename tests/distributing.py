@@ -1,0 +1,95 @@
+"""An installation of a test's own: an API server, a Kea and a DNS server in namespaces, and what B4s are told there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assignments import b4
+from cluster_objects import group, pool
+from dhcp_network import HOMES, SERVERS, Network, dhcp_network
+from dns_servers import ZONE, Server, dns_server
+from dslite_operator.distribution.buckets import Cut
+from kea_servers import RunningKea, running_kea
+from kube_api import Api
+from operating import SETTINGS
+from reconciling import api_with_definitions, condition, get
+from slot_names import secret_in
+
+Object = dict[str, Any]
+
+OWNER = "metro"
+MAP = "homes-buckets"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What surrounds the operator."""
+
+    api: Api
+    network: Network
+    kea: RunningKea
+    dns: Server
+    secrets: Path
+
+    def settings(self, **dhcp: Any) -> Object:
+        """The operator's, as the chart's values make them."""
+        zone = {"zone": ZONE, "server": str(self.dns.place), "tsigSecretRef": "tsig"}
+        server = {
+            "name": "metro", "url": f"unix://{self.kea.channel.path}", "probe": str(SERVERS[self.kea.node]),
+            "minInterval": 0, **dhcp,
+        }  # fmt: skip
+        return {
+            **SETTINGS, "secrets": str(self.secrets), "dns": {"owner": OWNER, "zones": [zone]},
+            "dhcp": {"owner": OWNER, "servers": [server]},
+        }  # fmt: skip
+
+    def told(self, bucket: int, cut: Cut = "last") -> str | None:
+        """What a B4 of that bucket is told on the wire: the number of its slot, None for no name."""
+        name = asyncio.run(self.kea.provider().observe(b4(bucket, cut)))
+        return name and name.removesuffix(f".east.{ZONE}")
+
+    def all_told(self) -> list[str | None]:
+        """What B4s of some buckets all over are told."""
+        return [self.told(bucket) for bucket in range(0, 256, 15)]
+
+    def forget(self) -> None:
+        """Nothing of ours is in Kea any more."""
+        provider = self.kea.provider(OWNER)
+        asyncio.run(provider.apply(provider.render([])))
+
+    def map(self) -> Object:
+        """The bucket map in the cluster; {} for none."""
+        found = get(self.api, "configmap", MAP)
+        return dict(json.loads(found["data"]["map.json"])) if found else {}
+
+    def says(self, what: str = "Provisioned", group: str = "homes") -> tuple[str, str]:
+        """A condition of a group: its status, and its sentence."""
+        found = condition(self.api, "b4group", group, what)
+        return found.get("status", ""), found.get("message", "")
+
+
+@contextmanager
+def installation(folder: Path) -> Iterator[Installation]:
+    """This thread is in the operator's namespace for the time of the block, and so are the servers that it starts there."""
+    with dhcp_network(folder) as network:
+        network.ip("operator", "address", "add", "192.0.2.15/24", "dev", "eth0")  # kube-apiserver wants an IPv4 way out
+        network.ip("operator", "route", "add", "default", "via", "192.0.2.1")
+        with api_with_definitions("edge") as api, running_kea(network, "2.2") as kea, dns_server("knot") as dns:
+            yield Installation(api, network, kea, dns, secret_in(folder))
+
+
+def homes(name: str = "homes", prefix: str = "2001:db8:40::/60", *subnets: str, **spec: Any) -> Object:
+    """A group that the Kea tells, of the subnet of homes unless others are given."""
+    dhcp = {"server": "metro", "subnets": list(subnets) or [str(HOMES)]}
+    return group(name, prefix, **{"slots": 2, "dhcp": dhcp, **spec})
+
+
+def east(**spec: Any) -> Object:
+    """Its pool."""
+    return pool(**spec)

@@ -1,0 +1,117 @@
+"""What a group's B4s are told now: names that do not resolve held back, moves one batch at a time, a slot drained with T1 shortened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cluster_objects import configured, group, pool
+from dslite_contract.slots import slot_fqdn
+from dslite_operator.distribution.decision import Circumstances, Decision, assignment_of, decide
+from dslite_operator.distribution.maps import Area, BucketMap, Slots, map_of, slots_in
+from dslite_operator.distribution.wishes import Count, areas_of
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+T1 = timedelta(minutes=30)
+SUBNET = "2001:db8:1000::/48"
+DHCP = {"server": "metro", "subnets": [SUBNET], "bucketBytes": "lastNibble"}
+HOMES = "edge/homes"
+B4S = 100  # of each bucket
+
+
+def given(resolved: int = 4, *, settled: bool = True, now: datetime = NOW, **more: Any) -> Circumstances:
+    """With the names of the first slots, and leases of 30 minutes."""
+    pool_of = configured(pool()).pool
+    names = {slot_fqdn(pool_of, slot) for slot in range(resolved)}
+    return Circumstances(now, names, {HOMES} if settled else set(), {HOMES: T1}, **more)
+
+
+def decided(there: Circumstances, *maps: BucketMap | None, **spec: Any) -> Decision:
+    """Of a group that is to be on two slots, from the map that it has."""
+    found = configured(pool(), group("homes", "2001:db8:1000::/36", **{"slots": 2, "dhcp": DHCP, **spec}))
+    (homes,) = found.groups
+    counts = {area: [Count(B4S, 3 * B4S)] * 16 for area in areas_of(homes)}
+    before = {one.group: one for one in maps if one}
+    return decide(found.pool, found.groups, before, replace(there, counts={HOMES: counts}))[HOMES]
+
+
+def areas(made: Decision) -> Mapping[Area, Slots]:
+    assert made.map is not None
+    return made.map.areas
+
+
+def slots(made: Decision) -> set[int]:
+    return slots_in(areas(made).values())
+
+
+# ---------------------------------------------------------------- names
+def test_o02_a_group_that_is_nowhere_waits_for_all_of_its_names() -> None:
+    assert slots(decided(given(2))) == {0, 1}
+    waiting = decided(given(1))
+    assert waiting.map is None
+    assert waiting.missing == ("s1.east.aftr.example.net",)
+    assert assignment_of(configured(pool()).pool, waiting) is None
+
+
+def test_o02_b4s_stay_while_the_name_of_another_slot_does_not_resolve() -> None:
+    before = decided(given(2))
+    held = decided(given(2), before.map, slots=4)
+    assert areas(held) == areas(before)
+    assert held.missing == ("s2.east.aftr.example.net", "s3.east.aftr.example.net")
+    assert slots(decided(given(4), held.map, slots=4)) == {0, 1, 2, 3}
+
+
+def test_o02_who_is_told_a_name_is_told_it_whatever_dns_says() -> None:
+    before = decided(given(2))
+    after = decided(given(0), before.map)
+    assert (after.map, after.missing) == (before.map, ())
+
+
+# ---------------------------------------------------------------- moves
+def test_d21_moves_go_on_batch_by_batch() -> None:
+    """800 of 1,600 B4s move, 400 in an hour: the first at once, the second an hour later."""
+    before = decided(given())
+    first = decided(given(), before.map, slots=1, maxMovesPerHour=400)
+    assert [batch.b4s for batch in first.batches] == [400]
+    assert first.map is not None
+    assert (first.map.moved_at, first.map.moved_b4s) == (NOW, 400)
+    soon = decided(given(now=NOW + timedelta(minutes=59)), first.map, slots=1, maxMovesPerHour=400)
+    assert (soon.map, [batch.sessions for batch in soon.batches]) == (first.map, [1200])
+    last = decided(given(now=NOW + timedelta(hours=1)), first.map, slots=1, maxMovesPerHour=400)
+    assert (slots(last), last.batches) == ({0}, ())
+
+
+def test_d21_nobody_moves_while_the_server_does_not_tell_what_was_decided_before() -> None:
+    before = decided(given())
+    waiting = decided(given(settled=False), before.map, slots=1)
+    assert areas(waiting) == areas(before)
+    assert len(waiting.batches) == 1
+
+
+# ---------------------------------------------------------------- a drain
+def test_o03_a_drained_slot_is_left_one_renewal_later_with_t1_shortened_until_all_have_heard() -> None:
+    before = decided(given())
+    drains = {0: NOW}
+    ahead = decided(given(drains=drains), before.map)
+    assert (slots(ahead), ahead.renewal) == ({0, 1}, timedelta(minutes=5))
+    assert [(batch.at, batch.done) for batch in ahead.batches] == [(NOW + T1, NOW + timedelta(minutes=35))]
+    moved = decided(given(now=NOW + T1, drains=drains), ahead.map)
+    assert 0 not in slots(moved)
+    heard = decided(given(now=NOW + timedelta(minutes=34), drains=drains), moved.map)
+    assert heard.renewal == timedelta(minutes=5)
+    done = decided(given(now=NOW + timedelta(minutes=35), drains=drains), heard.map)
+    assert (done.renewal, done.batches, done.map) == (None, (), moved.map)
+
+
+# ---------------------------------------------------------------- told
+def test_what_a_server_is_told_has_the_map_itself() -> None:
+    made = decided(given(drains={0: NOW}), decided(given()).map)
+    told = assignment_of(configured(pool()).pool, made)
+    assert told is not None
+    assert (told.group, told.cut, told.renew_s) == (HOMES, "lastNibble", 300)
+    assert map_of(told.copy, HOMES) == made.map
+    (part,) = told.parts
+    assert [str(area) for area in part.areas] == [SUBNET]
+    assert set(part.names) == {"s0.east.aftr.example.net", "s1.east.aftr.example.net"}

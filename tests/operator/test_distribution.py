@@ -1,0 +1,154 @@
+"""From B4Groups to option 64 on the wire: the operator between a real API server, a real Kea and a real DNS server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from assignments import OTHER
+from dhcp_network import HOMES
+from distributing import MAP, OWNER, Installation, east, homes, installation
+from kea_servers import configuration
+from operating import operator
+from reconciling import get, give, until
+
+pytestmark = pytest.mark.api
+
+SECOND = "2001:db8:53::99"
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with installation(tmp_path_factory.mktemp("installation")) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def tidy(there: Installation, tmp_path: Path) -> Iterator[None]:
+    """No object is left, and nothing of ours in Kea; there is no garbage collector here."""
+    yield
+    api = there.api
+    for one in get(api, "aftrpool")["items"]:
+        cut = ("--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        api.kubectl("patch", "aftrpool", one["metadata"]["name"], "-n", "edge", *cut)
+    children = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
+    api.kubectl("delete", f"dslite,secret,{children}", "--all", "-n", "edge", "--wait=true")
+    there.forget()
+
+
+def settled(there: Installation) -> bool:
+    return there.says()[0] == "True"
+
+
+def test_d21_a_group_is_told_its_two_slots_on_the_wire(there: Installation, tmp_path: Path) -> None:
+    give(there.api, east(), homes())
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        assert set(there.all_told()) == {"s0", "s1"}
+        assert there.says("Resolved")[0] == "True"
+        assert there.says()[1].startswith("DHCPv6 server metro tells slots 0, 1, by bucket map ")
+        assert len([line for line in there.dns.records() if " AAAA " in line]) == 4
+        (owner,) = get(there.api, "configmap", MAP)["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"]) == ("B4Group", "homes")
+
+
+def test_a_lost_map_comes_back_and_no_b4_moves(there: Installation, tmp_path: Path) -> None:
+    """Proof 5: the ConfigMap deleted under a running operator, and while there is none; from Kea's copy both times."""
+    give(there.api, east(), homes())
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        before, told = there.map(), there.all_told()
+        there.api.kubectl("delete", "configmap", MAP, "-n", "edge")
+        until(lambda: there.map() == before)
+    there.api.kubectl("delete", "configmap", MAP, "-n", "edge")
+    document = asyncio.run(there.kea.document())
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: there.map() == before and settled(there))
+        assert there.all_told() == told
+    assert asyncio.run(there.kea.document()) == document
+    events = there.api.kubectl("get", "events", "-n", "edge", "--field-selector=reason=BucketMapLost").stdout
+    assert "the ConfigMap is gone: the bucket map is the DHCPv6 server's copy" in events
+
+
+def test_a_group_is_divided_and_merged_again(there: Installation, tmp_path: Path) -> None:
+    """Divided with as many slots as before nobody moves, nor merged again; on fewer slots half of them do."""
+    give(there.api, east(), homes("homes", "2001:db8:40::/60", str(HOMES), str(OTHER)))
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        before = there.all_told()
+        give(there.api, homes(), homes("shops", "2001:db8:41::/60", str(OTHER)))
+        until(lambda: there.says("Provisioned", "shops")[0] == "True" and settled(there), 60)
+        assert there.all_told() == before
+        assert len(asyncio.run(there.kea.provider(OWNER).copies())) == 2
+        give(there.api, homes(slots=1))
+        until(lambda: set(there.all_told()) == {"s0"} and settled(there))
+        there.api.kubectl("delete", "b4group", "shops", "-n", "edge")
+        until(lambda: asyncio.run(there.kea.provider(OWNER).copies()).keys() == {"edge/homes"})
+        assert set(there.all_told()) == {"s0"}
+
+
+def test_o02_nobody_is_told_a_name_that_does_not_resolve(there: Installation, tmp_path: Path) -> None:
+    """While the DNS server is away a group waits; a group that is told already goes on."""
+    give(there.api, east(), homes())
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+    there.dns.kill()
+    try:
+        with operator(there.api, tmp_path, there.settings()):
+            give(there.api, homes("shops", "2001:db8:41::/60", str(OTHER), slots=4))
+            until(lambda: there.says("Provisioned", "shops")[1].startswith("nobody is told yet"))
+            assert "does not answer" in there.says("Resolved", "shops")[1]
+            assert settled(there)
+            assert there.told(0) in ("s0", "s1")
+            there.dns.start()
+            until(lambda: there.says("Provisioned", "shops")[0] == "True", 60)
+    finally:
+        there.dns.kill()
+        there.dns.start()
+
+
+def test_a_pool_whose_configuration_is_lost_takes_nothing_from_anybody(there: Installation, tmp_path: Path) -> None:
+    give(there.api, east(), homes())
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        document = asyncio.run(there.kea.document())
+    there.api.kubectl("delete", "configmap", "--all", "-n", "edge")
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: bool(there.map()) and settled(there), 60)
+    assert asyncio.run(there.kea.document()) == document
+
+
+def test_a_server_that_is_not_there_is_named(there: Installation, tmp_path: Path) -> None:
+    lost = homes("shops", "2001:db8:41::/60", str(OTHER))
+    lost["spec"]["dhcp"]["server"] = "core"
+    give(there.api, east(), homes(), lost)
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        assert there.says("Provisioned", "shops") == (
+            "False",
+            "spec.dhcp.server: core is not in the chart value dhcp.servers: add it there, or correct the name",
+        )
+
+
+def test_what_kea_refuses_is_said_in_its_words_and_it_serves_on(there: Installation, tmp_path: Path) -> None:
+    """Proof 4: an address that Kea listened on is gone, so it refuses whatever it is given."""
+    second = ("address", "add", f"{SECOND}/64", "dev", "eth0", "nodad")
+    there.network.ip("kea-1", *second)
+    asyncio.run(there.kea.person(lambda whole: whole["interfaces-config"]["interfaces"].append(f"eth0/{SECOND}")))
+    give(there.api, east(), homes())
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        before = there.all_told()
+        there.network.ip("kea-1", "address", "del", f"{SECOND}/64", "dev", "eth0")
+        give(there.api, homes(slots=1))
+        until(lambda: there.says()[0] == "False")
+        said = there.says()[1]
+        assert "refuses config-set: Failed to select interface" in said or f"it serves without eth0/{SECOND}" in said
+        assert there.all_told() == before
+        events = there.api.kubectl("get", "events", "-n", "edge", "--field-selector=reason=ProvisionedRefused").stdout
+        assert "refuses config-set: Failed to select interface" in events
+    there.network.ip("kea-1", *second)
+    asyncio.run(there.kea.kea.set(configuration("2.2", "kea-1")))
