@@ -15,7 +15,7 @@ from cluster_objects import group, pool
 from dhcp_network import HOMES, SERVERS, Network, dhcp_network
 from dns_servers import ZONE, Server, dns_server
 from dslite_operator.distribution.buckets import Cut
-from kea_servers import RunningKea, running_kea
+from kea_servers import LEASES_HOOK, RunningKea, configuration, running_kea
 from kube_api import Api
 from operating import SETTINGS
 from reconciling import api_with_definitions, condition, get
@@ -24,6 +24,7 @@ from slot_names import secret_in
 Object = dict[str, Any]
 
 OWNER = "metro"
+KEA = configuration("2.2", "kea-1", **LEASES_HOOK)
 MAP = "homes-buckets"
 
 
@@ -80,7 +81,7 @@ def installation(folder: Path) -> Iterator[Installation]:
     with dhcp_network(folder) as network:
         network.ip("operator", "address", "add", "192.0.2.15/24", "dev", "eth0")  # kube-apiserver wants an IPv4 way out
         network.ip("operator", "route", "add", "default", "via", "192.0.2.1")
-        with api_with_definitions("edge") as api, running_kea(network, "2.2") as kea, dns_server("knot") as dns:
+        with api_with_definitions("edge") as api, running_kea(network, "2.2", KEA) as kea, dns_server("knot") as dns:
             yield Installation(api, network, kea, dns, secret_in(folder))
 
 

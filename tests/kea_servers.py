@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 SUITES = {"2.2": "bookworm", "2.6": "trixie", "3.0": "sid"}
 PACKAGES = ("kea-dhcp6-server", "kea-ctrl-agent", "kea-admin")
 HOOKS = "/usr/lib/x86_64-linux-gnu/kea/hooks"
+LEASES_HOOK = {"hooks-libraries": [{"library": f"{HOOKS}/libdhcp_lease_cmds.so"}]}
 OWNER = "installation-1"
 
 
@@ -123,6 +124,17 @@ class RunningKea:
     async def document(self) -> Object:
         """What is in force."""
         return (await self.kea.configuration()).document
+
+    async def add_lease(
+        self, number: int, duid: str, subnet_id: int = 7, subnet: str = "2001:db8:40:", valid_s: int = 7200
+    ) -> None:
+        """An address and a prefix for a client whose DUID ends in the number (up to 255)."""
+        common = {"subnet-id": subnet_id, "duid": f"{duid}{number:02x}", "iaid": 1, "valid-lft": valid_s}
+        address = {"ip-address": f"{subnet}:{0x1000 + number:x}"}
+        prefix = {"ip-address": f"{subnet}0:{0x8000 + (number << 8):x}::", "type": "IA_PD", "prefix-len": 72}
+        for one in (address, prefix):
+            answer = await self.channel.call({"command": "lease6-add", "arguments": {**common, **one}})
+            assert answer["result"] == 0, answer
 
     async def person(self, change: Any) -> None:
         """Somebody else changes it: `change` is given a copy of the part Dhcp6."""

@@ -20,6 +20,7 @@ class StandIn:
     def __init__(self, api: Api, name: str, address: str, slots: dict[int, int]) -> None:
         self.api, self.name, self.slots, self.busy, self.lost = api, name, slots, 0.1, 0
         self.checked: list[str] = []
+        self.softwires: list[dict[str, Any]] = []
         me = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -32,7 +33,8 @@ class StandIn:
                 self.wfile.write(body)
 
             def do_GET(self) -> None:
-                self.answer(said(me.slots, me.config_hash(), me.busy))
+                listed = self.path == "/v1/softwires"
+                self.answer(me.softwires if listed else said(me.slots, me.config_hash(), me.busy))
 
             def do_POST(self) -> None:
                 me.checked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())

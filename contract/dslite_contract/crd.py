@@ -43,9 +43,13 @@ POOL_COLUMNS = (
 GROUP_COLUMNS = (
     ("Pool", "string", ".spec.poolRef.name", 0),
     ("Accepted", "string", '.status.conditions[?(@.type=="Accepted")].status', 0),
+    ("Told", "string", '.status.conditions[?(@.type=="Provisioned")].status', 0),
+    ("To move", "integer", ".status.moves.left", 0),
     ("NAT pool", "string", ".spec.natPool", 0),
     ("Prefixes", "string", ".spec.prefixes", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Strays", "integer", ".status.strays", 1),
+    ("Resolved", "string", '.status.conditions[?(@.type=="Resolved")].status', 1),
     ("Why", "string", '.status.conditions[?(@.type=="Accepted")].message', 1),
 )
 SCALE = {
@@ -187,7 +191,9 @@ def list_schema(entry: Any, info: FieldInfo) -> Schema:
     inner = model_of(entry)
     made: Schema = {"type": "array", "maxItems": most, **({"minItems": least} if least else {})}
     made["items"] = model_schema(inner) if inner is not None else leaf_schema(entry)
-    key = next((key for key in ("name", "type", "slot") if inner is not None and key in inner.model_fields), None)
+    key = next(
+        (key for key in ("name", "type", "slot", "address") if inner is not None and key in inner.model_fields), None
+    )
     if inner is None:
         return made | {"x-kubernetes-list-type": "set"}
     if key is None or unwrapped(inner).__name__ == "Bypass":

@@ -88,8 +88,49 @@ class AftrPoolStatus(Model):
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16, description="What holds and what does not.")
 
 
+class GroupSlotStatus(Model):
+    """A slot, as far as one group is concerned."""
+
+    slot: Annotated[int, whole(0, LARGEST_SLOTS - 1)] = Field(description="Number.")
+    fqdn: Annotated[str, said()] = Field(description="Name (RFC 6334).")
+    told: Annotated[int, count()] = Field(description="B4s with a lease that are told this name.")
+    sessions: Annotated[int, count()] = Field(
+        description="Their established sessions: what moving all of them would end."
+    )
+    softwires: Annotated[int, count()] = Field(description="B4s of the group that the slot serves now.")
+
+
+class MovesStatus(Model):
+    """B4s that are still to be told another slot."""
+
+    left: Annotated[int, count()] = Field(description="How many.")
+    sessions: Annotated[int, count()] = Field(description="Established sessions that they lose.")
+    steps: Annotated[int, count()] = Field(description="In how many steps.")
+    next: Annotated[str | None, said(32)] = Field(default=None, description="When the next step is (RFC 3339).")
+    done: Annotated[str | None, said(32)] = Field(
+        default=None, description="When the last of them has moved (RFC 3339)."
+    )
+
+
+class StrayStatus(Model):
+    """A B4 that is on another slot than it was told: on its way, or with a name or an address of its own."""
+
+    address: Annotated[str, said(39)] = Field(description="Its softwire's address.")
+    served_by: Annotated[int, whole(0, LARGEST_SLOTS - 1)] = Field(description="The slot that serves it.")
+    told: Annotated[int | None, whole(0, LARGEST_SLOTS - 1)] = Field(
+        default=None, description="The slot that it is told; absent: no lease says which."
+    )
+
+
 class B4GroupStatus(Model):
     """What is so, of what a B4Group asks for."""
 
     observed_generation: Annotated[int | None, count()] = Field(default=None, description="Generation that was judged.")
+    renew_seconds: Annotated[int | None, count()] = Field(
+        default=None, description="T1 of its leases: a B4 moves within that time."
+    )
+    slots: tuple[GroupSlotStatus, ...] = Field(default=(), max_length=LARGEST_SLOTS, description="Its slots.")
+    moves: MovesStatus | None = Field(default=None, description="What is still to be moved.")
+    strays: Annotated[int | None, count()] = Field(default=None, description="B4s on another slot than they were told.")
+    stray_softwires: tuple[StrayStatus, ...] = Field(default=(), max_length=32, description="The first of these.")
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16, description="What holds and what does not.")

@@ -43,7 +43,7 @@ class Controller:
 
     def __init__(self, writer: Writer, settings: Settings, session: aiohttp.ClientSession) -> None:
         self.cache, self.queue = Cache(), Queue()
-        self.distributor = Distributor(self.cache, writer, settings, self.queue.add)
+        self.distributor = Distributor(self.cache, writer, settings, session, self.queue.add)
         self.monitors = False  # whether the cluster knows ServiceMonitors
         self._writer, self._settings, self._session = writer, settings, session
         self._accepting = asyncio.Lock()

@@ -50,6 +50,23 @@ async def reports(session: aiohttp.ClientSession, pods: Iterable[Object]) -> tup
     return tuple(sorted(found, key=lambda one: one.name))
 
 
+async def softwires(session: aiohttp.ClientSession, pods: Iterable[Object]) -> list[Object] | None:
+    """B4s that have mappings, as AFTRs that are ready see them; None when one of these does not answer."""
+    ready = [pod for pod in pods if is_aftr(pod) and Report(pod, None).ready]
+    found = await asyncio.gather(*(softwires_of(session, pod) for pod in ready))
+    return None if None in found else [one for its in found for one in its or ()]
+
+
+async def softwires_of(session: aiohttp.ClientSession, pod: Object) -> list[Object] | None:
+    """The same of one AFTR; one of a release that does not list them has none."""
+    try:
+        async with session.get(f"{address_of(pod)}/v1/softwires", timeout=COUNT_PATIENCE) as answer:
+            found: list[Object] = await answer.json() if answer.status == 200 else []
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        return None
+    return found
+
+
 async def lost(session: aiohttp.ClientSession, every: Iterable[Report], text: str) -> int | None:
     """How many live mappings would end under another configuration; None when an AFTR that has some does not say."""
     counts = await asyncio.gather(*(count(session, one, text) for one in every if one.ready or one.said))

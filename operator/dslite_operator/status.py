@@ -308,7 +308,16 @@ def group_status(facts: Facts, group: Object, now: str, told: Told = Told()) -> 
     return {"observedGeneration": generation, "conditions": found, **told.status}
 
 
-NUMBERS = ("subscribers", "mappings", "portUtilizationPercent")  # that change all the time
+NUMBERS = (
+    "subscribers",
+    "mappings",
+    "portUtilizationPercent",
+    "told",
+    "sessions",
+    "softwires",
+    "strays",
+    "straySoftwires",
+)  # that change all the time
 
 
 def without_numbers(status: Object) -> Object:

@@ -10,14 +10,15 @@ import pytest
 
 from assignments import OTHER
 from dhcp_network import HOMES
-from distributing import MAP, OWNER, Installation, east, homes, installation
-from kea_servers import configuration
+from distributing import KEA, MAP, OWNER, Installation, east, homes, installation
 from operating import operator
 from reconciling import get, give, until
+from stand_in import stand_ins
 
 pytestmark = pytest.mark.api
 
 SECOND = "2001:db8:53::99"
+DUID = "00:03:00:01:02:00:00:00:00:"
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,11 @@ def tidy(there: Installation, tmp_path: Path) -> Iterator[None]:
     children = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
     api.kubectl("delete", f"dslite,secret,{children}", "--all", "-n", "edge", "--wait=true")
     there.forget()
+
+
+def softwire(address: str, slot: int) -> dict[str, object]:
+    """As an AFTR lists it."""
+    return {"softwire": address, "slot": slot, "sessions": 5}
 
 
 def settled(there: Installation) -> bool:
@@ -121,6 +127,31 @@ def test_a_pool_whose_configuration_is_lost_takes_nothing_from_anybody(there: In
     assert asyncio.run(there.kea.document()) == document
 
 
+def test_who_uses_which_slot_is_seen_and_brings_back_a_map_of_which_there_is_no_copy(
+    there: Installation, tmp_path: Path
+) -> None:
+    """B04, B05: 32 B4s in buckets 00-1f have leases; each is on slot 1 but one, and one has no lease.  Nobody has a map."""
+    for number in range(32):
+        asyncio.run(there.kea.add_lease(number, DUID))
+    on_one = [softwire(f"2001:db8:40:0:{0x8000 + (number << 8):x}::1", 1) for number in range(31)]
+    others = [softwire("2001:db8:40:0:9f00::1", 0), softwire("2001:db8:40:0:f000::1", 0)]
+    give(there.api, east(), homes(slots=1))
+    with stand_ins(there.api, {0: 1, 1: 1}, {2: 1, 3: 1}) as (first, _):
+        first.softwires = on_one + others
+        with operator(there.api, tmp_path, there.settings()):
+            until(lambda: settled(there), 60)
+            assert set(there.all_told()) == {"s1"}
+            until(lambda: get(there.api, "b4group", "homes")["status"].get("strays") == 2)
+            said = get(there.api, "b4group", "homes")["status"]
+            assert [(one["slot"], one["told"], one["sessions"], one["softwires"]) for one in said["slots"]] == [
+                (0, 0, 0, 2), (1, 32, 32 * 5, 31),
+            ]  # fmt: skip
+            assert said["straySoftwires"] == [
+                {"address": "2001:db8:40:0:9f00::1", "servedBy": 0, "told": 1}, {"address": "2001:db8:40:0:f000::1", "servedBy": 0},
+            ]  # fmt: skip
+            assert said["renewSeconds"] == 1800
+
+
 def test_a_server_that_is_not_there_is_named(there: Installation, tmp_path: Path) -> None:
     lost = homes("shops", "2001:db8:41::/60", str(OTHER))
     lost["spec"]["dhcp"]["server"] = "core"
@@ -151,4 +182,4 @@ def test_what_kea_refuses_is_said_in_its_words_and_it_serves_on(there: Installat
         events = there.api.kubectl("get", "events", "-n", "edge", "--field-selector=reason=ProvisionedRefused").stdout
         assert "refuses config-set: Failed to select interface" in events
     there.network.ip("kea-1", *second)
-    asyncio.run(there.kea.kea.set(configuration("2.2", "kea-1")))
+    asyncio.run(there.kea.kea.set(KEA))

@@ -109,6 +109,13 @@ async def get(url: str, **headers: str) -> tuple[int, str]:
 
 
 # ---------------------------------------------------------------- pages
+async def test_softwires_with_mappings_are_listed_with_their_sessions(url: str) -> None:
+    status, text = await get(f"{url}/v1/softwires")
+    assert status == 200
+    found = {one["softwire"]: (one["slot"], one["sessions"]) for one in json.loads(text)}
+    assert found == {b4(number): (0, MAPPINGS // 3) for number in range(3)}
+
+
 async def test_metrics_have_every_counter(url: str, engine: Engine) -> None:
     code, text = await get(f"{url}/metrics")
     families = {family.name: family for family in text_string_to_metric_families(text)}

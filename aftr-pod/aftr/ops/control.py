@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from aftr.ops.agent_view import AgentView
-from aftr.ops.snapshot import at_most, binding_pieces, holders, subscriber_pieces
+from aftr.ops.snapshot import at_most, binding_pieces, holders, softwire_pieces, subscriber_pieces
 from aftr.ops.tables import slots
 from aftr.state.pod import Pod
 from dslite_contract.errors import DsliteError
@@ -148,6 +148,13 @@ async def get_subscribers(request: web.Request) -> web.StreamResponse:
     pod = request.app[AGENT].pod
     pieces = subscriber_pieces(pod, slots_in(request, pod))
     return await stream(request, at_most(pieces, number_in(request, "limit") or 0))
+
+
+async def get_softwires(request: web.Request) -> web.StreamResponse:
+    """B4s that have mappings in the slots served here, each with its sessions."""
+    agent = request.app[AGENT]
+    served = [entry["slot"] for entry in with_members(agent, slots(agent.pod)) if entry["state"] == "open"]
+    return await stream(request, softwire_pieces(agent.pod, served))
 
 
 @web.middleware

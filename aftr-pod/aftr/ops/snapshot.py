@@ -98,6 +98,25 @@ def subscriber(row: Any, slot: int, groups: list[str]) -> dict[str, Any]:
     return {"slot": slot, "subscriber": str(prefix), "group": group, **counts}
 
 
+def softwire_pieces(pod: Pod, slots: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
+    """The softwires of some slots that have mappings; a subscriber's sessions in equal shares, where it has several."""
+    for number in slots:
+        table = rows(pod, pod.slot(number), SLOT_SOFTWIRES, SOFTWIRE)
+        for begin in range(0, len(table), PIECE):
+            piece = copied(table, slice(begin, begin + PIECE))
+            piece = copied(piece, (piece["state"] == LIVE) & (piece["mappings"] > 0))
+            subscribers = rows(pod, pod.slot(number), SLOT_SUBSCRIBERS, SUBSCRIBER)  # as many as there are by now
+            piece = copied(piece, piece["subscriber"] < len(subscribers))
+            pairs = zip(piece, copied(subscribers, piece["subscriber"]), strict=True)
+            yield [softwire(row, its, number) for row, its in pairs]
+
+
+def softwire(row: Any, subscriber: Any, slot: int) -> dict[str, Any]:
+    """One softwire for JSON."""
+    sessions = int(subscriber["sessions"]) // max(1, int(subscriber["softwires"]))
+    return {"slot": slot, "softwire": str(ipv6(row["hi"], row["lo"])), "sessions": sessions}
+
+
 def at_most(pieces: Iterator[list[dict[str, Any]]], limit: int) -> Iterator[list[dict[str, Any]]]:
     """The first `limit` entries, 0 for all."""
     left = limit

@@ -3,6 +3,7 @@
 /metrics   Prometheus
 /status    JSON: version, configuration, slots, workers, interfaces
 /v1/check  POST a configuration: how many live mappings would end under it (TCP only)
+/v1/softwires  JSON: B4s that have mappings here, with their sessions (TCP only)
 /healthz   200 while every worker moves: else start the process again
 /readyz    200 when traffic can pass, and what is wrong all the same: else the reasons, one a line
 """
@@ -24,7 +25,7 @@ from aiohttp import web
 
 from aftr.ops.agent_view import AgentView
 from aftr.ops.check import LARGEST_BYTES, ONE_AT_A_TIME, post_check
-from aftr.ops.control import AGENT, control_routes, say_why, with_members
+from aftr.ops.control import AGENT, control_routes, get_softwires, say_why, with_members
 from aftr.ops.metrics import exposition, used_share
 from aftr.ops.tables import slots
 from aftr.state.layout import pod_at
@@ -141,7 +142,7 @@ def make_app(agent: AgentView, utilisation: dict[int, float], *, control: bool) 
         app.add_routes(control_routes())
     else:
         app[ONE_AT_A_TIME] = asyncio.Lock()
-        app.add_routes([web.post("/v1/check", post_check)])
+        app.add_routes([web.post("/v1/check", post_check), web.get("/v1/softwires", get_softwires)])
         app.add_routes(agent.member.peers.routes() if agent.member is not None else [])
     return app
 

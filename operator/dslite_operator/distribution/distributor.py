@@ -10,28 +10,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aiohttp
 import structlog
 
 from dslite_contract.errors import DsliteError
 from dslite_contract.schema import B4Group
 from dslite_operator.apply import Writer
 from dslite_operator.distribution.config_maps import map_object
-from dslite_operator.distribution.decision import Circumstances, Decision, assignment_of, decide
+from dslite_operator.distribution.decision import Circumstances, assignment_of, decide
 from dslite_operator.distribution.dns.keeper import Names
 from dslite_operator.distribution.dns.plan import Use
 from dslite_operator.distribution.dns.records import wanted_of
 from dslite_operator.distribution.dns.resolving import Standing, resolved
-from dslite_operator.distribution.ground import Ground, Survey, gone, server_of, survey
-from dslite_operator.distribution.maps import BucketMap, MapError, map_of, text_of
+from dslite_operator.distribution.ground import Ground, Survey, server_of, survey
+from dslite_operator.distribution.in_force import Result, former, in_force
+from dslite_operator.distribution.maps import text_of
+from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.providers.provider import Assignment
-from dslite_operator.distribution.recovery import recovered
-from dslite_operator.distribution.saying import Server, names_of, provisioned
+from dslite_operator.distribution.saying import Server, group_fields, names_of, provisioned
 from dslite_operator.distribution.servers import provider_of
+from dslite_operator.distribution.sightings import Sightings
 from dslite_operator.distribution.teller import Teller
-from dslite_operator.distribution.wishes import areas_of, name_of, wish_of
+from dslite_operator.distribution.wishes import areas_of, name_of
 from dslite_operator.names import Key
 from dslite_operator.observe import Cache
 from dslite_operator.plan import contains
@@ -48,13 +52,21 @@ NOBODY = timedelta(days=1)  # how long a name stays that no server of ours hands
 class Distributor:
     """`changed` is called with a pool whose groups' statuses say something new."""
 
-    def __init__(self, cache: Cache, writer: Writer, settings: Settings, changed: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        writer: Writer,
+        settings: Settings,
+        session: aiohttp.ClientSession,
+        changed: Callable[[Key], None],
+    ) -> None:
         self._cache, self._writer, self._settings, self._changed = cache, writer, settings, changed
         self._news, self._complete = asyncio.Event(), asyncio.Event()
         self._tellers = {
             one.name: Teller(one.name, provider_of(one, settings.dhcp.owner, settings.secrets), self._news.set)
             for one in settings.dhcp.servers
         }
+        self._sightings = Sightings(cache, session, self._news.set)
         self._names = Names(settings.dns, settings.secrets)
         self._told: dict[str, Told] = {}
 
@@ -72,6 +84,7 @@ class Distributor:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._steps())
+            group.create_task(self._sightings.run())
             for teller in self._tellers.values():
                 group.create_task(teller.run())
 
@@ -92,19 +105,15 @@ class Distributor:
 
     async def step(self, now: datetime) -> None:
         """One look at everything, and what follows from it."""
-        found = survey(self._cache)
-        standing = await self._names.keep(
-            {name: one for ground in found.grounds for name, one in wanted_of(ground.pool).items()}, self._use(), now
-        )
-        decisions, troubles = dict[str, Decision](), dict[str, str]()
+        found, results = survey(self._cache), dict[str, Result]()
+        wanted = {name: one for ground in found.grounds for name, one in wanted_of(ground.pool).items()}
+        standing = await self._names.keep(wanted, self._use(), now)
         for ground in found.grounds:
-            maps, lost = await self._maps(found, ground)
-            decided, trouble = self._decide(found, ground, maps, standing, now)
-            decisions |= decided
-            troubles |= {**lost, **trouble}
-        await self._write(found, decisions)
-        self._tell(found, decisions, troubles)
-        self._say(found, decisions, troubles, standing)
+            seen = await self._sightings.of(ground, {name: one.leases for name, one in self._tellers.items()})
+            results |= self._decide(found, ground, seen, standing, now)
+        await self._write(found, results)
+        self._tell(found, results)
+        self._say(found, results, standing)
 
     def _use(self) -> Use:
         """Which names are handed out; not known while a server may tell something else than it should."""
@@ -115,41 +124,29 @@ class Distributor:
         told = [assignment for one in tellers for assignment in (one.told or {}).values()]
         return Use({name for one in told for part in one.parts for name in part.names if name}, lifetime)
 
-    # ------------------------------------------------------------ the maps in force
-    async def _maps(self, found: Survey, ground: Ground) -> tuple[dict[str, BucketMap | None], dict[str, str]]:
-        """The map of each group of a pool, None for one that has none yet; groups of which that is not known are left out."""
-        maps: dict[str, BucketMap | None] = {}
-        lost: dict[str, str] = {}
-        for group in ground.told:
-            name, teller = name_of(group), self._tellers.get(server_of(group))
-            text = found.text(name)
-            if teller is None or (text is None and teller.copies is None):
-                continue
-            wish = wish_of(ground.pool, group, {})
-            try:
-                back = recovered(wish, text, (teller.copies or {}).get(name), {})
-            except MapError as error:
-                lost[name] = str(error)
-                continue
-            maps[name] = back.map if back.map and back.map.pool == ground.pool.metadata.name else None
-            if back.map is not None and (text is None or text_of(back.map) != text):
-                await self._writer.say(found.objects[name], [Said("Warning", "BucketMapLost", back.sentence)])
-        return maps, lost
-
+    # ------------------------------------------------------------ decided
     def _decide(
-        self, found: Survey, ground: Ground, maps: Mapping[str, BucketMap | None], standing: Standing, now: datetime
-    ) -> tuple[dict[str, Decision], dict[str, str]]:
-        """What holds for each group of a pool; and what stands in the way, then all stays as it is."""
-        groups = [group for group in ground.told if name_of(group) in maps]
-        tellers = {name_of(group): self._tellers[server_of(group)] for group in groups}
-        renewals = {name_of(group): self._renewal(group) for group in groups}
-        settled = {name for name, teller in tellers.items() if teller.settled}
-        given = Circumstances(now, standing.resolved, settled, renewals, drains=ground.drains)
-        in_force = {name: one for name, one in maps.items() if one is not None}
+        self, found: Survey, ground: Ground, seen: Mapping[str, Observed] | None, standing: Standing, now: datetime
+    ) -> dict[str, Result]:
+        """What holds for each group of a pool.  What stands in the way of one keeps all where they are."""
+        tellers = {name_of(group): self._tellers.get(server_of(group)) for group in ground.told}
+        results = dict[str, Result]()
+        for group, (name, teller) in zip(ground.told, tellers.items(), strict=True):
+            results[name] = in_force(
+                found, ground, group, teller.copies if teller else None, seen[name] if seen else None
+            )
+        known = [group for group in ground.told if results[name_of(group)].known]
+        maps = {name: one.map for name, one in results.items() if one.map is not None}
+        given = Circumstances(
+            now, standing.resolved, {name for name, teller in tellers.items() if teller and teller.settled},
+            {name_of(group): self._renewal(group) for group in known},
+            {name: one.counts for name, one in (seen or {}).items()}, ground.drains,
+        )  # fmt: skip
         try:
-            return decide(ground.pool, groups, former(found, ground, self._copies()) | in_force, given), {}
+            decided = decide(ground.pool, known, former(found, ground, self._copies()) | maps, given)
         except DsliteError as error:
-            return {name: Decision(one, {}) for name, one in maps.items()}, dict.fromkeys(maps, str(error))
+            return {name: one.stopped(str(error)) for name, one in results.items()}
+        return {name: replace(one, decided=decided.get(name)) for name, one in results.items()}
 
     def _copies(self) -> dict[str, str]:
         """The copies of bucket maps at all servers."""
@@ -159,57 +156,47 @@ class Distributor:
         return self._tellers[server_of(group)].renewal(area.subnet for area in areas_of(group))
 
     # ------------------------------------------------------------ carried out
-    async def _write(self, found: Survey, decisions: Mapping[str, Decision]) -> None:
+    async def _write(self, found: Survey, results: Mapping[str, Result]) -> None:
         """The maps, before anybody is told them."""
-        for name, decided in decisions.items():
-            if decided.map is None:
+        for name, one in results.items():
+            before, group = found.config_maps.get(name), found.objects[name]
+            if one.lost:
+                await self._writer.say(group, [Said("Warning", "BucketMapLost", one.lost)])
+            if one.decided is None or one.decided.map is None:
                 continue
-            before = found.config_maps.get(name)
-            wanted = map_object(found.objects[name], decided.map.pool, text_of(decided.map), before)
+            wanted = map_object(group, one.decided.map.pool, text_of(one.decided.map), before)
             if before is None or not contains(before, wanted):
                 self._cache.learn(await self._writer.apply(wanted))
 
-    def _tell(self, found: Survey, decisions: Mapping[str, Decision], troubles: Mapping[str, str]) -> None:
+    def _tell(self, found: Survey, results: Mapping[str, Result]) -> None:
         """Each server what its groups' maps say; none as long as it is not known what one of its groups should be told."""
         wanted: dict[str, dict[str, Assignment]] = {name: {} for name in self._tellers}
         for ground in found.grounds:
             for group in ground.told:
-                decided = decisions.get(name_of(group))
+                decided = results[name_of(group)].decided
                 assignment = assignment_of(ground.pool, decided) if decided else None
-                if assignment is not None:
+                if assignment is not None and server_of(group) in wanted:
                     wanted[server_of(group)][assignment.group] = assignment
-        unknown = found.unknown | (troubles.keys() - decisions.keys())
+        unknown = found.unknown | {name for name, one in results.items() if not one.known}
         for name, teller in self._tellers.items():
             if teller.copies is not None and unknown.isdisjoint(teller.copies):
                 teller.tell(wanted[name])
 
-    def _say(
-        self, found: Survey, decisions: Mapping[str, Decision], troubles: Mapping[str, str], standing: Standing
-    ) -> None:
+    def _say(self, found: Survey, results: Mapping[str, Result], standing: Standing) -> None:
         """What the statuses of all groups say from now on."""
         for ground in found.grounds:
-            said = {name_of(group): self._said(ground, group, decisions, troubles, standing) for group in ground.told}
+            said = {
+                name_of(group): self._said(ground, group, results[name_of(group)], standing) for group in ground.told
+            }
             if any(self._told.get(name) != one for name, one in said.items()):
                 self._told |= said
                 self._changed(ground.key)
 
-    def _said(
-        self, ground: Ground, group: B4Group, decisions: Mapping[str, Decision], troubles: Mapping[str, str], standing: Standing
-    ) -> Told:  # fmt: skip
-        name, server = name_of(group), server_of(group)
-        decided, teller = decisions.get(name), self._tellers.get(server)
-        seen = Server(server, teller.kept is not None, teller.settled, teller.trouble) if teller else None
-        names = names_of(ground.pool, decided)
-        verdict = provisioned(seen, server, decided, troubles.get(name, ""))
-        return Told((verdict, resolved(names, standing)) if names else (verdict,))
-
-
-def former(found: Survey, ground: Ground, copies: Mapping[str, str]) -> dict[str, BucketMap]:
-    """Maps of groups of this pool that are gone; what cannot be read is no use."""
-    maps = dict[str, BucketMap]()
-    for name, text in gone(found, copies, ground.key):
-        try:
-            maps[name] = map_of(text, name)
-        except MapError as error:
-            log.warning("the map of a group that is gone is lost", group=name, reason=str(error))
-    return {name: one for name, one in maps.items() if one.pool == ground.pool.metadata.name}
+    def _said(self, ground: Ground, group: B4Group, result: Result, standing: Standing) -> Told:
+        server = server_of(group)
+        teller, names = self._tellers.get(server), names_of(ground.pool, result.decided)
+        heard = Server(server, teller.kept is not None, teller.settled, teller.trouble) if teller else None
+        verdict = provisioned(heard, server, result)
+        verdicts = (verdict, resolved(names, standing)) if names else (verdict,)
+        renewal = self._renewal(group) if teller and teller.kept else None
+        return Told(verdicts, group_fields(ground.pool, result, renewal))

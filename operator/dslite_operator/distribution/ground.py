@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -22,10 +22,11 @@ DRAIN_ENTRY = re.compile(r"(\d+)=(\S+)")
 
 @dataclass(frozen=True)
 class Ground:
-    """One pool in force.  `told` are its groups that a DHCPv6 server tells."""
+    """One pool in force, with its groups; `told` are those that a DHCPv6 server tells."""
 
     key: Key
     pool: AftrPool
+    groups: tuple[B4Group, ...]
     told: tuple[B4Group, ...]
     drains: Mapping[int, datetime]
 
@@ -63,7 +64,7 @@ def survey(cache: Cache) -> Survey:
 def ground_of(key: Key, body: Object, accepted: Configuration, there: Set[str]) -> Ground:
     """One pool.  A group that was deleted is told no more, although its B4s are served until their mappings end."""
     told = tuple(group for group in accepted.groups if group.spec.dhcp is not None and name_of(group) in there)
-    return Ground(key, accepted.pool, told, drains_of(body))
+    return Ground(key, accepted.pool, accepted.groups, told, drains_of(body))
 
 
 def drains_of(pool: Object) -> dict[int, datetime]:
@@ -84,11 +85,3 @@ def server_of(group: B4Group) -> str:
     """The DHCPv6 server of a group that has one."""
     assert group.spec.dhcp is not None
     return group.spec.dhcp.server
-
-
-def gone(survey: Survey, copies: Mapping[str, str], key: Key) -> Iterator[tuple[str, str]]:
-    """Texts of maps of groups in a pool's namespace that are no more: their areas are remembered."""
-    texts = {**copies, **{name: text_in(body) for name, body in survey.config_maps.items()}}
-    for name, text in texts.items():
-        if name not in survey.objects and name.startswith(f"{key.namespace}/"):
-            yield name, text

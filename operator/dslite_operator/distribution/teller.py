@@ -6,7 +6,7 @@ It is told by itself, so that a server that is slow or gone holds up no other.  
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv6Network
@@ -15,11 +15,12 @@ from typing import Any
 import structlog
 
 from dslite_operator.distribution.providers.errors import MovedOnError, ProviderError
-from dslite_operator.distribution.providers.provider import Assignment, Provider, Timers
+from dslite_operator.distribution.providers.provider import Assignment, Given, Provider, Timers
 
 log = structlog.get_logger()
 
 AGAIN_S, SOON_S = 30.0, 2.0  # after a refusal; after somebody else was faster
+LEASES_S = 600.0  # from one reading of all leases to the next
 UNKNOWN = Timers(12 * 3600, 24 * 3600)  # of a subnet of which the server does not say: longer than most
 Told = Mapping[str, Assignment]  # by group
 
@@ -40,6 +41,8 @@ class Teller:
         self.kept: Kept | None = None  # None: it has not answered yet
         self.told: Told | None = None  # None: not known
         self.trouble = ""  # why it is not told, in its own words
+        self.leases: Sequence[Given] | None = None  # None: it does not show them
+        self._read_at = -LEASES_S
         self._wanted: Told | None = None
         self._news = asyncio.Event()
 
@@ -81,11 +84,12 @@ class Teller:
             except TimeoutError:
                 continue
 
-    async def _attempt(self) -> float | None:
-        """Seconds until the next one, None: when there is something new."""
+    async def _attempt(self) -> float:
+        """Seconds until the next one, if there is nothing new before."""
         self._news.clear()
         wanted = self._wanted
         try:
+            await self._read_leases()
             if self.kept is None:
                 self.kept = Kept(await self._provider.copies(), await self._provider.timers())
             elif wanted is not None and wanted != self.told:
@@ -96,9 +100,15 @@ class Teller:
             say = log.warning if isinstance(error, ProviderError) else log.exception
             say("a DHCPv6 server is not told", server=self.name, reason=str(error))
             return self._say(str(error), SOON_S if isinstance(error, MovedOnError) else AGAIN_S)
-        return self._say("", None)
+        return self._say("", LEASES_S)
 
-    def _say(self, trouble: str, again: float | None) -> float | None:
+    async def _read_leases(self) -> None:
+        """Now and then."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._read_at + LEASES_S:
+            self.leases, self._read_at = await self._provider.leases(), now
+
+    def _say(self, trouble: str, again: float) -> float:
         self.trouble = trouble
         self._changed()
         return again

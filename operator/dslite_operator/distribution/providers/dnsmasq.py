@@ -154,6 +154,9 @@ class Dnsmasq:
         """It says none."""
         return {}
 
+    async def leases(self) -> None:
+        """It shows none."""
+
 
 def _question(subnet: IPv6Network, duid: bytes = DUID) -> Question:
     return Question(duid, subnet[1])

@@ -77,6 +77,14 @@ class Timers(NamedTuple):
     valid_s: int
 
 
+class Given(NamedTuple):
+    """A lease: what a client on a subnet was given, an address (as a prefix of 128 bits) or a prefix."""
+
+    subnet: IPv6Network
+    duid: bytes
+    prefix: IPv6Network
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What `apply` did: `changed` names servers, `said` is a sentence for events and conditions."""
@@ -108,3 +116,6 @@ class Provider(Protocol[Plan]):
 
     async def timers(self) -> Mapping[IPv6Network, Timers]:
         """Those of each subnet, as they are when no drain shortens them.  Raises ProviderError."""
+
+    async def leases(self) -> Sequence[Given] | None:
+        """All live leases, None for a server that does not show them.  Raises ProviderError."""

@@ -30,6 +30,7 @@ class Dialect:
     asks_for: str  # of a subnet: the list of such classes
     hashes: bool  # config-hash-get
     updates_classes: bool  # class-update
+    shows_leases: bool = False  # lease6-get-page, with its hook
 
 
 def dialect(version: str, commands: Collection[str]) -> Dialect:
@@ -45,4 +46,5 @@ def dialect(version: str, commands: Collection[str]) -> Dialect:
         "evaluate-additional-classes" if additional else "require-client-classes",
         "config-hash-get" in commands,
         "class-update" in commands,
+        "lease6-get-page" in commands,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
@@ -11,13 +12,14 @@ from typing import Any
 from dslite_operator.distribution.providers.errors import ForeignError
 from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.dialect import Dialect
+from dslite_operator.distribution.providers.kea.leases import given
 from dslite_operator.distribution.providers.kea.patching import copies, patch, subnets_of
 from dslite_operator.distribution.providers.kea.questions import Found, checks, question
 from dslite_operator.distribution.providers.kea.rendering import Rendering, check, render
 from dslite_operator.distribution.providers.kea.server import Configuration
 from dslite_operator.distribution.providers.kea.timers import timers
 from dslite_operator.distribution.providers.pace import Pace
-from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Outcome, Timers
+from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Given, Outcome, Timers
 
 Object = dict[str, Any]
 
@@ -104,3 +106,14 @@ class KeaProvider:
     async def timers(self) -> dict[IPv6Network, Timers]:
         """Those of the first peer; raises ProviderError."""
         return timers((await self._peers[0].kea.configuration()).document)
+
+    async def leases(self) -> list[Given] | None:
+        """Those of the first peer, page by page; None without the hook libdhcp_lease_cmds.so.  Raises ProviderError."""
+        kea, found, after = self._peers[0].kea, list[Given](), "start"
+        if not (await kea.dialect()).shows_leases:
+            return None
+        subnets = {one["id"]: IPv6Network(one["subnet"]) for one, _ in subnets_of((await kea.configuration()).document)}
+        while page := await kea.lease_page(after):
+            found += given(page, subnets, time.time())
+            after = page[-1]["ip-address"]
+        return found

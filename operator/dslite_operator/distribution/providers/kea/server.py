@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from dslite_operator.distribution.providers.kea.marks import fingerprint
 
 Object = dict[str, Any]
 
-SUCCESS = 0
+SUCCESS, EMPTY = 0, 3
+PAGE = 2000  # leases of one answer: Kea serves nobody while it writes them, some milliseconds
 SECRET_KEYS = ("password", "secret", "basic-auth-password")
 
 
@@ -74,6 +75,12 @@ class Kea:
         found: Object = (await self._call("class-get", {"name": name}))["arguments"]["client-classes"][0]
         return found
 
+    async def lease_page(self, after: str) -> list[Object]:
+        """The live leases and others behind an address, which is `start` at first; an empty page is the end."""
+        arguments = {"from": after, "limit": PAGE}
+        answer = await self._call("lease6-get-page", arguments, good=(SUCCESS, EMPTY))
+        return list((answer.get("arguments") or {}).get("leases", ()))
+
     async def write(self) -> None:
         """Into the file that it starts from."""
         await self._call("config-write")
@@ -82,10 +89,12 @@ class Kea:
         """What it says of itself, with `high-availability` where it has a peer."""
         return dict((await self._call("status-get"))["arguments"])
 
-    async def _call(self, command: str, arguments: Object | None = None, hold: Hold | None = None) -> Object:
+    async def _call(
+        self, command: str, arguments: Object | None = None, hold: Hold | None = None, good: Sequence[int] = (SUCCESS,)
+    ) -> Object:
         body: Object = {"command": command} if arguments is None else {"command": command, "arguments": arguments}
         answer = await self._channel.call(body, hold)
-        if answer["result"] != SUCCESS:
+        if answer["result"] not in good:
             words = self._without_secrets(str(answer.get("text", "")))
             raise RefusedError(f"Kea at {self.where} refuses {command}: {words}")
         return answer

@@ -1,0 +1,71 @@
+"""The bucket maps in force: as their ConfigMaps have them, else found again; and those of groups that are gone.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from dslite_contract.schema import B4Group
+from dslite_operator.distribution.config_maps import text_in
+from dslite_operator.distribution.decision import Decision
+from dslite_operator.distribution.ground import Ground, Survey
+from dslite_operator.distribution.maps import BucketMap, MapError, map_of
+from dslite_operator.distribution.observed import Observed
+from dslite_operator.distribution.recovery import recovered
+from dslite_operator.distribution.wishes import name_of, wish_of
+
+SILENT = "an AFTR that is ready does not say which B4s it serves: the group is placed once all have said so"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known of one group, and what was decided: `map` is in force until now, None: the group is nowhere yet.
+
+    `known` says whether that is so; `lost` how a map that was lost was found again; `trouble` what keeps the group from going on.
+    """
+
+    known: bool
+    map: BucketMap | None = None
+    lost: str = ""
+    trouble: str = ""
+    seen: Observed = field(default_factory=Observed)
+    decided: Decision | None = None
+
+    def stopped(self, why: str) -> Result:
+        """All stays as it is."""
+        return replace(
+            self, trouble=self.trouble or why, decided=Decision(self.map, self.seen.counts) if self.known else None
+        )
+
+
+def in_force(
+    found: Survey, ground: Ground, group: B4Group, copies: Mapping[str, str] | None, seen: Observed | None
+) -> Result:
+    """The map of a group until now; `copies` None: its server has not answered; `seen` None: not all of its AFTRs have."""
+    name, looked = name_of(group), seen or Observed()
+    text, copy = found.text(name), (copies or {}).get(name)
+    if text is None and copies is None:
+        return Result(known=False, seen=looked)
+    if text is None and copy is None and seen is None:
+        return Result(known=False, trouble=SILENT)
+    try:
+        back = recovered(wish_of(ground.pool, group, {}), text, copy, looked.seen)
+    except MapError as error:
+        return Result(known=False, trouble=str(error), seen=looked)
+    if back.map is None or back.map.pool != ground.pool.metadata.name:
+        return Result(known=True, seen=looked)
+    return Result(True, back.map, back.sentence if text is None else "", seen=looked)
+
+
+def former(found: Survey, ground: Ground, copies: Mapping[str, str]) -> dict[str, BucketMap]:
+    """Maps of groups of this pool that are gone: their areas are remembered.  One that cannot be read is no use."""
+    texts = {**copies, **{name: text_in(body) for name, body in found.config_maps.items()}}
+    gone = {name: text for name, text in texts.items() if name not in found.objects}
+    maps = dict[str, BucketMap]()
+    for name, text in gone.items():
+        try:
+            maps[name] = map_of(text, name)
+        except MapError:
+            continue
+    in_pool = (ground.key.namespace, ground.pool.metadata.name)
+    return {name: one for name, one in maps.items() if (name.split("/")[0], one.pool) == in_pool}

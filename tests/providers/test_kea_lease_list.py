@@ -1,0 +1,59 @@
+"""Leases of a real Kea, read page by page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from ipaddress import IPv6Network
+from typing import Any
+
+import pytest
+
+from assignments import OTHER
+from dhcp_network import HOMES, Network
+from dslite_operator.distribution.providers.kea import server as kea_server
+from dslite_operator.distribution.providers.kea.leases import given
+from dslite_operator.distribution.providers.provider import Given
+from kea_servers import LEASES_HOOK, RunningKea, configuration, running_kea
+
+DUID = "00:03:00:01:02:00:00:00:00:"
+
+
+@pytest.fixture
+def showing(network: Network, version: str) -> Iterator[RunningKea]:
+    """A Kea that shows its leases."""
+    with running_kea(network, version, configuration(version, "kea-1", **LEASES_HOOK)) as made:
+        yield made
+
+
+async def test_every_lease_is_read_once_however_many_pages(
+    showing: RunningKea, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kea_server, "PAGE", 3)
+    for number in range(7):
+        await showing.add_lease(number, DUID)
+    await showing.add_lease(9, DUID, subnet_id=3, subnet="2001:db8:41:")
+    found = await showing.provider().leases()
+    assert found is not None
+    assert len(found) == len(set(found)) == 16
+    assert {one.subnet for one in found} == {HOMES, OTHER}
+    duid = bytes.fromhex(DUID.replace(":", "")) + b"\x06"
+    assert {one.prefix for one in found if one.duid == duid} == {
+        IPv6Network("2001:db8:40::1006"), IPv6Network("2001:db8:40:0:8600::/72"),
+    }  # fmt: skip
+
+
+async def test_a_kea_without_the_hook_shows_none(server: RunningKea) -> None:
+    assert await server.provider().leases() is None
+
+
+def test_what_no_client_has_any_more_is_left_out() -> None:
+    now = time.time()
+    one: dict[str, Any] = {
+        "duid": "00:03:01", "ip-address": "2001:db8:40::1", "type": "IA_NA", "subnet-id": 7, "state": 0,
+        "cltt": int(now), "valid-lft": 60,
+    }  # fmt: skip
+    subnets = {7: HOMES}
+    assert list(given([one], subnets, now)) == [Given(HOMES, b"\0\3\1", IPv6Network("2001:db8:40::1"))]
+    assert list(given([one | {"state": 1}, one | {"subnet-id": 9}], subnets, now)) == []
+    assert list(given([one], subnets, now + 61)) == []
