@@ -60,9 +60,15 @@ class Installation:
         return [self.told(bucket) for bucket in range(0, 256, 15)]
 
     def forget(self) -> None:
-        """Nothing of ours is in Kea any more."""
+        """Nothing of ours is in Kea any more, and no lease."""
         provider = self.kea.provider(OWNER)
         asyncio.run(provider.apply(provider.render([])))
+        asyncio.run(self.kea.channel.call({"command": "lease6-wipe", "arguments": {"subnet-id": 7}}))
+
+    def renew_timer(self) -> int:
+        """T1 of the homes' subnet, in seconds."""
+        subnets = asyncio.run(self.kea.document())["Dhcp6"]["subnet6"]
+        return int(next(one["renew-timer"] for one in subnets if one["subnet"] == str(HOMES)))
 
     def map(self) -> Object:
         """The bucket map in the cluster; {} for none."""

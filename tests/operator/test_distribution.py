@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from assignments import OTHER
 from dhcp_network import HOMES
 from distributing import KEA, MAP, OWNER, Installation, east, homes, installation
+from dslite_operator.names import DRAIN_SLOTS
+from dslite_operator.plugin.cli import main
 from operating import operator
 from reconciling import get, give, until
 from stand_in import stand_ins
@@ -38,6 +42,11 @@ def tidy(there: Installation, tmp_path: Path) -> Iterator[None]:
     children = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
     api.kubectl("delete", f"dslite,secret,{children}", "--all", "-n", "edge", "--wait=true")
     there.forget()
+
+
+def dslite(*words: str) -> Result:
+    """`kubectl dslite`."""
+    return CliRunner().invoke(main, ["-n", "edge", *words])
 
 
 def softwire(address: str, slot: int) -> dict[str, object]:
@@ -150,6 +159,41 @@ def test_who_uses_which_slot_is_seen_and_brings_back_a_map_of_which_there_is_no_
                 {"address": "2001:db8:40:0:9f00::1", "servedBy": 0, "told": 1}, {"address": "2001:db8:40:0:f000::1", "servedBy": 0},
             ]  # fmt: skip
             assert said["renewSeconds"] == 1800
+
+
+def test_o03_a_slot_is_drained_and_load_levelled(
+    there: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T1 is shortened ahead, B4s leave one old T1 later, and the old T1 comes back; refused for a slot in use unless told."""
+    monkeypatch.setenv("KUBECONFIG", str(there.api.kubeconfig))
+    for number in range(32):
+        asyncio.run(there.kea.add_lease(number, DUID))
+    give(there.api, east(), homes())
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        until(lambda: sum(one["told"] for one in get(there.api, "b4group", "homes")["status"]["slots"]) == 32)
+        refused = dslite("drain", "slot", "east/0")
+        assert refused.exit_code == 1
+        assert "slot east/0 is used by 16 B4s: give --yes to move them" in refused.output
+        assert "T1 is 5 min from now on, and 30 min later" in refused.output
+        assert there.renew_timer() == 1800
+        assert "slot east/0 is drained" in dslite("drain", "slot", "east/0", "--yes").output
+        until(lambda: there.renew_timer() == 300)
+        assert set(there.all_told()) == {"s0", "s1"}
+        assert "16 B4s are told another slot from" in dslite("drain", "slot", "east/0").output
+
+        earlier = (datetime.now(UTC) - timedelta(minutes=31)).isoformat()  # as though half an hour had gone by
+        there.api.kubectl("annotate", "aftr", "east", "-n", "edge", "--overwrite", f"{DRAIN_SLOTS}=0={earlier}")
+        until(lambda: "s0" not in there.all_told())
+        assert there.renew_timer() == 300
+        until(lambda: "no B4 of any group is told slot 0" in dslite("drain", "slot", "east/0").output)
+        assert "is over" in dslite("drain", "slot", "east/0", "--end").output
+        until(lambda: there.renew_timer() == 1800)
+        told = there.all_told()
+
+        assert "at most 10,000 B4s an hour" in dslite("rebalance", "homes").output
+        until(lambda: there.map()["levelled"] == 2)
+        assert there.all_told() == told
 
 
 def test_a_server_that_is_not_there_is_named(there: Installation, tmp_path: Path) -> None:

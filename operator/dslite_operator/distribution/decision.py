@@ -117,9 +117,14 @@ def beginning(stand: BucketMap, steady: timedelta, given: Circumstances) -> date
 
 def shortened(stand: BucketMap, steady: timedelta, given: Circumstances) -> timedelta | None:
     """The T1 of a group's leases while B4s leave a drained slot, and until the last of them has heard of it."""
-    short = min(steady, max(SHORTEST_RENEWAL, steady / DRAIN_RENEWALS))
+    short = short_renewal(steady)
     leaving = given.drains and stand.moved_at is not None and given.now < stand.moved_at + short
     return short if drained(stand, given) or leaving else None
+
+
+def short_renewal(steady: timedelta) -> timedelta:
+    """The T1 that leases have ahead of a drain."""
+    return min(steady, max(SHORTEST_RENEWAL, steady / DRAIN_RENEWALS))
 
 
 # ---------------------------------------------------------------- what a server is told

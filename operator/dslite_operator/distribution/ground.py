@@ -69,7 +69,7 @@ def ground_of(key: Key, body: Object, accepted: Configuration, there: Set[str]) 
 
 def drains_of(pool: Object) -> dict[int, datetime]:
     """The slots that a person drains, since when: `3=2026-11-26T04:00:00+00:00 …` in an annotation.  What is no such entry is none."""
-    text = pool["metadata"].get("annotations", {}).get(DRAIN_SLOTS, "")
+    text = (pool["metadata"].get("annotations") or {}).get(DRAIN_SLOTS, "")
     found: dict[int, datetime] = {}
     for slot, since in DRAIN_ENTRY.findall(text):
         try:
@@ -79,6 +79,11 @@ def drains_of(pool: Object) -> dict[int, datetime]:
         if moment.tzinfo:
             found[int(slot)] = moment
     return found
+
+
+def spelled(drains: Mapping[int, datetime]) -> str | None:
+    """The annotation with these; None: there is none."""
+    return " ".join(f"{slot}={since.isoformat()}" for slot, since in sorted(drains.items())) or None
 
 
 def server_of(group: B4Group) -> str:

@@ -1,23 +1,34 @@
-"""`kubectl dslite status|lookup|drain|upgrade|report|force-delete`.  Tables for people, `-o json` for programs."""
+"""`kubectl dslite status|lookup|drain|rebalance|upgrade|report|force-delete`.  Tables for people, `-o json` for programs."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from dslite_contract.errors import DsliteError
+from dslite_contract.schema import AftrPool, B4Group
+from dslite_operator.distribution.config_maps import COMPONENT, MAP_FILE, text_in
+from dslite_operator.distribution.ground import drains_of, spelled
+from dslite_operator.distribution.maps import map_of, text_of
+from dslite_operator.names import DRAIN_SLOTS, child
+from dslite_operator.observe import read_asked
+from dslite_operator.plugin import moving
 from dslite_operator.plugin.cluster import Cluster, ClusterError
 from dslite_operator.plugin.report import write
 
 Object = dict[str, Any]
+Kind = TypeVar("Kind", AftrPool, B4Group)
 
 GONE_S, LOOK_S = 300.0, 1.0
 output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -141,6 +152,68 @@ def drain_node(cluster: Cluster, node: str) -> None:
         patiently(there, name)
         click.echo(f"pod {namespace}/{name} hands its slots over and ends")
     click.echo(f"node {node} is cordoned and has no AFTR that stays")
+
+
+@drain.command("slot")
+@click.argument("slot", metavar="POOL/SLOT")
+@click.option("--yes", is_flag=True, help="Move B4s that use it, and end their sessions.")
+@click.option("--end", is_flag=True, help="End the drain: B4s may be told the slot again.")
+@click.pass_obj
+def drain_slot(cluster: Cluster, slot: str, yes: bool, end: bool) -> None:
+    """Tell all B4s of a SLOT another one: what that costs first, and how far it is when asked again."""
+    name, number = moving.place_of(slot)
+    pool, now = cluster.pool(name), datetime.now(UTC).replace(microsecond=0)
+    drains, groups = drains_of(pool), list(modelled(cluster.groups_of(name)))
+    shares = moving.shares_of(number, groups)
+    if end:
+        if drains.pop(number, None) is None:
+            raise ClusterError(f"slot {slot} is not being drained")
+        lines = [f"the drain of slot {slot} is over"]
+    elif number in drains:
+        click.echo("\n".join(moving.progress(number, drains[number], shares, now)))
+        return
+    else:
+        moving.check(model(pool, AftrPool), number, drains, [one for one, _ in groups])
+        lines = list(moving.beforehand(number, shares, now))
+        if (b4s := moving.used(shares)) and not yes:
+            raise ClusterError("\n".join([*lines, f"slot {slot} is used by {b4s:,} B4s: give --yes to move them"]))
+        lines.append(f"slot {slot} is drained: the same command shows how far it is, with --end it is over")
+        drains[number] = now
+    version = pool["metadata"]["resourceVersion"]
+    cluster.patch_pool(name, {"metadata": {"annotations": {DRAIN_SLOTS: spelled(drains)}, "resourceVersion": version}})
+    click.echo("\n".join(lines))
+
+
+def modelled(groups: list[Object]) -> Iterator[tuple[B4Group, Object]]:
+    """B4Groups that a DHCPv6 server tells, with their statuses; one that is wrong is told by its last version, so left out."""
+    for one in groups:
+        found = read_asked(one).model
+        if isinstance(found, B4Group) and found.spec.dhcp is not None:
+            yield found, one.get("status", {})
+
+
+def model(body: Object, kind: type[Kind]) -> Kind:
+    """An object as the contract has it; raises ClusterError."""
+    asked = read_asked(body)
+    if not isinstance(asked.model, kind):
+        raise ClusterError("; ".join(asked.wrong))
+    return asked.model
+
+
+@main.command()
+@click.argument("group")
+@click.pass_obj
+def rebalance(cluster: Cluster, group: str) -> None:
+    """Level the load of a GROUP over its slots once: B4s of the fullest are told others, so many in an hour."""
+    most = model(cluster.group(group), B4Group).spec.max_moves_per_hour
+    found, name = cluster.config_map(child(group, COMPONENT)), f"{cluster.namespace}/{group}"
+    asked = replace(map_of(text_in(found), name), chosen=(), levelled=0)
+    metadata = {"resourceVersion": found["metadata"]["resourceVersion"]}
+    cluster.patch_config_map(found["metadata"]["name"], {"metadata": metadata, "data": {MAP_FILE: text_of(asked)}})
+    click.echo(
+        f"B4Group {group}: load is levelled, at most {most:,} B4s an hour; `kubectl describe b4g {group}` says which move, "
+        "when, and how many sessions they lose"
+    )
 
 
 def patiently(cluster: Cluster, pod: str) -> None:

@@ -61,6 +61,24 @@ class Cluster:
         """Change an AftrPool."""
         call(self._objects.patch_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, name, patch)
 
+    def groups_of(self, pool: str) -> list[Object]:
+        """The B4Groups of an AftrPool."""
+        return [one for one in self.groups() if one["spec"]["poolRef"]["name"] == pool]
+
+    def group(self, name: str) -> Object:
+        """One B4Group; raises ClusterError."""
+        plural = KINDS["B4Group"][1]
+        found: Object = call(self._objects.get_namespaced_custom_object, GROUP, VERSION, self.namespace, plural, name)
+        return found
+
+    def config_map(self, name: str) -> Object:
+        """One ConfigMap; raises ClusterError."""
+        return plain(call(self._core.read_namespaced_config_map, name, self.namespace))
+
+    def patch_config_map(self, name: str, patch: Object) -> None:
+        """Change a ConfigMap."""
+        call(self._core.patch_namespaced_config_map, name, self.namespace, patch)
+
     def pods(self, pool: str) -> list[Object]:
         """Pods of a pool, as plain objects."""
         labels = ",".join(f"{name}={value}" for name, value in selector(pool, "aftr").items())

@@ -1,0 +1,125 @@
+"""What it means to take all B4s off a slot, from the statuses that the operator wrote: said beforehand, and how far it is.  Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from dslite_contract.errors import DsliteError
+from dslite_contract.schema import AftrPool, B4Group
+from dslite_contract.slots import carrying_slots, check_slot
+from dslite_operator.distribution.decision import short_renewal
+from dslite_operator.distribution.maps import BucketMap
+from dslite_operator.distribution.moves import Batch, Move, Pace, forecast, schedule
+
+Object = dict[str, Any]
+
+PLACE = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?)/(\d+)")
+
+
+class MovingError(DsliteError):
+    """B4s cannot be moved so."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one group has on a slot: B4s that are told it, their sessions, B4s that it serves; `renewal` is their T1."""
+
+    group: B4Group
+    told: int
+    sessions: int
+    softwires: int
+    renewal: timedelta | None
+
+    @property
+    def name(self) -> str:
+        """Of the group."""
+        return str(self.group.metadata.name)
+
+
+def place_of(text: str) -> tuple[str, int]:
+    """Pool and slot of POOL/SLOT.  Raises MovingError."""
+    found = PLACE.fullmatch(text)
+    if found is None:
+        raise MovingError(f"{text} is not a slot: give POOL/SLOT, such as east/3")
+    return found[1], int(found[3])
+
+
+def shares_of(slot: int, groups: Sequence[tuple[B4Group, Object]]) -> list[Share]:
+    """What groups have on a slot, by their statuses; only those that a DHCPv6 server tells."""
+    found = []
+    for group, status in groups:
+        numbers = next((one for one in status.get("slots", ()) if one["slot"] == slot), None)
+        if numbers is not None:
+            seconds = status.get("renewSeconds")
+            renewal = None if seconds is None else timedelta(seconds=seconds)
+            found.append(Share(group, numbers["told"], numbers["sessions"], numbers["softwires"], renewal))
+    return found
+
+
+def check(pool: AftrPool, slot: int, drained: Mapping[int, datetime], groups: Sequence[B4Group]) -> None:
+    """Raises SlotError, and MovingError where a group would have no slot left."""
+    check_slot(pool, slot)
+    for group in groups:
+        nat_pool = next(one for one in pool.spec.nat.pools if one.name == group.spec.nat_pool)
+        carriers = carrying_slots(pool, nat_pool)
+        left = set(range(carriers.first, carriers.last + 1)) - drained.keys() - {slot}
+        if not left:
+            raise MovingError(
+                f"slot {slot} is the last that carries NAT pool {nat_pool.name} of B4Group {group.metadata.name}: end another drain first"
+            )
+
+
+# ---------------------------------------------------------------- said beforehand
+def beforehand(slot: int, shares: Sequence[Share], now: datetime) -> Iterator[str]:
+    """What a drain will cost, a line for each group."""
+    for one in shares:
+        if one.renewal is None or not one.told:
+            continue
+        short = short_renewal(one.renewal)
+        yield (
+            f"B4Group {one.name}: T1 is {minutes(short)} from now on, and {minutes(one.renewal)} later, when all leases have that, "
+            + forecast(steps(one, now + one.renewal, short))
+        )
+    others = sum(max(0, one.softwires - one.told) for one in shares)
+    if others:
+        yield f"{others} B4s are on slot {slot} without being told it, by a name or an address of their own: they stay there"
+
+
+def steps(share: Share, begin: datetime, short: timedelta) -> tuple[Batch, ...]:
+    """The steps in which they go, as far as one can say without knowing their buckets: each as large as it may be."""
+    spec, moves, left = share.group.spec, list[Move](), share.told
+    while left:
+        b4s = min(left, spec.max_moves_per_hour)
+        moves.append(Move((), len(moves), 0, 1, b4s, share.sessions * b4s // share.told))
+        left -= b4s
+    nothing = BucketMap("", "", "whole", {})
+    return schedule(moves, Pace(spec.max_moves_per_hour, spec.move_window, short), nothing, begin)
+
+
+def used(shares: Sequence[Share]) -> int:
+    """B4s that a slot is for, or that it serves."""
+    return sum(max(one.told, one.softwires) for one in shares)
+
+
+# ---------------------------------------------------------------- how far it is
+def progress(slot: int, since: datetime, shares: Sequence[Share], now: datetime) -> Iterator[str]:
+    """How far a drain is, a line for each group."""
+    yield f"slot {slot} is being drained since {since:%Y-%m-%d %H:%M} UTC"
+    for one in shares:
+        begin = since + (one.renewal or timedelta())
+        if one.told and now < begin:
+            yield f"B4Group {one.name}: {one.told:,} B4s are told another slot from {begin:%Y-%m-%d %H:%M} UTC on"
+        elif one.told or one.softwires:
+            yield f"B4Group {one.name}: {one.told:,} B4s are still told slot {slot}, {one.softwires:,} are still on it"
+    if not used(shares):
+        yield f"no B4 of any group is told slot {slot} or on it"
+
+
+def minutes(time: timedelta) -> str:
+    """30 min; 90 s."""
+    seconds = int(time.total_seconds())
+    return f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
