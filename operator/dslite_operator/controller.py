@@ -182,7 +182,12 @@ class Controller:
         rollout = model.spec.rollout if isinstance(model, AftrPool) else "surge"
         await self._store_secret(view, rendered)
         wanted = desired(self._wish(view, rendered, facts.wanted, rollout))
-        views = [PodView(one.name, one.pod["metadata"].get("annotations", {}), one.mappings) for one in facts.reports]
+        views = [
+            PodView(
+                one.name, one.pod["metadata"].get("annotations", {}), one.mappings, one.pod["spec"].get("nodeName", "")
+            )
+            for one in facts.reports
+        ]
         for step in plan(wanted, view.children, views, rendered.config_hash):
             found = await self._writer.carry_out(view.key, step)
             if found is not None and "kind" in found and found["kind"] != "Status":

@@ -5,6 +5,7 @@ Any prefix of the steps may have been carried out when the operator ends: planni
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,7 @@ class PodView:
     name: str
     annotations: Mapping[str, str]
     load: int | None = None
+    node: str = ""
 
 
 def plan(
@@ -112,12 +114,24 @@ def contains(current: Any, wanted: Any) -> bool:
 
 
 def costs(wanted: int, current: int, pods: Sequence[PodView]) -> Iterator[Annotate]:
-    """Just before there are to be fewer pods: the emptiest go first, and those that say nothing before them."""
+    """Just before there are to be fewer pods: which go first."""
     if wanted >= current:
         return
-    for place, pod in enumerate(sorted(pods, key=lambda pod: (pod.load is not None, pod.load or 0, pod.name))):
+    for place, pod in enumerate(leaving(pods)):
         if pod.annotations.get(DELETION_COST) != str(place):
             yield Annotate(pod.name, {DELETION_COST: str(place)})
+
+
+def leaving(pods: Sequence[PodView]) -> Iterator[PodView]:
+    """Those that say nothing, then each time the emptiest of the nodes with most pods: what is left stays spread."""
+    yield from sorted((pod for pod in pods if pod.load is None), key=lambda pod: pod.name)
+    left = sorted((pod for pod in pods if pod.load is not None), key=lambda pod: (pod.load, pod.name))
+    while left:
+        on_node = Counter(pod.node for pod in left)
+        most = max(on_node.values())
+        next_one = next(pod for pod in left if on_node[pod.node] == most)
+        left.remove(next_one)
+        yield next_one
 
 
 def told(pods: Sequence[PodView], config_hash: str) -> Iterator[Annotate]:

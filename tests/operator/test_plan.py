@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cluster_objects import KEY, SETTINGS, configured, pool
 from dslite_operator.desired import Wish, desired, render
 from dslite_operator.names import CONFIG_HASH, DELETION_COST
-from dslite_operator.plan import Annotate, Apply, Delete, PodView, Step, contains, name_of, plan
+from dslite_operator.plan import Annotate, Apply, Delete, PodView, Step, contains, leaving, name_of, plan
 
 RENDERED = render(KEY, None, configured(pool()), "", SETTINGS)
 
@@ -70,6 +70,12 @@ def test_the_emptiest_pods_go_first_and_are_marked_before() -> None:
     assert isinstance(steps[-1], Apply)
     assert steps[-1].object["kind"] == "Deployment"
     assert not any(isinstance(step, Annotate) for step in plan(wanted(5), found, pods, "h"))
+
+
+def test_the_pods_that_are_left_are_spread_over_the_nodes() -> None:
+    loads = {"a": (9, "n1"), "b": (1, "n1"), "c": (8, "n1"), "d": (2, "n2"), "e": (3, "n3")}
+    pods = [PodView(name, {}, load, node) for name, (load, node) in loads.items()]
+    assert [pod.name for pod in leaving(pods)] == ["b", "c", "d", "e", "a"]
 
 
 def test_pods_are_told_of_another_configuration_once() -> None:
