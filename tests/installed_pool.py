@@ -89,8 +89,16 @@ class Pool:
     def settle(self, seconds: float = SETTLED_S) -> None:
         deadline = time.monotonic() + seconds
         while not self.is_settled():
-            assert time.monotonic() < deadline, json.dumps(self.conditions(), indent=1)
+            assert time.monotonic() < deadline, self.story()
             time.sleep(0.5)
+
+    def story(self) -> str:
+        """What the pool and its AFTRs say, for the one who finds out why a test failed."""
+        names = [pod["metadata"]["name"] for pod in self.pods()]
+        said = [f"{name}:\n{self.cluster.kubectl('logs', '--tail=60', name)}" for name in names]
+        return "\n".join(
+            [json.dumps(self.conditions(), indent=1), self.cluster.shell(f"kubectl dslite status {self.name}"), *said]
+        )
 
     def logs(self, pod: Object) -> Iterator[dict[str, str]]:
         """Log lines of an AFTR."""
