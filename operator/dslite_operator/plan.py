@@ -70,6 +70,8 @@ def plan(
         if current is not None and matches(wanted, current):
             continue
         if wanted["kind"] == "Deployment" and current is not None:
+            if replaces_pods(wanted, current) and is_store_changing(found, steps):
+                continue
             steps += costs(wanted["spec"]["replicas"], current["spec"].get("replicas", 1), pods)
         steps.append(Apply(wanted))
     steps += told(pods, config_hash)
@@ -111,6 +113,25 @@ def contains(current: Any, wanted: Any) -> bool:
         same = isinstance(current, list) and len(current) == len(wanted)
         return same and all(contains(its, value) for its, value in zip(current, wanted, strict=True))
     return bool(current == wanted)
+
+
+def replaces_pods(wanted: Object, current: Object) -> bool:
+    """Whether a Deployment would make new pods of all."""
+    return not contains(current["spec"]["template"], wanted["spec"]["template"])
+
+
+def is_store_changing(found: Mapping[Name, Object], steps: Sequence[Step]) -> bool:
+    """Whether an embedded store is being replaced: pods that hand over their slots, and new ones, need it."""
+    stores = [one for (kind, _), one in found.items() if kind == "StatefulSet"]
+    touched = any(isinstance(step, Apply) and step.object["kind"] == "StatefulSet" for step in steps)
+    return bool(stores) and (touched or not all(map(is_rolled_out, stores)))
+
+
+def is_rolled_out(stateful: Object) -> bool:
+    """Whether all pods of a StatefulSet are as it says, and ready."""
+    status, wanted = stateful.get("status", {}), stateful["spec"]["replicas"]
+    seen = status.get("observedGeneration") == stateful["metadata"].get("generation")
+    return bool(seen and status.get("updatedReplicas", 0) == status.get("readyReplicas", 0) == wanted)
 
 
 def costs(wanted: int, current: int, pods: Sequence[PodView]) -> Iterator[Annotate]:

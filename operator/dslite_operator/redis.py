@@ -28,10 +28,13 @@ def key_prefix(key: Key) -> str:
 
 
 def acl(key: Key, password: str) -> str:
-    """Users of the server: only the pool's, for the pool's keys."""
+    """Users of the server: only the pool's, for the pool's keys.
+
+    Redis executes its append-only file with what `default` may do: without rights it leaves out each transaction, silently.
+    """
     prefix, digest = key_prefix(key), hashlib.sha256(password.encode()).hexdigest()
     user = f"user {USER} on #{digest} ~{prefix}:* ~{{{prefix}/* resetchannels {COMMANDS}"
-    return f"user default off\n{user}\n"
+    return f"user default off allkeys allchannels allcommands\n{user}\n"
 
 
 def secret(key: Key, password: str) -> Object:

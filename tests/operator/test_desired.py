@@ -132,7 +132,7 @@ def test_rollouts(rollout: str, surge: int, missing: int) -> None:
 
 def test_redis_lets_only_this_pool_in_to_its_own_keys() -> None:
     users = acl(KEY, "secret")
-    assert users.startswith("user default off\n")
+    assert users.startswith("user default off ")
     assert "~edge/east:* ~{edge/east/*" in users
     assert "secret" not in users
 

@@ -46,9 +46,7 @@ def test_what_somebody_changed_is_put_right() -> None:
     carry_out(found, plan(wanted(), found, [], "h"))
     found["Deployment", "east-aftr"]["spec"]["replicas"] = 7
     del found["Service", "east-store"]
-    assert [name_of(step.object) for step in plan(wanted(), found, [], "h") if isinstance(step, Apply)] == [
-        ("Service", "east-store"), ("Deployment", "east-aftr"),
-    ]  # fmt: skip
+    assert names(plan(wanted(), found, [], "h")) == [("Service", "east-store"), ("Deployment", "east-aftr")]
 
 
 def test_a_store_that_is_elsewhere_now_is_taken_away() -> None:
@@ -58,6 +56,30 @@ def test_a_store_that_is_elsewhere_now_is_taken_away() -> None:
     steps = plan(desired(Wish(KEY, "uid-east", elsewhere, 2, "surge", SETTINGS, False)), found, [], "h")
     gone = [name_of(step.object) for step in steps if isinstance(step, Delete)]
     assert gone == [("NetworkPolicy", "east-store"), ("Service", "east-store"), ("StatefulSet", "east-store")]
+
+
+def test_pods_are_replaced_once_the_store_is() -> None:
+    """By another release: those that hand over, and those that come, need it."""
+    found: dict[Any, Any] = {}
+    carry_out(found, plan(wanted(), found, [], "h"))
+    newer = SETTINGS.model_copy(
+        update={"release": "0.2.0", "aftr": SETTINGS.aftr.model_copy(update={"image": "aftr:0.2.0"})}
+    )
+    upgraded = render(KEY, RENDERED, configured(pool()), "0.2.0", newer)
+    wish = desired(Wish(KEY, "uid-east", upgraded, 2, "surge", newer, False))
+    stateful = ("StatefulSet", "east-store")
+    for generation, ready in ((1, 1), (2, 0)):
+        steps = plan(wish, found, [], "h")
+        assert ("Deployment", "east-aftr") not in names(steps), "the store is about to be replaced, or not ready yet"
+        carry_out(found, steps)
+        found[stateful]["status"] = {"observedGeneration": generation, "updatedReplicas": 1, "readyReplicas": ready}
+        found[stateful]["metadata"]["generation"] = 2
+    found[stateful]["status"]["readyReplicas"] = 1
+    assert names(plan(wish, found, [], "h")) == [("Deployment", "east-aftr")]
+
+
+def names(steps: list[Step]) -> list[tuple[str, str]]:
+    return [name_of(step.object) for step in steps if isinstance(step, Apply)]
 
 
 def test_the_emptiest_pods_go_first_and_are_marked_before() -> None:

@@ -103,9 +103,25 @@ def test_a_newer_operator_replaces_no_pod_until_its_release_is_asked_for(api: Ap
         until(lambda: get(api, "deployment", "east-aftr")["spec"]["replicas"] == 3, 60)
         assert template(api) == before
         api.kubectl("patch", "aftr", "east", "-n", "edge", "--type=merge", "-p", '{"spec":{"release":"0.2.0"}}')
+        until(lambda: image(get(api, "statefulset", "east-store")["spec"]["template"]).endswith(":0.2.0"))
+        assert template(api) == before, "the store comes first"
+        store_is_replaced(api)
         until(lambda: template(api) != before)
-        assert template(api)["spec"]["containers"][0]["image"].endswith(":0.2.0")
+        assert image(template(api)).endswith(":0.2.0")
         assert get(api, "deployment", "east-aftr")["metadata"]["generation"] > generation
+
+
+def image(template: dict[str, Any]) -> str:
+    return str(template["spec"]["containers"][0]["image"])
+
+
+def store_is_replaced(api: Api) -> None:
+    """What the controller of StatefulSets says, once it is."""
+    generation = get(api, "statefulset", "east-store")["metadata"]["generation"]
+    status = {"observedGeneration": generation, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1}
+    patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+    made = api.kubectl("patch", "statefulset", "east-store", "-n", "edge", *patch)
+    assert made.returncode == 0, made.stderr
 
 
 # ---------------------------------------------------------------- what it refuses

@@ -44,6 +44,22 @@ async def test_all_that_a_member_does_is_allowed(users: Path) -> None:
         await store.close()
 
 
+async def test_a_server_that_is_started_again_has_everything(users: Path) -> None:
+    """Redis executes its append-only file as the default user, whom nobody can log in as."""
+    with server("--aclfile", str(users), "--appendonly", "yes", tcp=True) as redis:
+        store = Store(settings(redis.url, key_prefix(KEY)))
+        await store.prepare()
+        owner = await claimed(store)
+        assert await store.append(SLOT, owner, EntryId(1, 0), entry(10, 11)) is Reply.OK
+        await store.close()
+        redis.kill()
+        redis.start()
+        again = Store(settings(redis.url, key_prefix(KEY)))
+        assert await again.owners() == {SLOT: SlotHead(owner, EntryId(1, 1))}
+        assert await numbers_of(again.read(SLOT)) == [10, 11]
+        await again.close()
+
+
 async def test_another_pools_keys_and_another_password_are_refused(users: Path) -> None:
     with server("--aclfile", str(users), tcp=True) as redis:
         other = Store(settings(redis.url, key_prefix(Key("edge", "west"))))
