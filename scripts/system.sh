@@ -20,8 +20,9 @@ CLUSTER_PACKAGES=(
     tini jq                                                # its first process, its CNI plugin for devices
     haproxy                                                # the API server's port on this machine
     buildah mmdebstrap                                     # images
+    prometheus                                             # metrics that a HorizontalPodAutoscaler scales by
 )
-SERVICES=(bird redis-server redis-sentinel knot named kea-dhcp6-server kea-ctrl-agent isc-dhcp-relay containerd haproxy)  # which these packages start: nobody here uses them
+SERVICES=(bird redis-server redis-sentinel knot named kea-dhcp6-server kea-ctrl-agent isc-dhcp-relay containerd haproxy prometheus)  # which these packages start: nobody here uses them
 
 [[ ${1:-} != --cluster ]] || set -- "${CLUSTER_PACKAGES[@]}"
 wanted=("${@:-${PACKAGES[@]}}")

@@ -1,14 +1,17 @@
-"""The built-in autoscaler, by what the pods say of themselves."""
+"""The built-in autoscaler, by what the pods say of themselves; and Kubernetes' own, by what Prometheus knows."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
+import yaml
 
 from installed_pool import Object, Pool, until
+from metrics_at_the_api_server import SAMPLES, metrics_at_the_api_server
 from running_cluster import Cluster
 from running_lab import URL, Lab
 
@@ -62,6 +65,26 @@ def test_a_pod_that_says_nothing_never_makes_the_pool_smaller(cluster: Cluster, 
             assert wanted(autoscaled) == 4
             time.sleep(5)
     until(lambda: wanted(autoscaled) < 4, "one pod fewer", 3 * STABLE_S)
+
+
+def test_a_horizontal_pod_autoscaler_scales_a_pool(cluster: Cluster, outside: Lab, pool: Pool, tmp_path: Path) -> None:
+    """The sample, less patient and less bold."""
+    hpa = yaml.safe_load((SAMPLES / "hpa.yaml").read_text())
+    hpa["spec"]["maxReplicas"] = 4
+    hpa["spec"]["metrics"][0]["pods"]["target"]["averageValue"] = "50m"
+    hpa["spec"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"] = STABLE_S
+    pool.patch(replicas=2)
+    pool.settle()
+    with metrics_at_the_api_server(cluster, tmp_path):
+        cluster.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(hpa))
+        try:
+            dropped = raise_load(outside, pool)
+            until(lambda: wanted(pool) < 4, "one pod fewer", 3 * STABLE_S)
+            assert time.monotonic() - dropped >= STABLE_S
+        finally:
+            cluster.kubectl("delete", "hpa", hpa["metadata"]["name"])
+    pool.patch(replicas=2)
+    pool.settle()
 
 
 @contextmanager
