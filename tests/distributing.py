@@ -15,6 +15,7 @@ from cluster_objects import group, pool
 from dhcp_network import HOMES, SERVERS, Network, dhcp_network
 from dns_servers import ZONE, Server, dns_server
 from dslite_operator.distribution.buckets import Cut
+from dslite_operator.distribution.maps import map_of
 from kea_servers import LEASES_HOOK, RunningKea, configuration, running_kea
 from kube_api import Api
 from operating import SETTINGS
@@ -74,6 +75,11 @@ class Installation:
         """The bucket map in the cluster; {} for none."""
         found = get(self.api, "configmap", MAP)
         return dict(json.loads(found["data"]["map.json"])) if found else {}
+
+    def all_slots(self) -> tuple[int, ...]:
+        """The slot of each bucket of the homes' subnet, by the map in the cluster."""
+        (slots,) = map_of(json.dumps(self.map()), "edge/homes").areas.values()
+        return slots
 
     def says(self, what: str = "Provisioned", group: str = "homes") -> tuple[str, str]:
         """A condition of a group: its status, and its sentence."""

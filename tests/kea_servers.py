@@ -126,10 +126,11 @@ class RunningKea:
         return (await self.kea.configuration()).document
 
     async def add_lease(
-        self, number: int, duid: str, subnet_id: int = 7, subnet: str = "2001:db8:40:", valid_s: int = 7200
+        self, number: int, duid: str, subnet_id: int = 7, subnet: str = "2001:db8:40:", bucket: int | None = None
     ) -> None:
-        """An address and a prefix for a client whose DUID ends in the number (up to 255)."""
-        common = {"subnet-id": subnet_id, "duid": f"{duid}{number:02x}", "iaid": 1, "valid-lft": valid_s}
+        """An address and a prefix for a client whose DUID ends in the number (up to 255), or in that and a byte of its bucket."""
+        whole = f"{duid}{number:02x}" + ("" if bucket is None else f":{bucket:02x}")
+        common = {"subnet-id": subnet_id, "duid": whole, "iaid": 1, "valid-lft": 7200}
         address = {"ip-address": f"{subnet}:{0x1000 + number:x}"}
         prefix = {"ip-address": f"{subnet}0:{0x8000 + (number << 8):x}::", "type": "IA_PD", "prefix-len": 72}
         for one in (address, prefix):

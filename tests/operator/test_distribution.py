@@ -161,9 +161,7 @@ def test_who_uses_which_slot_is_seen_and_brings_back_a_map_of_which_there_is_no_
             assert said["renewSeconds"] == 1800
 
 
-def test_o03_a_slot_is_drained_and_load_levelled(
-    there: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_o03_a_slot_is_drained(there: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """T1 is shortened ahead, B4s leave one old T1 later, and the old T1 comes back; refused for a slot in use unless told."""
     monkeypatch.setenv("KUBECONFIG", str(there.api.kubeconfig))
     for number in range(32):
@@ -189,11 +187,31 @@ def test_o03_a_slot_is_drained_and_load_levelled(
         until(lambda: "no B4 of any group is told slot 0" in dslite("drain", "slot", "east/0").output)
         assert "is over" in dslite("drain", "slot", "east/0", "--end").output
         until(lambda: there.renew_timer() == 1800)
-        told = there.all_told()
 
-        assert "at most 10,000 B4s an hour" in dslite("rebalance", "homes").output
-        until(lambda: there.map()["levelled"] == 2)
-        assert there.all_told() == told
+
+def test_d21_load_is_levelled_when_a_person_asks(
+    there: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten buckets of one slot have ten B4s each now; nobody moves for that, until a person says so."""
+    monkeypatch.setenv("KUBECONFIG", str(there.api.kubeconfig))
+    give(there.api, east(), homes())
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+    before, full = there.all_slots(), there.all_slots()[0]
+    crowded = [bucket for bucket, slot in enumerate(before) if slot == full][:10]
+    for number in range(100):
+        asyncio.run(there.kea.add_lease(number, DUID, bucket=crowded[number % 10]))
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: any(one["told"] == 100 for one in get(there.api, "b4group", "homes")["status"]["slots"]), 60)
+        assert there.all_slots() == before
+        assert "load is levelled, at most 10,000 B4s an hour" in dslite("rebalance", "homes").output
+        until(lambda: there.all_slots() != before and settled(there))
+    weights = [10 if bucket in crowded else 1 for bucket in range(256)]
+    after = there.all_slots()
+    heavier = sum(weight for weight, slot in zip(weights, after, strict=True) if slot == full)
+    assert heavier <= 1.1 * sum(weights) / 2
+    moved = {bucket for bucket in range(256) if before[bucket] != after[bucket]}
+    assert {there.told(bucket) for bucket in moved} == {f"s{1 - full}"}
 
 
 def test_a_server_that_is_not_there_is_named(there: Installation, tmp_path: Path) -> None:
