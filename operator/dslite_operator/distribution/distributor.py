@@ -138,7 +138,7 @@ class Distributor:
         known = [group for group in ground.told if results[name_of(group)].known]
         maps = {name: one.map for name, one in results.items() if one.map is not None}
         given = Circumstances(
-            now, standing.resolved, {name for name, teller in tellers.items() if teller and teller.settled},
+            now, standing.resolved, {name for name, teller in tellers.items() if teller and teller.tells(name)},
             {name_of(group): self._renewal(group) for group in known},
             {name: one.counts for name, one in (seen or {}).items()}, ground.drains,
         )  # fmt: skip
@@ -195,8 +195,14 @@ class Distributor:
     def _said(self, ground: Ground, group: B4Group, result: Result, standing: Standing) -> Told:
         server = server_of(group)
         teller, names = self._tellers.get(server), names_of(ground.pool, result.decided)
-        heard = Server(server, teller.kept is not None, teller.settled, teller.trouble) if teller else None
+        heard = heard_of(teller, name_of(group)) if teller else None
         verdict = provisioned(heard, server, result)
         verdicts = (verdict, resolved(names, standing)) if names else (verdict,)
         renewal = self._renewal(group) if teller and teller.kept else None
         return Told(verdicts, group_fields(ground.pool, result, renewal))
+
+
+def heard_of(teller: Teller, group: str) -> Server:
+    """A server, as far as one group is concerned."""
+    trouble = teller.trouble or teller.blocked.get(group, "")
+    return Server(teller.name, teller.kept is not None, teller.tells(group), trouble)

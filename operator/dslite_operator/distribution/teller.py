@@ -14,12 +14,13 @@ from typing import Any
 
 import structlog
 
-from dslite_operator.distribution.providers.errors import MovedOnError, ProviderError
+from dslite_operator.distribution.providers.errors import ForeignError, MovedOnError, ProviderError
 from dslite_operator.distribution.providers.provider import Assignment, Given, Provider, Timers
 
 log = structlog.get_logger()
 
 AGAIN_S, SOON_S = 30.0, 2.0  # after a refusal; after somebody else was faster
+BLOCKED_S = 120.0  # from one look at what stands in the way of a group to the next: each stops a large Kea for a moment
 LEASES_S = 600.0  # from one reading of all leases to the next
 UNKNOWN = Timers(12 * 3600, 24 * 3600)  # of a subnet of which the server does not say: longer than most
 Told = Mapping[str, Assignment]  # by group
@@ -41,9 +42,11 @@ class Teller:
         self.kept: Kept | None = None  # None: it has not answered yet
         self.told: Told | None = None  # None: not known
         self.trouble = ""  # why it is not told, in its own words
+        self.blocked: Mapping[str, str] = {}  # groups that alone are not told, and what stands in their way
         self.leases: Sequence[Given] | None = None  # None: it does not show them
         self._read_at = -LEASES_S
         self._wanted: Told | None = None
+        self._carried_out: Told | None = None  # what was wanted when it was last told
         self._news = asyncio.Event()
 
     def tell(self, wanted: Told) -> None:
@@ -54,8 +57,12 @@ class Teller:
 
     @property
     def settled(self) -> bool:
-        """Whether it tells what it should."""
-        return self.told is not None and self.told == self._wanted
+        """Whether it tells what it should, or, of groups that are blocked, what it did."""
+        return self.told is not None and self._wanted is not None and self._wanted == self._carried_out
+
+    def tells(self, group: str) -> bool:
+        """Whether it tells a group's B4s what it should."""
+        return self.settled and group not in self.blocked
 
     @property
     def copies(self) -> Mapping[str, str] | None:
@@ -92,15 +99,36 @@ class Teller:
             await self._read_leases()
             if self.kept is None:
                 self.kept = Kept(await self._provider.copies(), await self._provider.timers())
-            elif wanted is not None and wanted != self.told:
-                outcome = await self._provider.apply(self._provider.render(list(wanted.values())))
-                self.told = wanted
-                log.info("a DHCPv6 server is told", server=self.name, said=outcome.said)
+            elif wanted is not None and (wanted != self._carried_out or self.blocked):
+                self.told, self.blocked = await self._apply(wanted)
+                self._carried_out = wanted
         except Exception as error:  # one server's trouble must not stop the others
             say = log.warning if isinstance(error, ProviderError) else log.exception
             say("a DHCPv6 server is not told", server=self.name, reason=str(error))
+            self._carried_out = None
             return self._say(str(error), SOON_S if isinstance(error, MovedOnError) else AGAIN_S)
-        return self._say("", LEASES_S)
+        return self._say("", BLOCKED_S if self.blocked else LEASES_S)
+
+    async def _apply(self, wanted: Told) -> tuple[Told, Mapping[str, str]]:
+        """What it tells from now on, and what stands in the way of some groups, which are told what they were.  Raises ProviderError."""
+        try:
+            return await self._applied(wanted), {}
+        except ForeignError:
+            blocked = await self._provider.obstacles(list(wanted.values()))
+            kept = {name: one for name, one in (self.told or {}).items() if name in blocked}
+            unknown = (blocked.keys() - kept.keys()) & (self.copies or {}).keys()  # told by an operator before us
+            if unknown or not wanted.keys() - blocked.keys():
+                raise
+        still = kept.keys() - await self._provider.obstacles(list(kept.values()))
+        others = {name: one for name, one in wanted.items() if name not in blocked}
+        return await self._applied({**others, **{name: kept[name] for name in still}}), blocked
+
+    async def _applied(self, wanted: Told) -> Told:
+        """All of this; raises ProviderError."""
+        outcome = await self._provider.apply(self._provider.render(list(wanted.values())))
+        if outcome.changed or self.told is None:
+            log.info("a DHCPv6 server is told", server=self.name, said=outcome.said)
+        return wanted
 
     async def _read_leases(self) -> None:
         """Now and then."""

@@ -154,6 +154,16 @@ class Dnsmasq:
         """It says none."""
         return {}
 
+    async def obstacles(self, assignments: Sequence[Assignment]) -> dict[str, str]:
+        """What it could not be told of each by itself."""
+        found: dict[str, str] = {}
+        for one in assignments:
+            try:
+                self.render([one])
+            except ProviderError as error:
+                found[one.group] = str(error)
+        return found
+
     async def leases(self) -> None:
         """It shows none."""
 

@@ -119,3 +119,6 @@ class Provider(Protocol[Plan]):
 
     async def leases(self) -> Sequence[Given] | None:
         """All live leases, None for a server that does not show them.  Raises ProviderError."""
+
+    async def obstacles(self, assignments: Sequence[Assignment]) -> Mapping[str, str]:
+        """Groups that the server cannot tell as it is now, with what stands in the way; changes nothing.  Raises ProviderError."""

@@ -13,7 +13,7 @@ from dslite_operator.distribution.providers.errors import ForeignError
 from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.leases import given
-from dslite_operator.distribution.providers.kea.patching import copies, patch, subnets_of
+from dslite_operator.distribution.providers.kea.patching import copies, obstacles, patch, subnets_of
 from dslite_operator.distribution.providers.kea.questions import Found, checks, question
 from dslite_operator.distribution.providers.kea.rendering import Rendering, check, render
 from dslite_operator.distribution.providers.kea.server import Configuration
@@ -117,3 +117,14 @@ class KeaProvider:
             found += given(page, subnets, time.time())
             after = page[-1]["ip-address"]
         return found
+
+    async def obstacles(self, assignments: Sequence[Assignment]) -> dict[str, str]:
+        """On any of the peers; raises ProviderError."""
+        found: dict[str, list[str]] = {}
+        for peer in self._peers:
+            document, dialect = (await peer.kea.configuration()).document, await peer.kea.dialect()
+            for one in assignments:
+                found.setdefault(one.group, []).extend(
+                    obstacles(document, render([one], self._owner, dialect), dialect)
+                )
+        return {group: "; ".join(dict.fromkeys(sentences)) for group, sentences in found.items() if sentences}

@@ -1,0 +1,116 @@
+"""Which bucket maps hold: what is in the cluster, what servers remember, what engines see; and what is not known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from cluster_objects import KEY, configured, group, kubernetes, pool
+from dslite_contract.schema import B4Group
+from dslite_operator.distribution.config_maps import group_of, is_map, map_object, text_in
+from dslite_operator.distribution.ground import Ground, Survey, survey
+from dslite_operator.distribution.in_force import SILENT, Result, former, in_force
+from dslite_operator.distribution.maps import Area, BucketMap, text_of
+from dslite_operator.distribution.observed import Observed
+from dslite_operator.distribution.wishes import areas_of
+from dslite_operator.observe import Cache
+
+BODY = group("homes", "2001:db8:1000::/36", dhcp={"server": "metro", "subnets": ["2001:db8:1000::/48"]})
+FOUND = configured(pool(), BODY)
+(HOMES,) = FOUND.groups
+(AREA,) = areas_of(HOMES)
+NAME = "edge/homes"
+
+
+def ground() -> Ground:
+    return Ground(KEY, FOUND.pool, FOUND.groups, FOUND.groups, {})
+
+
+def on(slot: int, name: str = NAME, in_pool: str = "east", area: Area = AREA) -> BucketMap:
+    return BucketMap(name, in_pool, "last", {area: (slot,) * 256}, (slot,), 1)
+
+
+def there(*maps: BucketMap, groups: tuple[str, ...] = (NAME,)) -> Survey:
+    """With the ConfigMaps of these maps."""
+    made = {one.group: map_object(body(one.group), one.pool, text_of(one), None) for one in maps}
+    return Survey((ground(),), dict.fromkeys(groups, BODY), made)
+
+
+def body(name: str) -> dict[str, Any]:
+    return kubernetes("B4Group", name.split("/")[1], name.split("/", maxsplit=1)[0], {})
+
+
+def seen_on(slot: int) -> Observed:
+    return Observed(seen={AREA: [Counter({slot: 5})]})
+
+
+def result(found: Survey, copies: dict[str, str] | None, seen: Observed | None, one: B4Group = HOMES) -> Result:
+    return in_force(found, ground(), one, copies, seen)
+
+
+# ---------------------------------------------------------------- recovery
+def test_the_cluster_comes_before_the_servers_copy_and_that_before_what_is_seen() -> None:
+    copies = {NAME: text_of(on(1))}
+    assert result(there(on(0)), copies, seen_on(2)).map == on(0)
+    lost = result(there(), copies, seen_on(2))
+    assert lost.map == on(1)
+    assert lost.lost.startswith("the ConfigMap is gone: the bucket map is the DHCPv6 server's copy")
+    found = result(there(), {}, seen_on(2)).map
+    assert found is not None
+    assert found.areas == {AREA: (2,) * 256}
+    nothing = result(there(), {}, Observed())
+    assert (nothing.known, nothing.map, nothing.lost) == (True, None, "")
+
+
+def test_nothing_is_decided_while_nobody_could_say_what_was() -> None:
+    assert not result(there(), None, seen_on(2)).known
+    silent = result(there(), {}, None)
+    assert (silent.known, silent.trouble) == (False, SILENT)
+    assert result(there(on(0)), None, None).map == on(0)
+
+
+def test_a_newer_map_is_left_to_the_newer_operator() -> None:
+    newer = text_of(on(0)).replace('"version":1', '"version":2')
+    made = result(there(), {NAME: newer}, Observed())
+    assert not made.known
+    assert "run the newer operator" in made.trouble
+    assert made.stopped("something else").decided is None
+
+
+def test_a_map_of_another_pool_is_none_of_this_one() -> None:
+    made = result(there(on(0, in_pool="west")), {}, Observed())
+    assert (made.known, made.map) == (True, None)
+
+
+def test_what_stops_all_keeps_each_where_it_is() -> None:
+    stopped = result(there(on(0)), {}, Observed()).stopped("no slot is left")
+    assert stopped.decided is not None
+    assert (stopped.decided.map, stopped.trouble) == (on(0), "no slot is left")
+
+
+# ---------------------------------------------------------------- of groups that are gone
+def test_areas_of_groups_that_are_gone_are_remembered_from_wherever() -> None:
+    flats, shops = on(1, "edge/flats"), on(2, "edge/shops")
+    other, far = on(3, "edge/other", "west"), on(3, "core/far")
+    copies = {one.group: text_of(one) for one in (shops, other, far)} | {"edge/broken": "{"}
+    assert former(there(on(0), flats), ground(), copies) == {"edge/flats": flats, "edge/shops": shops}
+
+
+# ---------------------------------------------------------------- as objects
+def test_a_config_map_belongs_to_its_group_and_is_written_only_over_what_was_read() -> None:
+    made = map_object(BODY, "east", "text", None)
+    assert is_map(made)
+    assert (group_of(made), text_in(made)) == (NAME, "text")
+    assert "resourceVersion" not in made["metadata"]
+    again = map_object(BODY, "east", "text", {"metadata": {"resourceVersion": "7"}})
+    assert again["metadata"]["resourceVersion"] == "7"
+    assert not is_map({"metadata": {}})
+    assert group_of({"metadata": {"namespace": "edge"}}) == ""
+
+
+def test_a_pool_without_configuration_leaves_its_groups_unknown() -> None:
+    cache = Cache()
+    for one in (pool(), BODY, map_object(BODY, "east", text_of(on(0)), None)):
+        cache.put({**one, "metadata": {"uid": one["kind"], "resourceVersion": "1", **one["metadata"]}})
+    found = survey(cache)
+    assert (found.grounds, set(found.unknown), found.text(NAME)) == ((), {NAME}, text_of(on(0)))

@@ -1,0 +1,128 @@
+"""One DHCPv6 server told in its own task: what stands in the way of one group, a server that is gone, what it is not told again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from ipaddress import IPv6Network
+from typing import Any
+
+import pytest
+
+from assignments import OTHER, S0, S1, b4, whole
+from dhcp_network import HOMES, Network
+from dslite_operator.distribution import teller as room
+from dslite_operator.distribution.maps import Area
+from dslite_operator.distribution.providers.provider import Assignment
+from dslite_operator.distribution.teller import Teller
+from kea_servers import RunningKea, configuration, running_kea, subnet
+
+MISSING = IPv6Network("2001:db8:42::/64")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "AGAIN_S", 0.2)
+    monkeypatch.setattr(room, "BLOCKED_S", 0.2)
+
+
+class Ear:
+    """Waits for what a teller tells of itself."""
+
+    def __init__(self) -> None:
+        self._heard = asyncio.Event()
+
+    def __call__(self) -> None:
+        self._heard.set()
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not true():
+                self._heard.clear()
+                await self._heard.wait()
+
+
+@asynccontextmanager
+async def telling(kea: RunningKea) -> AsyncIterator[tuple[Teller, Ear]]:
+    """One that has read what the server has."""
+    ear = Ear()
+    teller = Teller("metro", kea.provider(), ear)
+    task = asyncio.create_task(teller.run())
+    try:
+        await ear.until(lambda: teller.kept is not None)
+        yield teller, ear
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def wanted(*assignments: Assignment) -> dict[str, Assignment]:
+    return {one.group: one for one in assignments}
+
+
+async def test_what_stands_in_the_way_of_one_group_stops_no_other(server: RunningKea) -> None:
+    """It is told what it was told, and what it asks for as soon as that can be."""
+    homes, shops = whole(), whole("isp/shops", S0, Area(OTHER))
+    wrong = whole("isp/shops", S1, Area(OTHER), Area(MISSING))
+    async with telling(server) as (teller, ear):
+        teller.tell(wanted(homes, shops))
+        await ear.until(lambda: teller.settled)
+        teller.tell(wanted(whole(name=S1), wrong))
+        await ear.until(lambda: teller.settled)
+        assert (teller.tells("isp/homes"), teller.tells("isp/shops")) == (True, False)
+        assert f"there is no subnet {MISSING}: add it to Kea" in teller.blocked["isp/shops"]
+        told = [await server.provider().observe(b4(0, subnet=one)) for one in (HOMES, OTHER)]
+        assert told == [S1, S0]
+        await server.person(lambda whole: whole["subnet6"].append(subnet(9, str(MISSING))))
+        await ear.until(lambda: teller.tells("isp/shops"))
+        assert await server.provider().observe(b4(0, subnet=MISSING)) == S1
+        assert teller.blocked == {}
+
+
+async def test_a_group_that_was_told_before_our_time_is_never_left_out(server: RunningKea) -> None:
+    """Nobody knows any more what it was told: so nothing is changed until a person has seen to it."""
+    provider = server.provider()
+    await provider.apply(provider.render([whole(), whole("isp/shops", S0, Area(OTHER), copy="a map")]))
+    before = await server.document()
+    async with telling(server) as (teller, ear):
+        assert teller.copies == {"isp/shops": "a map"}
+        teller.tell(wanted(whole(name=S1), whole("isp/shops", S0, Area(MISSING))))
+        await ear.until(lambda: bool(teller.trouble))
+        assert f"there is no subnet {MISSING}" in teller.trouble
+        assert await server.document() == before
+
+
+async def test_a_server_that_is_gone_is_told_when_it_is_back(network: Network, version: str) -> None:
+    with running_kea(network, version) as server:
+        async with telling(server) as (teller, ear):
+            assert (teller.settled, teller.copies) == (False, {})
+            assert teller.renewal([HOMES, OTHER]) == timedelta(minutes=30)
+            assert teller.lifetime == timedelta(hours=2)
+            teller.tell(wanted(whole()))
+            await ear.until(lambda: teller.settled)
+    ear = Ear()
+    teller = Teller("metro", server.provider(), ear)
+    task = asyncio.create_task(teller.run())
+    await ear.until(lambda: "does not answer" in teller.trouble)
+    assert (teller.kept, teller.copies) == (None, None)
+    with running_kea(network, version, configuration(version, "kea-1")):
+        await ear.until(lambda: teller.kept is not None)
+        teller.tell(wanted(whole(name=S1)))
+        await ear.until(lambda: teller.settled)
+        assert await server.provider().observe(b4(0)) == S1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_it_tells_already_it_is_not_told_again(server: RunningKea, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with telling(server) as (teller, ear):
+        teller.tell(wanted(whole()))
+        await ear.until(lambda: teller.settled)
+        asked: list[Any] = []
+        monkeypatch.setattr(server.channel.__class__, "call", lambda *words: asked.append(words))
+        teller.tell(wanted(whole()))
+        for _ in range(10):
+            await asyncio.sleep(0)  # its task runs, if it has anything to do
+        assert asked == []
