@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from dslite_operator.distribution.ground import drains_of, spelled
 from dslite_operator.names import DRAIN_SLOTS
 from dslite_operator.plugin.moving import MovingError, Share, beforehand, check, place_of, progress, shares_of, used
 
+DOCUMENT = (Path(__file__).parents[2] / "docs/distribution.md").read_text()
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 DHCP = {"server": "metro", "subnets": ["2001:db8:1000::/48"]}
 
@@ -41,6 +43,7 @@ def test_o03_the_cost_is_said_beforehand() -> None:
         "2026-11-26 12:30 UTC, and have moved by 2026-11-26 12:35 UTC; each gets another external address and loses its "
         "established sessions once: 12,000 in all"
     )
+    assert f"> {line}\n" in DOCUMENT
 
 
 def test_d21_at_most_so_many_go_in_an_hour_and_in_the_window() -> None:

@@ -13,7 +13,7 @@ from operating import operator
 from reconciling import condition, until
 
 SAMPLES = Path(__file__).parents[2] / "samples/kubernetes"
-OURS = ("sriov.yaml", "one-armed.yaml", "external-store.yaml", "autoscaling.yaml", "two-nat-pools.yaml")
+OURS = ("sriov.yaml", "one-armed.yaml", "external-store.yaml", "autoscaling.yaml", "two-nat-pools.yaml", "divided.yaml")
 OTHERS = {"hpa.yaml": "HorizontalPodAutoscaler", "keda.yaml": "ScaledObject"}
 
 

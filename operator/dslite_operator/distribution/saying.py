@@ -46,7 +46,9 @@ def provisioned(server: Server | None, name: str, result: Result) -> Verdict:
         return not_reached(server)
     if decided.map is None:
         names = ", ".join(decided.missing)
-        return Verdict("Provisioned", "False", "Waiting", f"nobody is told yet: {names} must resolve at every DNS server first")
+        return Verdict(
+            "Provisioned", "False", "Waiting", f"nobody is told yet: {names} must resolve at every DNS server first"
+        )
     if server.settled:
         return settled(server, decided, decided.map)
     if server.trouble:
