@@ -68,7 +68,7 @@ test-lab: root system env bpf kernels  ## real programs through the lab
 
 distribution-test: root system env  ## Kea of three Debian releases told names of slots, as B4s and relays see it
 	@scripts/system.sh mmdebstrap
-	$(BIN)/pytest -m "distribution or lab" tests/providers
+	$(BIN)/pytest -m "distribution or lab" tests/providers tests/operator/test_distribution.py
 
 lab-gigabyte: root system env bpf kernels  ## 1 GiB each way through a B4: clamped, answered by ICMP, fragmented
 	$(BIN)/pytest -m soak tests/lab/test_transfer.py --timeout=1800 --capture=no
@@ -97,7 +97,7 @@ placement-proof: env  ## B4s moved against the least that must, in 10,000 histor
 	$(BIN)/pytest -m placement tests/distribution --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
 
 test-api: env  ## the operator and its definitions against a real kube-apiserver, built once by `make cluster`
-	$(BIN)/pytest -m api tests/operator tests/chart
+	$(BIN)/pytest -m "api and not distribution" tests/operator tests/chart
 
 crds: env  ## write crds/ and the chart's copies from the models of the contract
 	$(BIN)/python scripts/crds.py

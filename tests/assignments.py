@@ -7,9 +7,8 @@ from ipaddress import IPv6Network
 from typing import Any
 
 from dhcp_network import HOMES
-from dslite_operator.distribution.buckets import BUCKETS, Cut
+from dslite_operator.distribution.buckets import BUCKETS, Cut, duid_in
 from dslite_operator.distribution.maps import Area
-from dslite_operator.distribution.providers.kea.expressions import duid_in
 from dslite_operator.distribution.providers.provider import B4, Assignment, Part
 
 S0, S1, S2 = (f"s{slot}.east.aftr.example.net" for slot in range(3))

@@ -11,9 +11,9 @@ import sys
 import time
 from ipaddress import IPv6Address
 
+from dslite_operator.distribution.buckets import duid_in
 from dslite_operator.distribution.providers.dhcpv6 import Question
 from dslite_operator.distribution.providers.errors import SilentError
-from dslite_operator.distribution.providers.kea.expressions import duid_in
 from dslite_operator.distribution.providers.probe import Prober
 
 PAUSE_S, PATIENCE_S = 0.005, 0.05  # up to 200 questions a second, each given up soon

@@ -25,8 +25,12 @@ from slot_names import secret_in
 Object = dict[str, Any]
 
 OWNER = "metro"
-KEA = configuration("2.2", "kea-1", **LEASES_HOOK)
 MAP = "homes-buckets"
+
+
+def document(version: str) -> Object:
+    """Its Kea, which shows leases."""
+    return configuration(version, "kea-1", **LEASES_HOOK)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class Installation:
         """What B4s of some buckets all over are told."""
         return [self.told(bucket) for bucket in range(0, 256, 15)]
 
+    def restore(self) -> None:
+        """Kea as it was when it was started."""
+        asyncio.run(self.kea.kea.set(document(self.kea.version)))
+
     def forget(self) -> None:
         """Nothing of ours is in Kea any more, and no lease."""
         provider = self.kea.provider(OWNER)
@@ -88,12 +96,16 @@ class Installation:
 
 
 @contextmanager
-def installation(folder: Path) -> Iterator[Installation]:
+def installation(folder: Path, version: str) -> Iterator[Installation]:
     """This thread is in the operator's namespace for the time of the block, and so are the servers that it starts there."""
     with dhcp_network(folder) as network:
         network.ip("operator", "address", "add", "192.0.2.15/24", "dev", "eth0")  # kube-apiserver wants an IPv4 way out
         network.ip("operator", "route", "add", "default", "via", "192.0.2.1")
-        with api_with_definitions("edge") as api, running_kea(network, "2.2", KEA) as kea, dns_server("knot") as dns:
+        with (
+            api_with_definitions("edge") as api,
+            running_kea(network, version, document(version)) as kea,
+            dns_server("knot") as dns,
+        ):
             yield Installation(api, network, kea, dns, secret_in(folder))
 
 

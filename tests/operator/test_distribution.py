@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from assignments import OTHER
 from dhcp_network import HOMES
-from distributing import KEA, MAP, OWNER, Installation, east, homes, installation
+from distributing import MAP, OWNER, Installation, east, homes, installation
 from dslite_operator.names import DRAIN_SLOTS
 from dslite_operator.plugin.cli import main
 from operating import operator
@@ -25,9 +25,9 @@ SECOND = "2001:db8:53::99"
 DUID = "00:03:00:01:02:00:00:00:00:"
 
 
-@pytest.fixture(scope="module")
-def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("installation")) as made:
+@pytest.fixture(scope="module", params=["2.2", pytest.param("3.0", marks=pytest.mark.distribution)])
+def there(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with installation(tmp_path_factory.mktemp("installation"), str(request.param)) as made:
         yield made
 
 
@@ -244,4 +244,4 @@ def test_what_kea_refuses_is_said_in_its_words_and_it_serves_on(there: Installat
         events = there.api.kubectl("get", "events", "-n", "edge", "--field-selector=reason=ProvisionedRefused").stdout
         assert "refuses config-set: Failed to select interface" in events
     there.network.ip("kea-1", *second)
-    asyncio.run(there.kea.kea.set(KEA))
+    there.restore()

@@ -10,6 +10,7 @@ import pytest
 
 from assignments import OTHER, S0, S1, b4, spread, whole
 from dhcp_network import SERVERS, Network
+from dslite_operator.distribution.buckets import duid_in
 from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers.errors import (
     ForeignError,
@@ -22,7 +23,6 @@ from dslite_operator.distribution.providers.errors import (
 from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.channel import Hold, UnixChannel
 from dslite_operator.distribution.providers.kea.dialect import Dialect
-from dslite_operator.distribution.providers.kea.expressions import duid_in
 from dslite_operator.distribution.providers.kea.provider import KeaPlan
 from dslite_operator.distribution.providers.kea.server import Configuration
 from kea_servers import RunningKea, configuration, running_kea, subnet

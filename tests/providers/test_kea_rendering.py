@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from assignments import OTHER, S0, S1, S2, spread, whole
 from dhcp_network import HOMES
+from dslite_operator.distribution.buckets import duid_in
 from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers.errors import ForeignError, OptionError, UnsuitableError
 from dslite_operator.distribution.providers.kea.dialect import dialect
-from dslite_operator.distribution.providers.kea.expressions import behind, duid_in, in_buckets, overlap
+from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets, overlap
 from dslite_operator.distribution.providers.kea.patching import changed_classes, copies, patch, stages
 from dslite_operator.distribution.providers.kea.questions import checks
 from dslite_operator.distribution.providers.kea.rendering import check, render

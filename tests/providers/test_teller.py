@@ -25,7 +25,7 @@ MISSING = IPv6Network("2001:db8:42::/64")
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "AGAIN_S", 0.2)
-    monkeypatch.setattr(room, "BLOCKED_S", 0.2)
+    monkeypatch.setattr(room, "CHECK_S", 0.2)
 
 
 class Ear:
@@ -116,7 +116,31 @@ async def test_a_server_that_is_gone_is_told_when_it_is_back(network: Network, v
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_server_that_was_given_an_older_file_is_told_again(server: RunningKea) -> None:
+    """As somebody does who restores it: nothing of ours is in it, and nobody has said so."""
+    before = await server.document()
+    async with telling(server) as (teller, ear):
+        teller.tell(wanted(whole()))
+        await ear.until(lambda: teller.settled)
+        await server.kea.set(before)
+        assert await server.provider().observe(b4(0)) is None
+        await ear.until(lambda: "is told no name by DHCPv6 server metro and not s0" in teller.trouble)
+        assert not teller.settled
+        await ear.until(lambda: teller.settled)
+        assert await server.provider().observe(b4(0)) == S0
+
+
+async def test_a_server_that_falls_silent_is_not_settled(network: Network, server: RunningKea) -> None:
+    async with telling(server) as (teller, ear):
+        teller.tell(wanted(whole()))
+        await ear.until(lambda: teller.settled)
+        network.ip("kea-1", "link", "set", "eth0", "down")
+        await ear.until(lambda: "answers none of 3 Information-requests" in teller.trouble)
+        assert not teller.tells("isp/homes")
+
+
 async def test_what_it_tells_already_it_is_not_told_again(server: RunningKea, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "CHECK_S", 60.0)
     async with telling(server) as (teller, ear):
         teller.tell(wanted(whole()))
         await ear.until(lambda: teller.settled)

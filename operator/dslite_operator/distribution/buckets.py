@@ -28,6 +28,13 @@ def bucket_of(duid: bytes, cut: Cut) -> int:
             return (duid[-2] & 15) << 4 | duid[-1] & 15
 
 
+def duid_in(bucket: int, cut: Cut) -> bytes:
+    """A DUID-LL (RFC 8415 section 11.4) of a locally administered address that nobody has, and that is in the bucket."""
+    assert bucket < BUCKETS[cut]
+    low = bytes([bucket >> 4, bucket & 15]) if cut == "lastTwoLowNibbles" else bytes([0, bucket])
+    return bytes.fromhex("000300010264736c") + low
+
+
 def cut_anew(values: tuple[Kind, ...], old: Cut, new: Cut) -> tuple[Kind, ...] | None:
     """What each bucket of the cut `new` has, when those of `old` have `values`; None where one bucket would have two.
 

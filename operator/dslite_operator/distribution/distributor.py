@@ -110,7 +110,7 @@ class Distributor:
         standing = await self._names.keep(wanted, self._use(), now)
         for ground in found.grounds:
             seen = await self._sightings.of(ground, {name: one.leases for name, one in self._tellers.items()})
-            results |= self._decide(found, ground, seen, standing, now)
+            results |= await asyncio.to_thread(self._decide, found, ground, seen, standing, now)
         await self._write(found, results)
         self._tell(found, results)
         self._say(found, results, standing)

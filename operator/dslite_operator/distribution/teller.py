@@ -14,13 +14,15 @@ from typing import Any
 
 import structlog
 
-from dslite_operator.distribution.providers.errors import ForeignError, MovedOnError, ProviderError
-from dslite_operator.distribution.providers.provider import Assignment, Given, Provider, Timers
+from dslite_operator.distribution.buckets import duid_in
+from dslite_operator.distribution.providers.errors import ForeignError, MovedOnError, ProviderError, RefusedError
+from dslite_operator.distribution.providers.provider import B4, Assignment, Given, Provider, Timers
 
 log = structlog.get_logger()
 
 AGAIN_S, SOON_S = 30.0, 2.0  # after a refusal; after somebody else was faster
-BLOCKED_S = 120.0  # from one look at what stands in the way of a group to the next: each stops a large Kea for a moment
+CHECK_S = 60.0  # from one look at whether it tells what it should to the next
+QUESTIONS = 32  # of one look
 LEASES_S = 600.0  # from one reading of all leases to the next
 UNKNOWN = Timers(12 * 3600, 24 * 3600)  # of a subnet of which the server does not say: longer than most
 Told = Mapping[str, Assignment]  # by group
@@ -47,6 +49,7 @@ class Teller:
         self._read_at = -LEASES_S
         self._wanted: Told | None = None
         self._carried_out: Told | None = None  # what was wanted when it was last told
+        self._turn = 0  # of the groups and buckets that are asked for
         self._news = asyncio.Event()
 
     def tell(self, wanted: Told) -> None:
@@ -99,15 +102,17 @@ class Teller:
             await self._read_leases()
             if self.kept is None:
                 self.kept = Kept(await self._provider.copies(), await self._provider.timers())
-            elif wanted is not None and (wanted != self._carried_out or self.blocked):
-                self.told, self.blocked = await self._apply(wanted)
-                self._carried_out = wanted
+            elif wanted is not None:
+                if wanted != self._carried_out or self.blocked:
+                    self.told, self.blocked = await self._apply(wanted)
+                    self._carried_out = wanted
+                await self._check(self.told or {})
         except Exception as error:  # one server's trouble must not stop the others
             say = log.warning if isinstance(error, ProviderError) else log.exception
             say("a DHCPv6 server is not told", server=self.name, reason=str(error))
             self._carried_out = None
             return self._say(str(error), SOON_S if isinstance(error, MovedOnError) else AGAIN_S)
-        return self._say("", BLOCKED_S if self.blocked else LEASES_S)
+        return self._say("", CHECK_S)
 
     async def _apply(self, wanted: Told) -> tuple[Told, Mapping[str, str]]:
         """What it tells from now on, and what stands in the way of some groups, which are told what they were.  Raises ProviderError."""
@@ -129,6 +134,21 @@ class Teller:
         if outcome.changed or self.told is None:
             log.info("a DHCPv6 server is told", server=self.name, said=outcome.said)
         return wanted
+
+    async def _check(self, told: Told) -> None:
+        """Asks as B4s of some groups, others each time: a server may have been given an older file.  Raises ProviderError."""
+        parts = [(one.cut, part) for one in told.values() for part in one.parts]
+        for number in range(min(QUESTIONS, len(parts))):
+            cut, part = parts[(self._turn + number) % len(parts)]
+            bucket, area = self._turn % len(part.names), part.areas[self._turn % len(part.areas)]
+            asked = B4(duid_in(bucket, cut), area.subnet, area.interface_id.removesuffix("*"))
+            name, wanted = await self._provider.observe(asked), part.names[bucket]
+            if name != wanted:
+                raise RefusedError(
+                    f"a B4 on subnet {area.subnet} is told {name or 'no name'} by DHCPv6 server {self.name} and not {wanted}: "
+                    "it is told again; see who else changes it"
+                )
+        self._turn += QUESTIONS + 1
 
     async def _read_leases(self) -> None:
         """Now and then."""

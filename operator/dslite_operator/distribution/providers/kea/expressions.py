@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from dslite_operator.distribution.buckets import BUCKETS, Cut
+from dslite_operator.distribution.buckets import Cut
 
 DUID = "option[1].hex"
 DIGITS = f"hexstring({DUID}, '')"
@@ -40,10 +40,3 @@ def behind(interface_id: str) -> str:
         start = interface_id[:-1].encode()
         return f"substring({NEAREST_RELAY}, 0, {len(start)}) == 0x{start.hex()}"
     return f"{NEAREST_RELAY} == 0x{interface_id.encode().hex()}"
-
-
-def duid_in(bucket: int, cut: Cut) -> bytes:
-    """A DUID-LL (RFC 8415 section 11.4) of a locally administered address that nobody has, and that is in the bucket."""
-    assert bucket < BUCKETS[cut]
-    low = bytes([bucket >> 4, bucket & 15]) if cut == "lastTwoLowNibbles" else bytes([0, bucket])
-    return bytes.fromhex("000300010264736c") + low

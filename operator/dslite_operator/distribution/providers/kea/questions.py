@@ -8,8 +8,8 @@ from ipaddress import IPv6Address, IPv6Network
 from itertools import islice
 from typing import Any
 
+from dslite_operator.distribution.buckets import duid_in
 from dslite_operator.distribution.providers.dhcpv6 import Question
-from dslite_operator.distribution.providers.kea.expressions import duid_in
 from dslite_operator.distribution.providers.kea.patching import subnets_of
 from dslite_operator.distribution.providers.provider import Assignment, Part
 
