@@ -78,6 +78,7 @@ async def test_what_stands_in_the_way_of_one_group_stops_no_other(server: Runnin
         await server.person(lambda whole: whole["subnet6"].append(subnet(9, str(MISSING))))
         await ear.until(lambda: teller.tells("isp/shops"))
         assert await server.provider().observe(b4(0, subnet=MISSING)) == S1
+        assert teller.renewal([MISSING]) == timedelta(minutes=30)
         assert teller.blocked == {}
 
 

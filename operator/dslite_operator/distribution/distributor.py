@@ -60,7 +60,7 @@ class Distributor:
         session: aiohttp.ClientSession,
         changed: Callable[[Key], None],
     ) -> None:
-        self._cache, self._writer, self._settings, self._changed = cache, writer, settings, changed
+        self._cache, self._writer, self._changed = cache, writer, changed
         self._news, self._complete = asyncio.Event(), asyncio.Event()
         self._tellers = {
             one.name: Teller(one.name, provider_of(one, settings.dhcp.owner, settings.secrets), self._news.set)
@@ -135,7 +135,7 @@ class Distributor:
             results[name] = in_force(
                 found, ground, group, teller.copies if teller else None, seen[name] if seen else None
             )
-        known = [group for group in ground.told if results[name_of(group)].known]
+        known = [group for group in ground.told if results[name_of(group)].known and server_of(group) in self._tellers]
         maps = {name: one.map for name, one in results.items() if one.map is not None}
         given = Circumstances(
             now, standing.resolved, {name for name, teller in tellers.items() if teller and teller.tells(name)},
@@ -184,12 +184,13 @@ class Distributor:
 
     def _say(self, found: Survey, results: Mapping[str, Result], standing: Standing) -> None:
         """What the statuses of all groups say from now on."""
+        before, self._told = self._told, {}
         for ground in found.grounds:
             said = {
                 name_of(group): self._said(ground, group, results[name_of(group)], standing) for group in ground.told
             }
-            if any(self._told.get(name) != one for name, one in said.items()):
-                self._told |= said
+            self._told |= said
+            if any(before.get(name) != one for name, one in said.items()):
                 self._changed(ground.key)
 
     def _said(self, ground: Ground, group: B4Group, result: Result, standing: Standing) -> Told:

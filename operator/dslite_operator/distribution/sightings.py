@@ -26,6 +26,7 @@ class Sightings:
 
     def __init__(self, cache: Cache, session: aiohttp.ClientSession, changed: Callable[[], None]) -> None:
         self._cache, self._session, self._changed = cache, session, changed
+        self._asked: set[Key] = set()
         self._softwires: dict[Key, Softwires] = {}
         self._made: dict[Key, tuple[tuple[Any, ...], dict[str, Observed]]] = {}  # from what it was made
 
@@ -34,8 +35,9 @@ class Sightings:
         while True:
             await asyncio.sleep(LOOK_S)
             there = self._cache.pools()
-            for gone in self._softwires.keys() - there:
-                del self._softwires[gone]
+            for gone in self._asked - there:
+                self._asked.discard(gone)
+                self._softwires.pop(gone, None)
                 self._made.pop(gone, None)
             await asyncio.gather(*(self._look(key) for key in there))
             self._changed()
@@ -50,7 +52,8 @@ class Sightings:
 
     async def of(self, ground: Ground, leases: ByServer) -> dict[str, Observed] | None:
         """What is seen of a pool's groups; None while its AFTRs have not all answered once."""
-        if ground.key not in self._softwires:
+        if ground.key not in self._asked:
+            self._asked.add(ground.key)
             await self._look(ground.key)
         softwires = self._softwires.get(ground.key)
         if softwires is None:

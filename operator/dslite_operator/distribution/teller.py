@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from ipaddress import IPv6Network
 from typing import Any
@@ -106,6 +106,7 @@ class Teller:
                 if wanted != self._carried_out or self.blocked:
                     self.told, self.blocked = await self._apply(wanted)
                     self._carried_out = wanted
+                await self._look_up_timers(self.told or {})
                 await self._check(self.told or {})
         except Exception as error:  # one server's trouble must not stop the others
             say = log.warning if isinstance(error, ProviderError) else log.exception
@@ -149,6 +150,12 @@ class Teller:
                     "it is told again; see who else changes it"
                 )
         self._turn += QUESTIONS + 1
+
+    async def _look_up_timers(self, told: Told) -> None:
+        """Those of subnets that were not there before.  Raises ProviderError."""
+        subnets = {area.subnet for one in told.values() for area in one.areas}
+        if self.kept is not None and not subnets <= self.kept.timers.keys():
+            self.kept = replace(self.kept, timers=await self._provider.timers())
 
     async def _read_leases(self) -> None:
         """Now and then."""

@@ -1,0 +1,110 @@
+"""Softwires asked of AFTRs: what is known while one of them is silent, and that nothing is worked out twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from cluster_objects import KEY, configured, group, pod, pool
+from dslite_operator.distribution import sightings as room
+from dslite_operator.distribution.ground import Ground
+from dslite_operator.distribution.sightings import Sightings
+from dslite_operator.names import STATUS_PORT
+from dslite_operator.observe import Cache
+
+Object = dict[str, Any]
+
+FOUND = configured(
+    pool(), group("homes", "2001:db8:1000::/36", dhcp={"server": "metro", "subnets": ["2001:db8:1000::/48"]})
+)
+GROUND = Ground(KEY, FOUND.pool, FOUND.groups, FOUND.groups, {})
+HERE, THERE = "127.0.0.71", "127.0.0.72"
+NO_LEASES: dict[str, None] = {"metro": None}
+
+
+def cache(*addresses: str, ready: bool = True) -> Cache:
+    """A pool with pods at these addresses."""
+    found = Cache()
+    found.put(pool())
+    for address in addresses:
+        made = pod(f"aftr-{address}", ready=ready)
+        found.put({**made, "status": {**made["status"], "podIP": address}})
+    return found
+
+
+@asynccontextmanager
+async def aftr(address: str, *softwires: Object, path: str = "/v1/softwires") -> AsyncIterator[None]:
+    """A status port with these softwires."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(softwires)
+
+    app = web.Application()
+    app.add_routes([web.get(path, answer)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, address, STATUS_PORT).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def one(number: int) -> Object:
+    return {"softwire": f"2001:db8:1000::{number}", "slot": number, "sessions": 3}
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as made:
+        yield made
+
+
+async def test_all_aftrs_that_are_ready_are_asked_and_nothing_is_worked_out_twice(
+    session: aiohttp.ClientSession,
+) -> None:
+    seen = Sightings(cache(HERE, THERE), session, lambda: None)
+    async with aftr(HERE, one(0)), aftr(THERE, one(1)):
+        first = await seen.of(GROUND, NO_LEASES)
+    assert first is not None
+    assert first["edge/homes"].on_slots == {0: 1, 1: 1}
+    assert await seen.of(GROUND, NO_LEASES) is first
+
+
+async def test_nothing_is_known_until_all_have_answered(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then what was seen stays so, whoever falls silent; and only the loop asks again."""
+    monkeypatch.setattr(room, "LOOK_S", 0.05)
+    looked = asyncio.Event()
+    seen = Sightings(cache(HERE, THERE), session, looked.set)
+    async with aftr(HERE, one(0)):
+        assert await seen.of(GROUND, NO_LEASES) is None
+        async with aftr(THERE, one(1)):
+            assert await seen.of(GROUND, NO_LEASES) is None
+            looking = asyncio.create_task(seen.run())
+            await looked.wait()
+            assert await seen.of(GROUND, NO_LEASES) is not None
+        for _ in range(2):
+            looked.clear()
+            await looked.wait()
+        found = await seen.of(GROUND, NO_LEASES)
+        looking.cancel()
+    assert found is not None
+    assert found["edge/homes"].on_slots == {0: 1, 1: 1}
+
+
+async def test_who_is_not_ready_is_not_waited_for_and_an_older_release_lists_none(
+    session: aiohttp.ClientSession,
+) -> None:
+    assert await Sightings(cache(HERE, ready=False), session, lambda: None).of(GROUND, NO_LEASES) is not None
+    async with aftr(HERE, one(0), path="/v1/other"):
+        found = await Sightings(cache(HERE), session, lambda: None).of(GROUND, NO_LEASES)
+    assert found is not None
+    assert found["edge/homes"].softwires == ()
