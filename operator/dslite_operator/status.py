@@ -326,6 +326,9 @@ def without_numbers(status: Object) -> Object:
     return {key: value for key, value in status.items() if key not in NUMBERS} | {"slots": slots}
 
 
+PASSING = ("Telling", "Asking")  # reasons that are over in a moment
+
+
 class Said(NamedTuple):
     """An Event: a warning, or something normal."""
 
@@ -340,7 +343,7 @@ def events(before: Object, after: Object) -> Iterator[Said]:
         old = condition_of(before, condition["type"])
         if (old.get("status"), old.get("message")) == (condition["status"], condition["message"]):
             continue
-        turned = bool(old) and old["status"] != condition["status"]
+        turned = bool(old) and old["status"] != condition["status"] and condition["reason"] not in PASSING
         refused = condition["type"] in ("Accepted", "Provisioned") and condition["status"] == "False"
         if turned or refused:
             bad = condition["status"] != "True" and condition["type"] != "Draining"

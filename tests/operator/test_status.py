@@ -10,6 +10,7 @@ from dslite_operator.desired import render
 from dslite_operator.status import (
     Facts,
     Report,
+    Told,
     Verdict,
     conditions,
     events,
@@ -170,6 +171,22 @@ def test_events_on_what_turned_on_refusals_and_on_takeovers() -> None:
     ]
     refused = pool_status(facts(*BOTH, refusals={"AftrPool east": ("spec.x: no",)}), {**pool(), "status": first}, NOW)
     assert said(first, refused)[0].startswith("Warning AcceptedRefused: spec.x: no")
+
+
+def test_what_is_over_in_a_moment_is_no_event() -> None:
+    def saying(status: str, reason: str) -> dict[str, Any]:
+        told = Told((Verdict("Provisioned", status, reason, reason.lower()),))
+        return group_status(facts(), group("homes", "2001:db8:1000::/36"), NOW, told)
+
+    before, telling, after = saying("True", "Told"), saying("Unknown", "Telling"), saying("False", "Refused")
+    assert said(before, telling) == []
+    assert said(telling, before) == ["Normal ProvisionedTold: told"]
+    assert said(telling, after) == ["Warning ProvisionedRefused: refused"]
+
+
+def test_mere_numbers_of_a_group_are_not_worth_a_write() -> None:
+    one, two = ({"slots": [{"slot": 0, "told": n, "sessions": n, "softwires": n}], "strays": n} for n in (1, 2))
+    assert without_numbers(one) == without_numbers(two) == {"slots": [{"slot": 0}]}
 
 
 def test_mere_numbers_are_not_worth_a_write() -> None:

@@ -26,7 +26,7 @@ from dslite_operator.distribution.dns.keeper import Names
 from dslite_operator.distribution.dns.plan import Use
 from dslite_operator.distribution.dns.records import wanted_of
 from dslite_operator.distribution.dns.resolving import Standing, resolved
-from dslite_operator.distribution.ground import Ground, Survey, server_of, survey
+from dslite_operator.distribution.ground import Ground, Survey, drain_texts, server_of, survey
 from dslite_operator.distribution.in_force import Result, former, in_force
 from dslite_operator.distribution.maps import text_of
 from dslite_operator.distribution.observed import Observed
@@ -45,7 +45,8 @@ from dslite_operator.status import Said, Told
 Object = dict[str, Any]
 log = structlog.get_logger()
 
-LOOK_S, SETTLE_S = 30.0, 0.5  # at everything; news come in groups
+LOOK_S, SOON_S = 30.0, 5.0  # from one look at everything to the next; while a DNS server is in trouble
+SETTLE_S = 0.5  # news come in groups
 NOBODY = timedelta(days=1)  # how long a name stays that no server of ours hands out
 
 
@@ -69,11 +70,15 @@ class Distributor:
         self._sightings = Sightings(cache, session, self._news.set)
         self._names = Names(settings.dns, settings.secrets)
         self._told: dict[str, Told] = {}
+        self._heard: tuple[object, ...] = ()
 
     def hear(self) -> None:
-        """An object has changed; all of them are in the cache: before that nothing is decided."""
+        """An object has changed; all of them are in the cache: before that nothing is decided.  Mere numbers are no news."""
         self._complete.set()
-        self._news.set()
+        heard = (self._cache.revision, *drain_texts(self._cache))
+        if heard != self._heard:
+            self._heard = heard
+            self._news.set()
 
     def said_of(self, group: Object) -> Told:
         """What the status of a B4Group says of its distribution."""
@@ -92,19 +97,20 @@ class Distributor:
         await self._complete.wait()
         while True:
             self._news.clear()
+            again = SOON_S
             try:
-                await self.step(datetime.now(UTC))
+                again = await self.step(datetime.now(UTC))
             except Exception as error:  # the next step sees it all anew
                 say = log.warning if isinstance(error, DsliteError) else log.exception
                 say("B4s are not distributed", reason=str(error))
             try:
-                await asyncio.wait_for(self._news.wait(), LOOK_S)
+                await asyncio.wait_for(self._news.wait(), again)
             except TimeoutError:
                 continue
             await asyncio.sleep(SETTLE_S)
 
-    async def step(self, now: datetime) -> None:
-        """One look at everything, and what follows from it."""
+    async def step(self, now: datetime) -> float:
+        """One look at everything, and what follows from it; seconds until the next, if nothing changes before."""
         found, results = survey(self._cache), dict[str, Result]()
         wanted = {name: one for ground in found.grounds for name, one in wanted_of(ground.pool).items()}
         standing = await self._names.keep(wanted, self._use(), now)
@@ -114,6 +120,7 @@ class Distributor:
         await self._write(found, results)
         self._tell(found, results)
         self._say(found, results, standing)
+        return SOON_S if standing.trouble else LOOK_S
 
     def _use(self) -> Use:
         """Which names are handed out; not known while a server may tell something else than it should."""

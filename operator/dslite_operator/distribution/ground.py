@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -67,11 +67,20 @@ def ground_of(key: Key, body: Object, accepted: Configuration, there: Set[str]) 
     return Ground(key, accepted.pool, accepted.groups, told, drains_of(body))
 
 
+def drain_texts(cache: Cache) -> Iterator[str]:
+    """What stands in the pools' annotations."""
+    return (drain_text(body) for body in cache.every("AftrPool"))
+
+
+def drain_text(pool: Object) -> str:
+    """The annotation; nothing where there is none."""
+    return str((pool["metadata"].get("annotations") or {}).get(DRAIN_SLOTS, ""))
+
+
 def drains_of(pool: Object) -> dict[int, datetime]:
     """The slots that a person drains, since when: `3=2026-11-26T04:00:00+00:00 …` in an annotation.  What is no such entry is none."""
-    text = (pool["metadata"].get("annotations") or {}).get(DRAIN_SLOTS, "")
     found: dict[int, datetime] = {}
-    for slot, since in DRAIN_ENTRY.findall(text):
+    for slot, since in DRAIN_ENTRY.findall(drain_text(pool)):
         try:
             moment = datetime.fromisoformat(since)
         except ValueError:
