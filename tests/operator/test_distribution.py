@@ -161,6 +161,33 @@ def test_who_uses_which_slot_is_seen_and_brings_back_a_map_of_which_there_is_no_
             assert said["renewSeconds"] == 1800
 
 
+def test_d21_lost_pods_move_no_b4(there: Installation, tmp_path: Path) -> None:
+    """Proof 1: whatever serves a slot, its name and option 64 stay; Kea is not even written."""
+    give(there.api, east(), homes())
+    with operator(there.api, tmp_path, there.settings()):
+        with stand_ins(there.api, {0: 1, 1: 1}, {2: 1, 3: 1}):
+            until(lambda: settled(there) and get(there.api, "aftrpool", "east")["status"]["readyReplicas"] == 2, 60)
+            document = asyncio.run(there.kea.document())
+        until(lambda: get(there.api, "aftrpool", "east")["status"]["readyReplicas"] == 0)
+        assert asyncio.run(there.kea.document()) == document
+        assert settled(there)
+
+
+def test_o02_names_of_a_pool_that_is_gone_stay_one_lease_longer(there: Installation, tmp_path: Path) -> None:
+    """Withdrawn from DHCPv6 first; the zone says when they go: one valid lifetime of Kea's, 7,200 s, later."""
+    give(there.api, east(), homes())
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        assert not any("until=" in line for line in there.dns.records())
+        there.api.kubectl("delete", "aftrpool", "east", "-n", "edge")
+        until(lambda: there.told(0) is None)
+        until(lambda: sum("until=" in line for line in there.dns.records()) == 4, 60)
+        (until_when,) = {line.split("until=")[1].rstrip('"') for line in there.dns.records() if "until=" in line}
+        left = datetime.fromisoformat(until_when) - datetime.now(UTC)
+        assert timedelta(seconds=7100) < left <= timedelta(seconds=7202)
+        assert sum(" AAAA " in line for line in there.dns.records()) == 4
+
+
 def test_o03_a_slot_is_drained(there: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """T1 is shortened ahead, B4s leave one old T1 later, and the old T1 comes back; refused for a slot in use unless told."""
     monkeypatch.setenv("KUBECONFIG", str(there.api.kubeconfig))
