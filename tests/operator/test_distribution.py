@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -197,6 +198,7 @@ def test_o03_a_slot_is_drained(there: Installation, tmp_path: Path, monkeypatch:
     with operator(there.api, tmp_path, there.settings()):
         until(lambda: settled(there), 60)
         until(lambda: sum(one["told"] for one in get(there.api, "b4group", "homes")["status"]["slots"]) == 32)
+        assert re.search(r"homes +True +0, 1 +32 ", dslite("status", "east").output.replace("│", " "))
         refused = dslite("drain", "slot", "east/0")
         assert refused.exit_code == 1
         assert "slot east/0 is used by 16 B4s: give --yes to move them" in refused.output

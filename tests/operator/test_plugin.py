@@ -56,6 +56,7 @@ def test_status_upgrade_report_and_force_delete(api: Api, tmp_path: Path, dslite
         one = dslite("status", "east").output
         assert "no pod serves slots 0-3" in one
         assert "2001:db8:6400::4" in one
+        assert "homes" in one
         assert json.loads(dslite("status", "-o", "json").output)["east"]["wantedReplicas"] == 2
         assert "release 0.1.0 → 0.2.0" in dslite("upgrade", "east", "--release", "0.2.0").output
         until(lambda: condition(api, "aftrpool", "east").get("reason") == "OtherRelease")

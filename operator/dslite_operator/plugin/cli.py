@@ -26,6 +26,7 @@ from dslite_operator.observe import read_asked
 from dslite_operator.plugin import moving
 from dslite_operator.plugin.cluster import Cluster, ClusterError
 from dslite_operator.plugin.report import write
+from dslite_operator.plugin.tables import group_table, pool_table, slot_table
 
 Object = dict[str, Any]
 Kind = TypeVar("Kind", AftrPool, B4Group)
@@ -60,7 +61,7 @@ def main(shell: click.Context, /, namespace: str | None, context: str | None) ->
 @output
 @click.pass_obj
 def status(cluster: Cluster, pool: str | None, output: str) -> None:
-    """Pools at a glance, or one POOL with its slots."""
+    """Pools at a glance, or one POOL with its slots and groups."""
     pools = [cluster.pool(pool)] if pool else cluster.pools()
     if output == "json":
         click.echo(
@@ -73,32 +74,7 @@ def status(cluster: Cluster, pool: str | None, output: str) -> None:
         for condition in one.get("status", {}).get("conditions", ()):
             console.print(f"{condition['type']}: {condition['status']}: {condition['message']}", highlight=False)
         console.print(slot_table(one))
-
-
-def pool_table(pools: list[Object]) -> Table:
-    """One line a pool."""
-    table = Table("pool", "ready", "pods", "slots", "subscribers", "mappings", "ports", "release")
-    for one in pools:
-        said, spec = one.get("status", {}), one["spec"]
-        ready = next((each["status"] for each in said.get("conditions", ()) if each["type"] == "Ready"), "Unknown")
-        pods = f"{said.get('readyReplicas', 0)}/{said.get('wantedReplicas', 0)}"
-        numbers = (said.get("subscribers", 0), said.get("mappings", 0))
-        ports = f"{said.get('portUtilizationPercent', 0)} %"
-        table.add_row(
-            one["metadata"]["name"], ready, pods, str(spec["slots"]), *map(str, numbers), ports, said.get("release", "")
-        )
-    return table
-
-
-def slot_table(pool: Object) -> Table:
-    """One line a slot."""
-    table = Table("slot", "pod", "epoch", "address", "prefixes", "subscribers", "mappings", "ports")
-    for slot in pool.get("status", {}).get("slots", ()):
-        table.add_row(
-            str(slot["slot"]), slot.get("pod", "–"), str(slot.get("epoch", "")), slot["address"], ", ".join(slot["prefixes"]),
-            str(slot.get("subscribers", "")), str(slot.get("mappings", "")), f"{slot.get('portUtilizationPercent', 0)} %",
-        )  # fmt: skip
-    return table
+        console.print(group_table(cluster.groups_of(one["metadata"]["name"])))
 
 
 @main.command()
