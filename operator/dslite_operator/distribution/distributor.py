@@ -70,6 +70,7 @@ class Distributor:
         self._sightings = Sightings(cache, session, self._news.set)
         self._names = Names(settings.dns, settings.secrets)
         self._told: dict[str, Told] = {}
+        self._fielded: dict[str, tuple[Observed, tuple[object, ...], Object]] = {}  # with what they were counted from
         self._heard: tuple[object, ...] = ()
 
     def hear(self) -> None:
@@ -119,7 +120,7 @@ class Distributor:
             results |= await asyncio.to_thread(self._decide, found, ground, seen, standing, now)
         await self._write(found, results)
         self._tell(found, results)
-        self._say(found, results, standing)
+        await self._say(found, results, standing)
         return SOON_S if standing.trouble else LOOK_S
 
     def _use(self) -> Use:
@@ -189,25 +190,39 @@ class Distributor:
             if teller.copies is not None and unknown.isdisjoint(teller.copies):
                 teller.tell(wanted[name])
 
-    def _say(self, found: Survey, results: Mapping[str, Result], standing: Standing) -> None:
+    async def _say(self, found: Survey, results: Mapping[str, Result], standing: Standing) -> None:
         """What the statuses of all groups say from now on."""
         before, self._told = self._told, {}
+        self._fielded = {name: one for name, one in self._fielded.items() if name in results}
         for ground in found.grounds:
             said = {
-                name_of(group): self._said(ground, group, results[name_of(group)], standing) for group in ground.told
+                name_of(group): await self._said(ground, group, results[name_of(group)], standing)
+                for group in ground.told
             }
             self._told |= said
             if any(before.get(name) != one for name, one in said.items()):
                 self._changed(ground.key)
 
-    def _said(self, ground: Ground, group: B4Group, result: Result, standing: Standing) -> Told:
+    async def _said(self, ground: Ground, group: B4Group, result: Result, standing: Standing) -> Told:
         server = server_of(group)
         teller, names = self._tellers.get(server), names_of(ground.pool, result.decided)
         heard = heard_of(teller, name_of(group)) if teller else None
         verdict = provisioned(heard, server, result)
         verdicts = (verdict, resolved(names, standing)) if names else (verdict,)
         renewal = self._renewal(group) if teller and teller.kept else None
-        return Told(verdicts, group_fields(ground.pool, result, renewal))
+        return Told(verdicts, await self._fields(ground, name_of(group), result, renewal))
+
+    async def _fields(self, ground: Ground, name: str, result: Result, renewal: timedelta | None) -> Object:
+        """The numbers of a group, counted anew when something was seen anew: there may be a million B4s."""
+        seen, basis = result.seen, (result.decided, renewal)
+        known = self._fielded.get(name)
+        if known is None or known[0] is not seen or known[1] != basis:
+            known = self._fielded[name] = (
+                seen,
+                basis,
+                await asyncio.to_thread(group_fields, ground.pool, result, renewal),
+            )
+        return known[2]
 
 
 def heard_of(teller: Teller, group: str) -> Server:
