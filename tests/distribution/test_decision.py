@@ -74,7 +74,7 @@ def test_d21_moves_go_on_batch_by_batch() -> None:
     """800 of 1,600 B4s move, 400 in an hour: the first at once, the second an hour later."""
     before = decided(given())
     first = decided(given(), before.map, slots=1, maxMovesPerHour=400)
-    assert [batch.b4s for batch in first.batches] == [400]
+    assert (first.due and first.due.b4s, [batch.b4s for batch in first.batches]) == (400, [400])
     assert first.map is not None
     assert (first.map.moved_at, first.map.moved_b4s) == (NOW, 400)
     soon = decided(given(now=NOW + timedelta(minutes=59)), first.map, slots=1, maxMovesPerHour=400)

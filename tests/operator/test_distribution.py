@@ -236,6 +236,8 @@ def test_d21_load_is_levelled_when_a_person_asks(
         assert there.all_slots() == before
         assert "load is levelled, at most 10,000 B4s an hour" in dslite("rebalance", "homes").output
         until(lambda: there.all_slots() != before and settled(there))
+    events = there.api.kubectl("get", "events", "-n", "edge", "--field-selector=reason=B4sMove").stdout
+    assert "B4s are told another slot at" in events
     weights = [10 if bucket in crowded else 1 for bucket in range(256)]
     after = there.all_slots()
     heavier = sum(weight for weight, slot in zip(weights, after, strict=True) if slot == full)

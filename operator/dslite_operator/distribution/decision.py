@@ -42,13 +42,14 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Decision:
-    """Of one group: `map` is in force from now on, None while it is on no slot; `batches` are what is still to be moved.
+    """Of one group: `map` is in force from now on, None while it is on no slot; `due` is what moves now, `batches` what is still to.
 
     `missing` are names that are held back; `renewal` is a shorter T1 while a slot is drained.
     """
 
     map: BucketMap | None
     counts: Counts
+    due: Batch | None = None
     batches: tuple[Batch, ...] = ()
     missing: tuple[str, ...] = ()
     renewal: timedelta | None = None
@@ -90,7 +91,7 @@ def decide_group(
     batches = schedule(moves, pace, stand, begin)
     due = batches[0] if batches and batches[0].at <= given.now and wish.group in given.settled else None
     after = advance(stand, target, due)
-    return Decision(after, wish.counts, batches[1:] if due else batches, missing, short)
+    return Decision(after, wish.counts, due, batches[1:] if due else batches, missing, short)
 
 
 def pairs(stand: BucketMap, target: BucketMap) -> set[tuple[int, int]]:

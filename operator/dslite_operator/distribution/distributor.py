@@ -29,6 +29,7 @@ from dslite_operator.distribution.dns.resolving import Standing, resolved
 from dslite_operator.distribution.ground import Ground, Survey, drain_texts, server_of, survey
 from dslite_operator.distribution.in_force import Result, former, in_force
 from dslite_operator.distribution.maps import text_of
+from dslite_operator.distribution.moves import forecast
 from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.providers.provider import Assignment
 from dslite_operator.distribution.saying import Server, group_fields, names_of, provisioned
@@ -175,6 +176,8 @@ class Distributor:
             wanted = map_object(group, one.decided.map.pool, text_of(one.decided.map), before)
             if before is None or not contains(before, wanted):
                 self._cache.learn(await self._writer.apply(wanted))
+            if one.decided.due is not None:
+                await self._writer.say(group, [Said("Normal", "B4sMove", forecast([one.decided.due]))])
 
     def _tell(self, found: Survey, results: Mapping[str, Result]) -> None:
         """Each server what its groups' maps say; none as long as it is not known what one of its groups should be told."""
