@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from assignments import OTHER
+from dhcp_client import dhclient, events, is_told, leases
 from dhcp_network import HOMES
 from distributing import MAP, OWNER, Installation, east, homes, installation
+from dns_servers import ZONE
 from dslite_operator.names import DRAIN_SLOTS
 from dslite_operator.plugin.cli import main
 from operating import operator
@@ -217,6 +219,25 @@ def test_o03_a_slot_is_drained(there: Installation, tmp_path: Path, monkeypatch:
         until(lambda: "no B4 of any group is told slot 0" in dslite("drain", "slot", "east/0").output)
         assert "is over" in dslite("drain", "slot", "east/0", "--end").output
         until(lambda: there.renew_timer() == 1800)
+
+
+def test_o03_a_real_client_follows_at_its_renewal_and_keeps_its_leases(there: Installation, tmp_path: Path) -> None:
+    """dhclient behind a relay; its slot is drained (as though an hour ago), and it is told another one within T1."""
+    there.renew_every(5)
+    give(there.api, east(), homes())
+    with operator(there.api, tmp_path, there.settings()), there.network.relay(), dhclient(there.network) as said:
+        until(lambda: settled(there) and bool(events(said)) and len(leases(there.kea)) == 2, 60)
+        held = leases(there.kea)
+        bucket = bytes.fromhex(next(iter(held))[1].replace(":", ""))[-1]
+        slot = there.all_slots()[bucket]
+        until(lambda: is_told(said, f"s{slot}.east.{ZONE}"))
+        earlier = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+        there.api.kubectl("annotate", "aftr", "east", "-n", "edge", f"{DRAIN_SLOTS}={slot}={earlier}")
+        until(lambda: there.all_slots()[bucket] != slot)
+        until(lambda: is_told(said, f"s{there.all_slots()[bucket]}.east.{ZONE}"))
+        assert leases(there.kea) == held
+        assert len({one["prefix"] for one in events(said)} - {""}) == 1
+    there.restore()
 
 
 def test_d21_load_is_levelled_when_a_person_asks(
