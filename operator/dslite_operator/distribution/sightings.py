@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
 from typing import Any
 
@@ -15,6 +15,8 @@ from dslite_operator.distribution.ground import Ground
 from dslite_operator.distribution.observed import ByServer, Observed, observed
 from dslite_operator.names import Key
 from dslite_operator.observe import Cache
+
+Object = dict[str, Any]
 
 LOOK_S = 60.0
 
@@ -46,9 +48,7 @@ class Sightings:
         """One pool; what was seen stays so when an AFTR does not answer."""
         found = await pods.softwires(self._session, self._cache.view(key).pods)
         if found is not None:
-            self._softwires[key] = tuple(
-                Softwire(IPv6Address(one["softwire"]), one["slot"], one["sessions"]) for one in found
-            )
+            self._softwires[key] = await asyncio.to_thread(read, found)
 
     async def of(self, ground: Ground, leases: ByServer) -> dict[str, Observed] | None:
         """What is seen of a pool's groups; None while its AFTRs have not all answered once."""
@@ -64,3 +64,8 @@ class Sightings:
             known = basis, await asyncio.to_thread(observed, ground.groups, leases, softwires)
             self._made[ground.key] = known
         return known[1]
+
+
+def read(found: Iterable[Object]) -> Softwires:
+    """What AFTRs said."""
+    return tuple(Softwire(IPv6Address(one["softwire"]), one["slot"], one["sessions"]) for one in found)
