@@ -90,6 +90,17 @@ def test_d21_nobody_moves_while_the_server_does_not_tell_what_was_decided_before
     assert len(waiting.batches) == 1
 
 
+def test_d21_the_hour_begins_when_the_server_was_told() -> None:
+    """It refused for two hours: the next step is an hour after it took the first one."""
+    first = decided(given(), decided(given()).map, slots=1, maxMovesPerHour=400)
+    late = NOW + timedelta(hours=2)
+    soon = decided(given(now=late, told_at={HOMES: late}), first.map, slots=1, maxMovesPerHour=400)
+    assert (soon.due, [batch.at for batch in soon.batches]) == (None, [late + timedelta(hours=1)])
+    after = late + timedelta(hours=1)
+    last = decided(given(now=after, told_at={HOMES: late}), first.map, slots=1, maxMovesPerHour=400)
+    assert slots(last) == {0}
+
+
 # ---------------------------------------------------------------- a drain
 def test_o03_a_drained_slot_is_left_one_renewal_later_with_t1_shortened_until_all_have_heard() -> None:
     before = decided(given())

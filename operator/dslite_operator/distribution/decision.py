@@ -8,7 +8,7 @@ A name that does not resolve everywhere is not handed out (O02): B4s stay where 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from dslite_contract.schema import AftrPool, B4Group
@@ -29,7 +29,7 @@ class Circumstances:
     """All that decides beside the maps.
 
     `drains` are slots that a person drains, since when (UTC); `renewals` the T1 of each group's leases; `resolved` names that
-    may be handed out; `settled` groups whose B4s are told what the map in force says: only those move.
+    may be handed out; `settled` groups whose B4s are told what the map in force says: only those move; `told_at` says since when.
     """
 
     now: datetime
@@ -38,6 +38,7 @@ class Circumstances:
     renewals: Mapping[str, timedelta]
     counts: Mapping[str, Counts] = field(default_factory=dict)
     drains: Mapping[int, datetime] = field(default_factory=dict)
+    told_at: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,18 @@ def decide_group(
     short = shortened(stand, steady, given)
     pace, begin = pace_of(group, short or steady), beginning(stand, steady, given)
     moves = tuple(move for move in moves_between(stand, target, wish.counts) if move.new not in held)
-    batches = schedule(moves, pace, stand, begin)
+    batches = schedule(moves, pace, since_told(stand, given), begin)
     due = batches[0] if batches and batches[0].at <= given.now and wish.group in given.settled else None
     after = advance(stand, target, due)
     return Decision(after, wish.counts, due, batches[1:] if due else batches, missing, short)
+
+
+def since_told(stand: BucketMap, given: Circumstances) -> BucketMap:
+    """The map as though its last moves had been made when its server was told of them: that may have taken long."""
+    told_at = given.told_at.get(stand.group)
+    if stand.moved_at is None or told_at is None:
+        return stand
+    return replace(stand, moved_at=max(stand.moved_at, told_at))
 
 
 def pairs(stand: BucketMap, target: BucketMap) -> set[tuple[int, int]]:

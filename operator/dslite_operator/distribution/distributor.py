@@ -150,6 +150,7 @@ class Distributor:
             now, standing.resolved, {name for name, teller in tellers.items() if teller and teller.tells(name)},
             {name_of(group): self._renewal(group) for group in known},
             {name: one.counts for name, one in (seen or {}).items()}, ground.drains,
+            {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
         )  # fmt: skip
         try:
             decided = decide(ground.pool, known, former(found, ground, self._copies()) | maps, given)

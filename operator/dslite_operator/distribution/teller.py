@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Network
 from typing import Any
 
@@ -43,6 +43,9 @@ class Teller:
         self.name, self._provider, self._changed = name, provider, changed
         self.kept: Kept | None = None  # None: it has not answered yet
         self.told: Told | None = None  # None: not known
+        self.told_at: dict[
+            str, datetime
+        ] = {}  # when it was first told the map of each group that it tells, if that was by us
         self.trouble = ""  # why it is not told, in its own words
         self.blocked: Mapping[str, str] = {}  # groups that alone are not told, and what stands in their way
         self.leases: Sequence[Given] | None = None  # None: it does not show them
@@ -104,8 +107,7 @@ class Teller:
                 self.kept = Kept(await self._provider.copies(), await self._provider.timers())
             elif wanted is not None:
                 if wanted != self._carried_out or self.blocked:
-                    self.told, self.blocked = await self._apply(wanted)
-                    self._carried_out = wanted
+                    await self._carry_out(wanted)
                 await self._look_up_timers(self.told or {})
                 await self._check(self.told or {})
         except Exception as error:  # one server's trouble must not stop the others
@@ -114,6 +116,13 @@ class Teller:
             self._carried_out = None
             return self._say(str(error), SOON_S if isinstance(error, MovedOnError) else AGAIN_S)
         return self._say("", CHECK_S)
+
+    async def _carry_out(self, wanted: Told) -> None:
+        """Raises ProviderError."""
+        before = self.copies or {}
+        self.told, self.blocked = await self._apply(wanted)
+        self._carried_out, now = wanted, datetime.now(UTC)
+        self.told_at |= {name: now for name, one in self.told.items() if before.get(name) != one.copy}
 
     async def _apply(self, wanted: Told) -> tuple[Told, Mapping[str, str]]:
         """What it tells from now on, and what stands in the way of some groups, which are told what they were.  Raises ProviderError."""
