@@ -45,10 +45,10 @@ class Ear:
 
 
 @asynccontextmanager
-async def telling(kea: RunningKea) -> AsyncIterator[tuple[Teller, Ear]]:
+async def telling(kea: RunningKea, interval_s: float = 0.0) -> AsyncIterator[tuple[Teller, Ear]]:
     """One that has read what the server has."""
     ear = Ear()
-    teller = Teller("metro", kea.provider(), ear)
+    teller = Teller("metro", kea.provider(interval_s=interval_s), ear)
     task = asyncio.create_task(teller.run())
     try:
         await ear.until(lambda: teller.kept is not None)
@@ -128,6 +128,25 @@ async def test_a_server_that_is_gone_is_told_when_it_is_back(network: Network, v
         assert await server.provider().observe(b4(0)) == S1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_is_wanted_within_an_interval_is_told_at_once_at_its_end(server: RunningKea) -> None:
+    """Three wishes, one change: each costs the server a moment of silence."""
+
+    def changes() -> int:
+        return server.log.read_text().count("Received command 'config-set'")
+
+    async with telling(server, interval_s=2.0) as (teller, ear):
+        teller.tell(wanted(whole()))
+        await ear.until(lambda: teller.settled)
+        assert changes() == 1
+        for one in (whole(name=S1), whole(), whole(name=S1)):
+            teller.tell(wanted(one))
+            await asyncio.sleep(0.1)
+        assert (changes(), teller.settled) == (1, False)
+        await ear.until(lambda: teller.settled)
+        assert changes() == 2
+        assert await server.provider().observe(b4(0)) == S1
 
 
 async def test_a_server_that_was_given_an_older_file_is_told_again(server: RunningKea) -> None:

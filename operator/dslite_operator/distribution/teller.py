@@ -100,14 +100,14 @@ class Teller:
     async def _attempt(self) -> float:
         """Seconds until the next one, if there is nothing new before."""
         self._news.clear()
-        wanted = self._wanted
         try:
             await self._read_leases()
             if self.kept is None:
                 self.kept = Kept(await self._provider.copies(), await self._provider.timers())
-            elif wanted is not None:
-                if wanted != self._carried_out or self.blocked:
-                    await self._carry_out(wanted)
+            elif self._wanted is not None:
+                if self._wanted != self._carried_out or self.blocked:
+                    await self._provider.ready()
+                    await self._carry_out(self._wanted)
                 await self._look_up_timers(self.told or {})
                 await self._check(self.told or {})
         except Exception as error:  # one server's trouble must not stop the others

@@ -164,6 +164,9 @@ class Dnsmasq:
                 found[one.group] = str(error)
         return found
 
+    async def ready(self) -> None:
+        """At any time."""
+
     async def leases(self) -> None:
         """It shows none."""
 

@@ -22,6 +22,10 @@ class Pace(Generic[Wanted, Done]):
         self._last: tuple[int, Done] | None = None
         self._free_at = 0.0
 
+    async def free(self) -> None:
+        """Until no interval is running."""
+        await asyncio.sleep(self._free_at - asyncio.get_running_loop().time())
+
     async def __call__(self, wanted: Wanted) -> Done:
         """When it is done, or something newer in its place.  Raises what `carry_out` raises."""
         number = self._newest[0] + 1 if self._newest else 1
@@ -29,7 +33,7 @@ class Pace(Generic[Wanted, Done]):
         async with self._turn:
             if self._last is not None and self._last[0] >= number:
                 return self._last[1]  # who waited before us has carried out ours, or what came after it
-            await asyncio.sleep(self._free_at - asyncio.get_running_loop().time())
+            await self.free()
             number, newest = self._newest
             done = await self._carry_out(newest)
             self._last = (number, done)

@@ -122,3 +122,6 @@ class Provider(Protocol[Plan]):
 
     async def obstacles(self, assignments: Sequence[Assignment]) -> Mapping[str, str]:
         """Groups that the server cannot tell as it is now, with what stands in the way; changes nothing.  Raises ProviderError."""
+
+    async def ready(self) -> None:
+        """Until it may be changed again: what is wanted by then is what it should be told."""

@@ -76,6 +76,10 @@ class KeaProvider:
         """One peer after another, and no further than the first that fails; raises ProviderError."""
         return await self._pace(plan)
 
+    async def ready(self) -> None:
+        """Until the interval since the last change is over."""
+        await self._pace.free()
+
     async def _change(self, plan: KeaPlan) -> Outcome:
         keas = [peer.kea for peer in self._peers]
         changed = [
