@@ -16,6 +16,7 @@ from dhcp_network import HOMES, SERVERS, Network, dhcp_network
 from dns_servers import ZONE, Server, dns_server
 from dslite_operator.distribution.buckets import Cut
 from dslite_operator.distribution.maps import map_of
+from dslite_operator.distribution.providers.provider import Given
 from kea_servers import LEASES_HOOK, RunningKea, configuration, running_kea
 from kube_api import Api
 from operating import SETTINGS
@@ -64,6 +65,10 @@ class Installation:
         """What B4s of some buckets all over are told."""
         return [self.told(bucket) for bucket in range(0, 256, 15)]
 
+    def leases(self) -> set[Given]:
+        """What clients have of Kea now."""
+        return set(asyncio.run(self.kea.provider().leases()) or ())
+
     def renew_every(self, seconds: int) -> None:
         """Another T1 for all subnets."""
 
@@ -75,13 +80,8 @@ class Installation:
         asyncio.run(self.kea.person(change))
 
     def restore(self) -> None:
-        """Kea as it was when it was started."""
+        """Kea as it was when it was started: nothing of ours is in it, and no lease."""
         asyncio.run(self.kea.kea.set(document(self.kea.version)))
-
-    def forget(self) -> None:
-        """Nothing of ours is in Kea any more, and no lease."""
-        provider = self.kea.provider(OWNER)
-        asyncio.run(provider.apply(provider.render([])))
         asyncio.run(self.kea.channel.call({"command": "lease6-wipe", "arguments": {"subnet-id": 7}}))
 
     def renew_timer(self) -> int:

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from assignments import OTHER
-from dhcp_client import dhclient, events, is_told, leases
+from dhcp_client import dhclient, events, is_told
 from dhcp_network import HOMES
 from distributing import MAP, OWNER, Installation, east, homes, installation
 from dns_servers import ZONE
@@ -44,7 +44,7 @@ def tidy(there: Installation, tmp_path: Path) -> Iterator[None]:
         api.kubectl("patch", "aftrpool", one["metadata"]["name"], "-n", "edge", *cut)
     children = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
     api.kubectl("delete", f"dslite,secret,{children}", "--all", "-n", "edge", "--wait=true")
-    there.forget()
+    there.restore()
 
 
 def dslite(*words: str) -> Result:
@@ -226,18 +226,17 @@ def test_o03_a_real_client_follows_at_its_renewal_and_keeps_its_leases(there: In
     there.renew_every(5)
     give(there.api, east(), homes())
     with operator(there.api, tmp_path, there.settings()), there.network.relay(), dhclient(there.network) as said:
-        until(lambda: settled(there) and bool(events(said)) and len(leases(there.kea)) == 2, 60)
-        held = leases(there.kea)
-        bucket = bytes.fromhex(next(iter(held))[1].replace(":", ""))[-1]
+        until(lambda: settled(there) and bool(events(said)) and len(there.leases()) == 2, 60)
+        held = there.leases()
+        bucket = next(iter(held)).duid[-1]
         slot = there.all_slots()[bucket]
         until(lambda: is_told(said, f"s{slot}.east.{ZONE}"))
         earlier = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
         there.api.kubectl("annotate", "aftr", "east", "-n", "edge", f"{DRAIN_SLOTS}={slot}={earlier}")
         until(lambda: there.all_slots()[bucket] != slot)
         until(lambda: is_told(said, f"s{there.all_slots()[bucket]}.east.{ZONE}"))
-        assert leases(there.kea) == held
+        assert there.leases() == held
         assert len({one["prefix"] for one in events(said)} - {""}) == 1
-    there.restore()
 
 
 def test_d21_load_is_levelled_when_a_person_asks(
@@ -285,8 +284,7 @@ def test_a_server_that_is_not_there_is_named(there: Installation, tmp_path: Path
 
 def test_what_kea_refuses_is_said_in_its_words_and_it_serves_on(there: Installation, tmp_path: Path) -> None:
     """Proof 4: an address that Kea listened on is gone, so it refuses whatever it is given."""
-    second = ("address", "add", f"{SECOND}/64", "dev", "eth0", "nodad")
-    there.network.ip("kea-1", *second)
+    there.network.ip("kea-1", "address", "add", f"{SECOND}/64", "dev", "eth0", "nodad")
     asyncio.run(there.kea.person(lambda whole: whole["interfaces-config"]["interfaces"].append(f"eth0/{SECOND}")))
     give(there.api, east(), homes())
     with operator(there.api, tmp_path, there.settings()):
@@ -300,5 +298,3 @@ def test_what_kea_refuses_is_said_in_its_words_and_it_serves_on(there: Installat
         assert there.all_told() == before
         events = there.api.kubectl("get", "events", "-n", "edge", "--field-selector=reason=ProvisionedRefused").stdout
         assert "refuses config-set: Failed to select interface" in events
-    there.network.ip("kea-1", *second)
-    there.restore()
