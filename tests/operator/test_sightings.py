@@ -100,6 +100,13 @@ async def test_nothing_is_known_until_all_have_answered(
     assert found["edge/homes"].on_slots == {0: 1, 1: 1}
 
 
+async def test_what_cannot_be_read_is_no_answer(session: aiohttp.ClientSession) -> None:
+    async with aftr(HERE, {"softwire": "nobody", "slot": 0, "sessions": 0}):
+        assert await Sightings(cache(HERE), session, lambda: None).of(GROUND, NO_LEASES) is None
+    async with aftr(HERE, {"slot": 0}):
+        assert await Sightings(cache(HERE), session, lambda: None).of(GROUND, NO_LEASES) is None
+
+
 async def test_who_is_not_ready_is_not_waited_for_and_an_older_release_lists_none(
     session: aiohttp.ClientSession,
 ) -> None:

@@ -8,6 +8,7 @@ from ipaddress import IPv6Address
 from typing import Any
 
 import aiohttp
+import structlog
 
 from dslite_operator import pods
 from dslite_operator.distribution.counting import Softwire
@@ -17,6 +18,7 @@ from dslite_operator.names import Key
 from dslite_operator.observe import Cache
 
 Object = dict[str, Any]
+log = structlog.get_logger()
 
 LOOK_S = 60.0
 
@@ -46,9 +48,12 @@ class Sightings:
 
     async def _look(self, key: Key) -> None:
         """One pool; what was seen stays so when an AFTR does not answer."""
-        found = await pods.softwires(self._session, self._cache.view(key).pods)
-        if found is not None:
-            self._softwires[key] = await asyncio.to_thread(read, found)
+        try:
+            found = await pods.softwires(self._session, self._cache.view(key).pods)
+            if found is not None:
+                self._softwires[key] = await asyncio.to_thread(read, found)
+        except (KeyError, TypeError, ValueError) as error:  # no list of softwires: as though it had not answered
+            log.warning("what an AFTR lists as its softwires cannot be read", pool=str(key), reason=repr(error))
 
     async def of(self, ground: Ground, leases: ByServer) -> dict[str, Observed] | None:
         """What is seen of a pool's groups; None while its AFTRs have not all answered once."""
