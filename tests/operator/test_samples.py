@@ -15,6 +15,7 @@ from reconciling import condition, until
 SAMPLES = Path(__file__).parents[2] / "samples/kubernetes"
 OURS = ("sriov.yaml", "one-armed.yaml", "external-store.yaml", "autoscaling.yaml", "two-nat-pools.yaml", "divided.yaml")
 OTHERS = {"hpa.yaml": "HorizontalPodAutoscaler", "keda.yaml": "ScaledObject"}
+ADAPTER = "prometheus-adapter.yaml"  # values of another chart
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -22,7 +23,13 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def test_every_sample_is_tried_here() -> None:
-    assert {path.name for path in SAMPLES.iterdir()} == {*OURS, *OTHERS}
+    assert {path.name for path in SAMPLES.iterdir()} == {*OURS, *OTHERS, ADAPTER}
+
+
+def test_the_adapter_offers_what_the_autoscaler_asks_for() -> None:
+    (scaler,), (values,) = documents("hpa.yaml"), documents(ADAPTER)
+    metric = scaler["spec"]["metrics"][0]["pods"]["metric"]["name"]
+    assert [one["seriesQuery"] for one in values["rules"]["custom"]] == [metric]
 
 
 @pytest.mark.parametrize(("name", "kind"), list(OTHERS.items()))
