@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 LOGS = ROOT / "build" / "logs"
 SAMPLE = ROOT / "samples" / "lab.yaml"
 FAILOVER = ROOT / "samples" / "failover.yaml"  # three AFTRs, BGP, a store
+HOMES, HOMES_DIVIDED = ROOT / "samples" / "homes.yaml", ROOT / "samples" / "homes-divided.yaml"  # told by Kea
 LAYER2 = ROOT / "samples" / "layer2.yaml"  # three AFTRs, a store, no BGP
 REPLICATED = ROOT / "samples" / "replicated.yaml"  # the same behind a Redis with replicas
 AFTR_LAB = Path(sys.executable).with_name("aftr-lab")

@@ -1,6 +1,7 @@
 """`aftr-lab up`: the network, then its programs, then waiting until packets can flow."""
 
 import shutil
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from aftr_lab.errors import LabExistsError
 from aftr_lab.network import End, Interface, add_bridge, add_link, add_namespace, add_route
 from aftr_lab.plan import B4, Aftr, Options, Plan, describe, make_plan
 from aftr_lab.programs import Say, start_programs
-from aftr_lab.provider import DNS, RESOLVER
+from aftr_lab.provider import DHCP, DNS, RESOLVER
 from aftr_lab.record import Record
 from aftr_lab.stores import MANAGEMENT_LINK
 from aftr_lab.teardown import note_mount, tear_down
@@ -32,7 +33,8 @@ def bring_up(lab: str, file: Path, options: Options, say: Say) -> Plan:
     record.create(describe(plan))
     try:
         note_mount()
-        shutil.copyfile(file, record.config_file)
+        for copy in (record.built_file, record.config_file):
+            shutil.copyfile(file, copy)
         _build(plan, record, say)
     except BaseException:
         tear_down(record)
@@ -41,9 +43,10 @@ def bring_up(lab: str, file: Path, options: Options, say: Say) -> Plan:
 
 
 def plan_of(record: Record) -> Plan:
-    """The plan of a lab that is up, from its record. Raises `LabError` when there is none."""
+    """The plan of a lab that is up, with the configuration that its AFTRs run with now. Raises `LabError` when there is none."""
     options = Options(**record.load()["options"])
-    return make_plan(record.name, load_config(record.config_file), options)
+    built = make_plan(record.name, load_config(record.built_file), options)
+    return replace(built, configuration=load_config(record.config_file))
 
 
 def _refuse_existing(plan: Plan, record: Record) -> None:
@@ -113,11 +116,11 @@ def _build_access(plan: Plan) -> None:
 
 
 def _build_provider(plan: Plan) -> None:
-    """Kea in the B4s' layer 2; what answers for names on the access link."""
+    """Kea in the B4s' layer 2, and on the access link where relays ask it; what answers for names there."""
     port = End(plan.namespace("access"), "dhcp", bridge="subscribers")
     add_link(End(plan.namespace("dhcp"), "access"), port, plan.options.access_mtu)
-    for node, address in (("dns", DNS), ("resolver", RESOLVER)):
-        own = End(plan.namespace(node), "access", (_with(address, planned.ACCESS_LINK.prefixlen),))
+    for node, device, address in (("dhcp", "relay", DHCP), ("dns", "access", DNS), ("resolver", "access", RESOLVER)):
+        own = End(plan.namespace(node), device, (_with(address, planned.ACCESS_LINK.prefixlen),))
         add_link(own, End(plan.namespace("router"), node, bridge="access"), plan.options.access_mtu)
         add_route(plan.namespace(node), "::/0", gateway=str(planned.ROUTER_IPV6))
 

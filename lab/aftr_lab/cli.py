@@ -18,6 +18,7 @@ from aftr_lab.chaos.faults import FAULTS
 from aftr_lab.chaos.report import failures
 from aftr_lab.chaos.scene import scene_of
 from aftr_lab.chaos.strike import strike_out
+from aftr_lab.distribution.distribute import distribute as distribute_b4s
 from aftr_lab.errors import LabError
 from aftr_lab.plan import Options
 from aftr_lab.programs import kill_node, start_node
@@ -227,6 +228,21 @@ def chaos(
     else:
         click.echo("\n".join(f"{name}: {value}" for name, value in report.items()))
     sys.exit(int(bool(failures(report, plan.options.workers))))
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o", "output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the output."
+)
+@click.pass_obj
+def distribute(record: Record, file: Path, output: str) -> None:
+    """Bring the lab to a changed FILE: its groups' B4s go where it says, at their next renewals.  Returns when all have moved."""
+    report = distribute_b4s(record, file, partial(click.echo, err=output == "json"))
+    if output == "json":
+        click.echo(json.dumps(report, indent=2))
+    else:
+        click.echo(f"all are where they should be; {report['sessionsLost']} sessions were lost")
 
 
 @main.command()

@@ -66,6 +66,17 @@ def run(namespace: str, command: Sequence[str]) -> str:
 
 
 @contextmanager
+def entered(namespace: str) -> Iterator[None]:
+    """This thread is in a namespace for the time of the block: sockets that it makes are that one's."""
+    netns.pushns()
+    try:
+        netns.setns(namespace, flags=0)
+        yield
+    finally:
+        netns.popns()
+
+
+@contextmanager
 def inside(namespace: str) -> Iterator[IPRoute]:
     """A netlink socket of an existing namespace."""
     with IPRoute(netns=namespace, flags=0) as netlink:

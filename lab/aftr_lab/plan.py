@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from aftr_lab.errors import LabError
-from aftr_lab.provider import NODES, Client, describe_provider, group_slot
+from aftr_lab.provider import NODES, Client, describe_provider, subnets_of
 from aftr_lab.stores import MANAGEMENT_LINK, StoreKind, StoreNode, store_nodes, store_url
 from dslite_contract.load import Configuration
 from dslite_contract.schema import (
@@ -24,7 +24,7 @@ from dslite_contract.schema import (
     effective_durability,
     effective_subscriber_mask,
 )
-from dslite_contract.slots import slot_address, slot_bypass_addresses, slot_fqdn, slot_prefixes
+from dslite_contract.slots import carrying_slots, slot_address, slot_bypass_addresses, slot_fqdn, slot_prefixes
 
 ACCESS_LINK = IPv6Network("2001:db8:ffff::/64")
 INTERNET_LINK = IPv4Network("198.18.0.0/24")  # RFC 2544: addresses for tests
@@ -39,6 +39,7 @@ B4_LAN_ADDRESS = LAN[1]
 HOST_ADDRESS = LAN[LAN_HOST]
 STATUS_PORT = 9464
 INTERNET_MTU = MANAGEMENT_MTU = 1500
+GOLDEN_RATIO = 0x9E37  # its fraction in 16 bits: multiples of it fill a range evenly
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class B4:
     prefix: IPv6Network  # of the subscriber
     slot: int
     tunnel_address: IPv6Address  # of that slot
-    client: Client | None = None  # by which it learns its AFTR; None: it is told
+    client: Client | None = None  # by which it learns its AFTR, whatever `slot` is; None: it is told
 
     @property
     def name(self) -> str:
@@ -101,8 +102,9 @@ class B4:
 
     @property
     def duid(self) -> bytes:
-        """Who it is to the provider: a DUID-LL (RFC 8415 §11.4)."""
-        return b"\x00\x03\x00\x01\x02\x00" + self.number.to_bytes(4, "big")
+        """Who it is to the provider: a DUID-LL (RFC 8415 §11.4), whose last byte is spread as those of many MAC addresses are."""
+        spread = self.number * GOLDEN_RATIO >> 8 & 0xFF
+        return b"\x00\x03\x00\x01\x02" + self.number.to_bytes(4, "big") + bytes([spread])
 
     @property
     def host(self) -> str:
@@ -208,6 +210,8 @@ def make_plan(lab: str, configuration: Configuration, options: Options) -> Plan:
         _check_store(configuration.pool, options.store)
     if not configuration.groups:
         raise LabError("the file has no B4Group: a lab needs one to know where its B4s live")
+    for group in configuration.groups if options.clients else ():
+        check_told(group)
     b4s = tuple(_plan_b4(configuration, options.clients, number) for number in range(1, options.b4s + 1))
     replicas = 0 if options.outside else configuration.pool.spec.replicas
     aftrs = tuple(Aftr(number) for number in range(1, replicas + 1))
@@ -252,21 +256,33 @@ def _check_routing(pool: AftrPool) -> None:
             raise LabError(f"BGP peer {peer.name} has a passwordSecret: the lab has no Secrets, leave it out")
 
 
-def _plan_b4(configuration: Configuration, clients: Sequence[Client], number: int) -> B4:
-    """Groups take B4s in turn; B4 n has the n-th subscriber prefix of its group and slot n−1, modulo the slots it may have.
+def check_told(group: B4Group) -> None:
+    """The lab's Kea has no relay in front of it, and a subnet for whoever is in a prefix."""
+    owner, subnets = f"B4Group {group.metadata.name}", subnets_of(group)
+    if group.spec.match:
+        raise LabError(f"{owner} has a match: the lab's B4s ask without a relay, leave it out")
+    for prefix in group.spec.prefixes:
+        if not any(prefix.subnet_of(subnet) for subnet in subnets):
+            raise LabError(f"{owner}: its B4s in {prefix} ask from no subnet in dhcp.subnets: name {prefix} there")
 
-    Where names are handed out there is one for each group: the k-th group has slot k−1.
+
+def _plan_b4(configuration: Configuration, clients: Sequence[Client], number: int) -> B4:
+    """Groups take B4s in turn, and so do the prefixes of a group.
+
+    B4 n has the n-th subscriber prefix there, and slot n−1, modulo the slots it may have.
     """
     groups, pool = configuration.groups, configuration.pool
-    turn = (number - 1) % len(groups)
-    slot = group_slot(pool, groups[turn], turn if clients else number - 1)
+    turn, group = (number - 1) // len(groups), groups[(number - 1) % len(groups)]
+    nat_pool = next(nat_pool for nat_pool in pool.spec.nat.pools if nat_pool.name == group.spec.nat_pool)
+    carriers = carrying_slots(pool, nat_pool)
+    slot = carriers.first + (number - 1) % len(carriers)
     client = clients[(number - 1) % len(clients)] if clients else None
-    prefix = _subscriber_prefix(pool, groups[turn], number)
-    return B4(number, groups[turn].metadata.name, prefix, slot, slot_address(pool, slot), client)
+    prefix = _subscriber_prefix(pool, group, number, group.spec.prefixes[turn % len(group.spec.prefixes)])
+    return B4(number, group.metadata.name, prefix, slot, slot_address(pool, slot), client)
 
 
-def _subscriber_prefix(pool: AftrPool, group: B4Group, number: int) -> IPv6Network:
-    prefix, length = group.spec.prefixes[0], effective_subscriber_mask(pool, group)
+def _subscriber_prefix(pool: AftrPool, group: B4Group, number: int, prefix: IPv6Network) -> IPv6Network:
+    length = effective_subscriber_mask(pool, group)
     subscribers = 1 << (length - prefix.prefixlen) if length >= prefix.prefixlen else 0
     if number > subscribers:
         raise LabError(

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from aftr_lab.distribution.telling import tell_b4s
 from aftr_lab.errors import LabError
 from aftr_lab.network import run
 from aftr_lab.plan import (
@@ -38,12 +39,22 @@ Say = Callable[[str], None]
 
 
 def start_programs(plan: Plan, record: Record, say: Say) -> None:
-    """Start every program, then wait for each. Raises `NotReadyError` with what the program said."""
+    """Start every program, then wait for each; B4s that learn their AFTR start when they can be told it.
+
+    Raises `NotReadyError` with what the program said.
+    """
     nodes = [node for node in _nodes(plan) if plan.options.with_aftr or node not in _aftrs(plan)]
-    programs = [_start(plan, record, node) for node in nodes]
-    for program in programs:
-        say(f"waiting for {program.node}")
-        _await(plan, record, program)
+    learners = {node for b4 in plan.b4s if b4.client for node in (b4.name, b4.host)}
+    programs = {node: _start(plan, record, node) for node in nodes if node not in learners}
+    if plan.options.clients:
+        for node in _provider(plan):
+            _await(plan, record, programs[node])
+        say("telling Kea which B4 goes to which slot")
+        tell_b4s(record, plan, plan.configuration)
+    programs |= {node: _start(plan, record, node) for node in nodes if node in learners}
+    for node in nodes:
+        say(f"waiting for {node}")
+        _await(plan, record, programs[node])
 
 
 def start_node(plan: Plan, record: Record, node: str) -> None:

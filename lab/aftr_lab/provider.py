@@ -1,19 +1,21 @@
-"""The provider's part of provisioning: Kea on the access network, Knot with the slots' names, signed, and a resolver that validates. Pure.
+"""The provider's part of provisioning: Kea on the access network, Knot with a signed zone, and a resolver that validates. Pure.
 
-dhcp       Kea, in the B4s' own layer 2: gives each its address, its prefix and the name of its group's slot (option 64)
-dns        Knot with the zone of `softwire.domain`
+dhcp       Kea, in the B4s' own layer 2: gives each its address and its prefix
+dns        Knot with the zone of `softwire.domain`, which takes updates
 resolver   dnsmasq, which B4s are told to ask
+
+Names of slots are not here: `distribution` writes them to the zone and tells them to Kea, as the operator does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dslite_contract.schema import AftrPool, B4Group
-from dslite_contract.slots import carrying_slots, slot_address, slot_fqdn
+from dslite_operator.distribution.wishes import areas_of
 
 if TYPE_CHECKING:
     from aftr_lab.plan import B4, Plan
@@ -23,26 +25,26 @@ CLIENTS: tuple[Client, ...] = ("dhclient", "dhcpcd")
 
 NODES = ("dhcp", "dns", "resolver")
 DNS, RESOLVER = IPv6Address("2001:db8:ffff::53"), IPv6Address("2001:db8:ffff::54")  # on the access link
+DHCP = IPv6Address("2001:db8:ffff::547")  # there too: where a relay finds Kea
 SERVER_NAME = "server"  # of the lab's HTTP server, in the zone
 RENEW_S, REBIND_S, PREFERRED_S, VALID_S = 5, 8, 60, 120  # T1 so short that a changed name shows soon
 TTL_S = 60
+TSIG = "lab"  # name of the key that may write names of slots, and of the folder that has it
 ROOT_ANCHORS = Path("/usr/share/dnsmasq-base/trust-anchors.conf")
 KEA_HOOKS = Path("/usr/lib/x86_64-linux-gnu/kea/hooks")
 
 Object = dict[str, Any]
 
 
-def group_slot(pool: AftrPool, group: B4Group, turn: int) -> int:
-    """One of the slots that carry the group's NAT pool: they take turns."""
-    nat_pool = next(nat_pool for nat_pool in pool.spec.nat.pools if nat_pool.name == group.spec.nat_pool)
-    carriers = carrying_slots(pool, nat_pool)
-    return carriers.first + turn % len(carriers)
-
-
 def describe_provider(namespace: Callable[[str], str], pool: AftrPool) -> Object:
     """What `aftr-lab status -o json` shows of it."""
     return {
-        "dhcp": {"namespace": namespace("dhcp"), "renewSeconds": RENEW_S, "validSeconds": VALID_S},
+        "dhcp": {
+            "namespace": namespace("dhcp"),
+            "address": str(DHCP),
+            "renewSeconds": RENEW_S,
+            "validSeconds": VALID_S,
+        },
         "dns": {"namespace": namespace("dns"), "address": str(DNS), "zone": pool.spec.softwire.domain},
         "resolver": {"namespace": namespace("resolver"), "address": str(RESOLVER)},
     }
@@ -55,18 +57,13 @@ def kea_socket(directory: Path) -> Path:
 
 
 def kea_conf(plan: Plan, directory: Path) -> Object:
-    """A subnet for each prefix of a group; who is whose customer follows from the DUID, as the plan says."""
-    groups = plan.configuration.groups
-    subnets = [
-        _subnet(plan, group, group_slot(plan.pool, group, turn), prefix)
-        for turn, group in enumerate(groups)
-        for prefix in group.spec.prefixes
-    ]
+    """The groups' subnets; who is whose customer follows from the DUID, as the plan says."""
+    subnets = [_subnet(plan, group, prefix) for group in plan.configuration.groups for prefix in subnets_of(group)]
     script = {"library": f"{KEA_HOOKS}/libdhcp_run_script.so", "parameters": {"name": str(directory / "routes.sh")}}
     leases = {"type": "memfile", "name": str(directory / "leases.csv"), "lfc-interval": 0}
     return {
         "Dhcp6": {
-            "interfaces-config": {"interfaces": ["access"]},
+            "interfaces-config": {"interfaces": ["access", f"relay/{DHCP}"]},
             "data-directory": str(directory),
             "control-socket": {"socket-type": "unix", "socket-name": str(kea_socket(directory))},
             "lease-database": leases,
@@ -89,12 +86,15 @@ def kea_conf(plan: Plan, directory: Path) -> Object:
     }
 
 
-def _subnet(plan: Plan, group: B4Group, slot: int, prefix: IPv6Network) -> Object:
+def subnets_of(group: B4Group) -> list[IPv6Network]:
+    """Of the lab's Kea: those that the group names, or its prefixes."""
+    return [area.subnet for area in areas_of(group)]
+
+
+def _subnet(plan: Plan, group: B4Group, prefix: IPv6Network) -> Object:
     customers = [b4 for b4 in plan.b4s if b4.prefix.subnet_of(prefix)]
-    name = {"name": "aftr-name", "data": slot_fqdn(plan.pool, slot), "always-send": True}
     return {
         "subnet": str(prefix),
-        "option-data": [name],
         "reservations": [_reservation(b4, prefix) for b4 in customers],
         "user-context": {"group": group.metadata.name},
     }
@@ -127,12 +127,26 @@ def kea_command(conf: Path) -> list[str]:
 
 
 # ---------------------------------------------------------------- DNS
-def knot_conf(zone: str, directory: Path) -> str:
-    """Knot, which signs the zone with a key of its own."""
+def knot_conf(zone: str, directory: Path, secret: str) -> str:
+    """Knot, which signs the zone with a key of its own, and lets who has `secret` write names of slots (docs/dns.md)."""
     return f"""\
 server:
     listen: {DNS}@53
     rundir: {directory}
+key:
+  - id: {TSIG}
+    algorithm: hmac-sha256
+    secret: {secret}
+acl:
+  - id: names
+    key: {TSIG}
+    action: update
+    update-type: [AAAA, TXT]
+    update-owner: zone
+    update-owner-match: sub
+  - id: transfer
+    key: {TSIG}
+    action: transfer
 database:
     storage: {directory}
 log:
@@ -149,24 +163,20 @@ zone:
     zonefile-sync: -1
     dnssec-signing: on
     dnssec-policy: signed
+    acl: [names, transfer]
 """
 
 
-def zone_file(pool: AftrPool, server: str) -> str:
-    """The names of all slots, and one of the lab's server."""
-    return "\n".join(_records(pool, server)) + "\n"
-
-
-def _records(pool: AftrPool, server: str) -> Iterator[str]:
-    zone = pool.spec.softwire.domain
-    yield f"$ORIGIN {zone}."
-    yield f"$TTL {TTL_S}"
-    yield "@ SOA dns hostmaster 1 3600 600 86400 60"
-    yield "@ NS dns"
-    yield f"dns AAAA {DNS}"
-    yield f"{SERVER_NAME} A {server}"
-    for slot in range(pool.spec.slots):
-        yield f"{slot_fqdn(pool, slot)}. AAAA {slot_address(pool, slot)}"
+def zone_file(zone: str, server: str) -> str:
+    """The zone before any slot has a name: a name of the lab's server."""
+    return f"""\
+$ORIGIN {zone}.
+$TTL {TTL_S}
+@ SOA dns hostmaster 1 3600 600 86400 60
+@ NS dns
+dns AAAA {DNS}
+{SERVER_NAME} A {server}
+"""
 
 
 def keymgr_command(conf: Path, zone: str, *words: str) -> list[str]:

@@ -1,6 +1,8 @@
 """Programs by which B4s and hosts learn their addresses and their AFTR: their files, how they are started, when they are ready."""
 
+import base64
 import json
+import secrets
 from pathlib import Path
 
 from aftr_lab.network import run
@@ -8,6 +10,7 @@ from aftr_lab.plan import HOST_ADDRESS, SERVER_ADDRESS, Plan
 from aftr_lab.provider import (
     DNS,
     RESOLVER,
+    TSIG,
     kea_command,
     kea_conf,
     keymgr_command,
@@ -40,18 +43,27 @@ def _dhcp(plan: Plan, directory: Path) -> list[str]:
     script.write_text(routes_script(plan.namespace("router")))
     script.chmod(0o755)
     conf = directory / "kea.json"
-    conf.write_text(json.dumps(kea_conf(plan, directory), indent=2))
+    if not conf.exists():  # later it is as Kea has written it, with the names that B4s are told
+        conf.write_text(json.dumps(kea_conf(plan, directory), indent=2))
     return kea_command(conf)
 
 
 def _dns(plan: Plan, directory: Path) -> list[str]:
     zone, conf = plan.pool.spec.softwire.domain, directory / "knot.conf"
-    first = not conf.exists()
-    conf.write_text(knot_conf(zone, directory))
-    (directory / "zone").write_text(zone_file(plan.pool, str(SERVER_ADDRESS)))
-    if first:
+    if not conf.exists():
+        conf.write_text(knot_conf(zone, directory, _secret(directory / TSIG)))
+        (directory / "zone").write_text(zone_file(zone, str(SERVER_ADDRESS)))
         run(plan.namespace("dns"), keymgr_command(conf, zone, *KEY))
     return ["knotd", "-c", str(conf)]
+
+
+def _secret(folder: Path) -> str:
+    """A new TSIG key, in a folder as a Secret is mounted."""
+    secret = base64.b64encode(secrets.token_bytes(32)).decode()
+    folder.mkdir(mode=0o700)
+    (folder / "name").write_text(TSIG)
+    (folder / "secret").write_text(secret)
+    return secret
 
 
 def _resolver(plan: Plan, dns_directory: Path) -> list[str]:

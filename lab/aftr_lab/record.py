@@ -3,7 +3,8 @@
 Everything of a lab is under `/run/dslite-lab/NAME/`:
 
     state.json        the plan: namespaces, bridges, nodes; written whole before the first namespace
-    config.yaml       the copy of the configuration that the AFTRs run with
+    built.yaml        the copy of the configuration that the lab was built from
+    config.yaml       that of the one that the AFTRs run with
     processes/NODE    `/proc/PID/stat` of each program, written by that very process before it becomes the program
     log/NODE          what it printed
     NODE.sock         the AFTR's control socket
@@ -57,9 +58,11 @@ class Folder:
         """Make the folder and write the state, before anything else exists."""
         for folder in ("processes", "log"):
             (self.directory / folder).mkdir(parents=True)
-        draft = self.state_file.with_suffix(".new")
-        draft.write_text(json.dumps(state, indent=2) + "\n")
-        os.replace(draft, self.state_file)
+        self.write(state)
+
+    def write(self, state: dict[str, Any]) -> None:
+        """The state, whole."""
+        write_whole(self.state_file, json.dumps(state, indent=2) + "\n")
 
     def namespaces(self) -> list[str]:
         """None, if the process that made the folder ended before it wrote the state: then it had made nothing else either."""
@@ -72,6 +75,13 @@ class Folder:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+def write_whole(file: Path, text: str) -> None:
+    """Whoever reads the file has all of it, or what it was before."""
+    draft = file.with_suffix(".new")
+    draft.write_text(text)
+    os.replace(draft, file)
+
+
 def crowd_namespace(lab: str) -> str:
     """Of the B4s of `aftr-lab chaos`, which may be killed before it removes them."""
     return f"dsl-{lab}-crowd"
@@ -80,6 +90,10 @@ def crowd_namespace(lab: str) -> str:
 @dataclass(frozen=True)
 class Record(Folder):
     """The files of the lab `name`."""
+
+    @property
+    def built_file(self) -> Path:
+        return self.directory / "built.yaml"
 
     @property
     def config_file(self) -> Path:

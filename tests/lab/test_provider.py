@@ -1,12 +1,17 @@
-"""What the lab's Kea, Knot and resolver are told. No root needed."""
+"""What the lab's Kea, Knot and resolver are started with. No root needed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
+
+from aftr_lab.errors import LabError
 from aftr_lab.plan import Options, Plan, describe, make_plan
-from aftr_lab.provider import CLIENTS, kea_conf, routes_script, trust_anchors, zone_file
+from aftr_lab.provider import CLIENTS, kea_conf, knot_conf, routes_script, trust_anchors, zone_file
+from dns_servers import snippet
 from dslite_contract.load import load_config
 from running_lab import SAMPLE
 
@@ -20,10 +25,9 @@ def subnets() -> list[dict[str, Any]]:
     return found
 
 
-def test_each_group_is_told_one_name_and_its_b4s_are_of_that_slot() -> None:
-    names = {subnet["subnet"]: subnet["option-data"][0]["data"] for subnet in subnets()}
-    assert names == {"2001:db8:1000::/36": "s0.east.aftr.example.net", "2001:db8:2000::/36": "s1.east.aftr.example.net"}
-    assert [(b4.group, b4.slot) for b4 in plan().b4s] == [("north", 0), ("south", 1)] * 2
+def test_kea_has_the_groups_subnets_and_no_names_yet() -> None:
+    assert [subnet["subnet"] for subnet in subnets()] == ["2001:db8:1000::/36", "2001:db8:2000::/36"]
+    assert not any("option-data" in subnet for subnet in subnets())
 
 
 def test_clients_take_turns_and_nobody_has_one_unasked() -> None:
@@ -36,16 +40,37 @@ def test_clients_take_turns_and_nobody_has_one_unasked() -> None:
 
 def test_a_b4_gets_the_prefix_of_the_plan_and_an_address_that_is_in_nobodys() -> None:
     assert [row for subnet in subnets() for row in subnet["reservations"]][:2] == [
-        {"duid": "00:03:00:01:02:00:00:00:00:01", "ip-addresses": ["2001:db8:1fff:ffff::1"], "prefixes": ["2001:db8:1000::/56"]},
-        {"duid": "00:03:00:01:02:00:00:00:00:03", "ip-addresses": ["2001:db8:1fff:ffff::3"], "prefixes": ["2001:db8:1000:200::/56"]},
+        {"duid": "00:03:00:01:02:00:00:00:01:9e", "ip-addresses": ["2001:db8:1fff:ffff::1"], "prefixes": ["2001:db8:1000::/56"]},
+        {"duid": "00:03:00:01:02:00:00:00:03:da", "ip-addresses": ["2001:db8:1fff:ffff::3"], "prefixes": ["2001:db8:1000:200::/56"]},
     ]  # fmt: skip
 
 
-def test_the_zone_has_one_aaaa_for_each_slot() -> None:
-    lines = zone_file(plan().pool, "198.18.0.80").splitlines()
-    assert [line for line in lines if " AAAA 2001:db8:64:" in line] == [
-        f"s{slot}.east.aftr.example.net. AAAA 2001:db8:64::{slot + 1}" for slot in range(4)
-    ]
+def test_the_zone_has_no_slot_yet_and_lets_one_key_write_them() -> None:
+    assert "s0.east" not in zone_file("aftr.example.net", "198.18.0.80")
+    grants = knot_conf("aftr.example.net", Path("/x"), "c2VjcmV0").split("acl:\n")[1].split("log:")[0]
+    granted = snippet("knot").split("acl:\n")[1].split("\nzone:")[0]
+    for line in (
+        "action: update",
+        "update-type: [AAAA, TXT]",
+        "update-owner: zone",
+        "update-owner-match: sub",
+        "action: transfer",
+    ):
+        assert line in grants
+        assert line in granted, "as the document tells providers"
+
+
+def test_a_lab_without_relays_and_with_b4s_in_all_prefixes_is_built() -> None:
+    documents = list(yaml.safe_load_all(SAMPLE.read_text()))
+    documents[1]["spec"] |= {"dhcp": {"server": "lab", "subnets": ["2001:db8:1000::/40"]}}
+    with pytest.raises(LabError, match="B4Group north: its B4s in 2001:db8:1000::/36 ask from no subnet"):
+        make_plan("test", load_config(yaml.safe_dump_all(documents)), Options(clients=CLIENTS))
+    documents[1]["spec"] |= {
+        "dhcp": {"server": "lab", "subnets": ["2001:db8:1000::/36"]},
+        "match": {"relayInterfaceId": "x*"},
+    }
+    with pytest.raises(LabError, match="B4Group north has a match"):
+        make_plan("test", load_config(yaml.safe_dump_all(documents)), Options(clients=CLIENTS))
 
 
 def test_ds_records_become_trust_anchors() -> None:

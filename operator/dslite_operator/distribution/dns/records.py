@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
+from dslite_contract.rules import DEFAULT_NAMESPACE
 from dslite_contract.schema import AftrPool
 from dslite_contract.slots import slot_address, slot_fqdn
 
@@ -74,7 +75,7 @@ def mark_of(text: str) -> Mark | None:
 
 def wanted_of(pool: AftrPool) -> dict[str, Wanted]:
     """The names of a pool's slots, in their order."""
-    owner = f"{pool.metadata.namespace}/{pool.metadata.name}"
+    owner = f"{pool.metadata.namespace or DEFAULT_NAMESPACE}/{pool.metadata.name}"
     return {slot_fqdn(pool, slot): Wanted(slot_address(pool, slot), owner) for slot in range(pool.spec.slots)}
 
 
