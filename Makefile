@@ -66,9 +66,9 @@ test-boundscheck: env bpf  ## every access to an array checked
 test-lab: root system env bpf kernels  ## real programs through the lab
 	$(BIN)/pytest -m "lab and not chaos" --durations=25
 
-distribution-test: root system env  ## Kea of three Debian releases told names of slots, as B4s and relays see it
+distribution-test: root system env bpf kernels  ## Kea of three Debian releases told names of slots, as B4s and relays see it; groups changed under B4s' traffic
 	@scripts/system.sh mmdebstrap
-	$(BIN)/pytest -m "distribution or lab" tests/providers tests/operator/test_distribution.py
+	$(BIN)/pytest -m "distribution or lab" tests/providers tests/operator/test_distribution.py tests/lab/test_distribution.py
 
 lab-gigabyte: root system env bpf kernels  ## 1 GiB each way through a B4: clamped, answered by ICMP, fragmented
 	$(BIN)/pytest -m soak tests/lab/test_transfer.py --timeout=1800 --capture=no

@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import re
-import select
-import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
-from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pyroute2 import netns
 
 from aftr_lab.provider import CLIENTS
+from learning_b4s import (
+    ZONE,
+    external_address,
+    follows,
+    frames_at,
+    global_addresses,
+    is_of_slot,
+    kea,
+    log_of,
+    option_64,
+    until,
+)
 from running_lab import SAMPLE, SERVER, URL, Lab, aftr_lab, lab_up
 
 pytestmark = pytest.mark.lab
 
-PATIENCE_S = 20.0  # the lab's T1 is 5 s; a busy machine
 B4S = {"b4-1": "dhclient", "b4-2": "dhcpcd"}
 HOST, PROXY = "192.168.1.10", "192.168.1.1"
-ZONE = "aftr.example.net"
-ETH_P_ALL = 3  # linux/if_ether.h: what is sent, too
-OPTION_AFTR_NAME = 64
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     with lab_up("b4dhcp", SAMPLE, *(word for client in CLIENTS for word in ("--client", client))) as lab:
         yield lab
-
-
-def kea(lab: Lab, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What Kea answers at its control socket; fails the test if it refuses."""
-    with socket.socket(socket.AF_UNIX) as control:
-        control.connect(lab.state["provider"]["dhcp"]["socket"])
-        control.sendall(json.dumps({"command": command, "arguments": arguments or {}}).encode())
-        control.shutdown(socket.SHUT_WR)
-        answer = b"".join(iter(lambda: control.recv(65536), b""))
-    told: dict[str, Any] = json.loads(answer)
-    assert told["result"] == 0, told
-    return told
 
 
 def hand_out(lab: Lab, *names: str | None) -> None:
@@ -57,17 +47,6 @@ def hand_out(lab: Lab, *names: str | None) -> None:
     kea(lab, "config-set", document)
 
 
-def log_of(lab: Lab, node: str) -> Path:
-    return Path(next(process["log"] for process in lab.state["processes"] if process["node"] == node))
-
-
-def until(what: str, true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
 def until_said(lab: Lab, node: str, words: str, since: int = 0) -> None:
     """Until a node's program has written these words after so many bytes."""
     until(f"{node} says {words}", lambda: words.encode() in log_of(lab, node).read_bytes()[since:])
@@ -76,49 +55,6 @@ def until_said(lab: Lab, node: str, words: str, since: int = 0) -> None:
 def written(lab: Lab, *nodes: str) -> dict[str, int]:
     """How much their programs have written so far."""
     return {node: log_of(lab, node).stat().st_size for node in nodes}
-
-
-def global_addresses(lab: Lab, b4: str) -> dict[str, list[str]]:
-    """The B4's IPv6 addresses by interface: of its IA_NA and of its IA_PD."""
-    interfaces = json.loads(lab.run(b4, "ip", "-json", "-6", "address", "show", "scope", "global"))
-    return {one["ifname"]: [address["local"] for address in one["addr_info"] if address] for one in interfaces if one}
-
-
-def external_address(lab: Lab, host: str) -> str:
-    """Which address a host's new connection has on the internet."""
-    answer = lab.run(host, "curl", "--silent", "--fail", "--max-time", "10", f"{URL}whoami")
-    return str(json.loads(answer)["address"])
-
-
-def is_of_slot(lab: Lab, address: str, slot: int) -> bool:
-    return any(ip_address(address) in ip_network(part["prefix"]) for part in lab.state["slots"][slot]["prefixes"])
-
-
-def follows(lab: Lab, b4: str, slot: int) -> bool:
-    """Whether the name of this slot is the last one that the B4 has followed."""
-    lines = [line for line in log_of(lab, b4).read_text().splitlines() if line.startswith("follows ")]
-    return bool(lines) and lines[-1].startswith(f"follows s{slot}.east.{ZONE}:")
-
-
-@contextmanager
-def frames_at(lab: Lab, node: str, device: str) -> Iterator[Callable[[], list[bytes]]]:
-    """What passes a node's device from now on; call for the frames so far."""
-    with lab.socket(node, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as tap:
-        tap.bind((device, ETH_P_ALL))
-        seen: list[bytes] = []
-
-        def so_far() -> list[bytes]:
-            while select.select([tap], [], [], 0)[0]:
-                seen.append(tap.recv(65535))
-            return seen
-
-        yield so_far
-
-
-def option_64(name: str) -> bytes:
-    """The option as it must be on the wire: one absolute name, uncompressed (RFC 6334 §3)."""
-    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
-    return OPTION_AFTR_NAME.to_bytes(2, "big") + len(labels).to_bytes(2, "big") + labels
 
 
 def test_b02_each_client_leads_its_b4_to_the_aftr_and_hosts_download(lab: Lab) -> None:

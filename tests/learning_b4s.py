@@ -1,0 +1,86 @@
+"""B4s of a lab that learn their AFTR, as they are seen from outside: on the wire, in Kea, by a server on the internet."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+from running_lab import URL, Lab
+
+PATIENCE_S = 20.0  # the lab's T1 is 5 s; a busy machine
+ZONE = "aftr.example.net"
+ETH_P_ALL = 3  # linux/if_ether.h: what is sent, too
+OPTION_AFTR_NAME = 64
+
+
+def kea(lab: Lab, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What Kea answers at its control socket; fails the test if it refuses."""
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect(lab.state["provider"]["dhcp"]["socket"])
+        control.sendall(json.dumps({"command": command, "arguments": arguments or {}}).encode())
+        control.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: control.recv(65536), b""))
+    told: dict[str, Any] = json.loads(answer)
+    assert told["result"] == 0, told
+    return told
+
+
+def log_of(lab: Lab, node: str) -> Path:
+    return Path(next(process["log"] for process in lab.state["processes"] if process["node"] == node))
+
+
+def until(what: str, true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def global_addresses(lab: Lab, b4: str) -> dict[str, list[str]]:
+    """The B4's IPv6 addresses by interface: of its IA_NA and of its IA_PD."""
+    interfaces = json.loads(lab.run(b4, "ip", "-json", "-6", "address", "show", "scope", "global"))
+    return {one["ifname"]: [address["local"] for address in one["addr_info"] if address] for one in interfaces if one}
+
+
+def external_address(lab: Lab, host: str) -> str:
+    """Which address a host's new connection has on the internet."""
+    answer = lab.run(host, "curl", "--silent", "--fail", "--max-time", "10", f"{URL}whoami")
+    return str(json.loads(answer)["address"])
+
+
+def is_of_slot(lab: Lab, address: str, slot: int) -> bool:
+    return any(ip_address(address) in ip_network(part["prefix"]) for part in lab.state["slots"][slot]["prefixes"])
+
+
+def follows(lab: Lab, b4: str, slot: int) -> bool:
+    """Whether the name of this slot is the last one that the B4 has followed."""
+    lines = [line for line in log_of(lab, b4).read_text().splitlines() if line.startswith("follows ")]
+    return bool(lines) and lines[-1].startswith(f"follows s{slot}.east.{ZONE}:")
+
+
+@contextmanager
+def frames_at(lab: Lab, node: str, device: str) -> Iterator[Callable[[], list[bytes]]]:
+    """What passes a node's device from now on; call for the frames so far."""
+    with lab.socket(node, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as tap:
+        tap.bind((device, ETH_P_ALL))
+        seen: list[bytes] = []
+
+        def so_far() -> list[bytes]:
+            while select.select([tap], [], [], 0)[0]:
+                seen.append(tap.recv(65535))
+            return seen
+
+        yield so_far
+
+
+def option_64(name: str) -> bytes:
+    """The option as it must be on the wire: one absolute name, uncompressed (RFC 6334 §3)."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
+    return OPTION_AFTR_NAME.to_bytes(2, "big") + len(labels).to_bytes(2, "big") + labels
