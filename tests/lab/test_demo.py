@@ -25,6 +25,8 @@ def test_demo_shows_what_it_promises() -> None:
         "64 MiB arrived unchanged",
         "fragments into softwires",
         "is dead, and its customer's",
+        "b4-1 follows s1.east.aftr.example.net",
+        "host-2's group stays where it was",
         "aftr-lab down",
     ):
         assert sight in demo.stdout

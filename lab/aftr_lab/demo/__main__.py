@@ -15,6 +15,7 @@ from dslite_contract.errors import DsliteError
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "lab.yaml"
 FAILOVER = SAMPLE.with_name("failover.yaml")
+HOMES, HOMES_DIVIDED = SAMPLE.with_name("homes.yaml"), SAMPLE.with_name("homes-divided.yaml")
 LAB = "demo"
 REPORT_WIDTH = 120  # when no terminal says how wide it is
 
@@ -48,6 +49,7 @@ def _show(stage: Stage, sample: Path) -> None:
     steps.show_counters(stage)
     steps.show_fragments(stage, sample)
     steps.show_failover(stage, _short(FAILOVER))
+    steps.show_division(stage, _short(HOMES), _short(HOMES_DIVIDED))
     steps.show_what_next(stage, sample)
 
 

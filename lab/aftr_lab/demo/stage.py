@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,11 @@ class Stage:
         typed = ["aftr-lab", "exec", node, "--", *command]
         return self._run(typed, ["ip", "netns", "exec", f"dsl-{self.name}-{node}", *command])
 
+    def diff(self, before: Path, after: Path) -> None:
+        """`diff BEFORE AFTER`, shown."""
+        command = ["diff", str(before), str(after)]
+        self._run(command, command, fine=(0, 1))
+
     def begin_at(self, node: str, *command: str) -> subprocess.Popen[str]:
         """`aftr-lab exec NODE -- COMMAND &`, shown; `end` returns what it printed."""
         typed = ["aftr-lab", "exec", node, "--", *command]
@@ -94,20 +99,22 @@ class Stage:
     def _aftr_words(self, *words: str) -> list[str]:
         return [*words, "--socket", str(Record(self.name).socket_file("aftr-1"))]
 
-    def _run(self, typed: Sequence[str], command: Sequence[str], *, show: bool = True) -> str:
+    def _run(
+        self, typed: Sequence[str], command: Sequence[str], *, show: bool = True, fine: Collection[int] = (0,)
+    ) -> str:
         self.console.print(Text.assemble(("$ ", "bold"), (shlex.join(typed), "bold yellow")), soft_wrap=True)
-        printed = _output_of(command)
+        printed = _output_of(command, fine)
         for line in printed.strip("\n").splitlines() if show else ():
             self.console.print(Text(f"  {line.rstrip()}"), soft_wrap=True)
         return printed
 
 
-def _output_of(command: Sequence[str]) -> str:
-    """What a command prints. Raises `DemoFailedError` if it fails or takes too long."""
+def _output_of(command: Sequence[str], fine: Collection[int] = (0,)) -> str:
+    """What a command prints. Raises `DemoFailedError` if it ends with another status than those, or takes too long."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DemoFailedError(str(error)) from error
-    if done.returncode:
+    if done.returncode not in fine:
         raise DemoFailedError(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stderr or done.stdout}")
     return done.stdout

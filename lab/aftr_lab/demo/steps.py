@@ -169,12 +169,40 @@ def show_failover(stage: Stage, sample: Path) -> None:
     stage.check(taker != owner, f"{taker} has taken over the slot with all its bindings")
 
 
+def show_division(stage: Stage, together: Path, divided: Path) -> None:
+    """Changed YAML moves B4s from one AFTR to another, by DHCPv6 alone (docs/distribution.md)."""
+    stage.heading("A group of customers is divided in two")
+    stage.say(
+        "A fourth lab: B4s with stock DHCPv6 clients are told their AFTR by a Kea, and ask again every 5 seconds. Both are on one slot."
+    )
+    stage.lab("down")
+    stage.lab("up", str(together), "--client", "dhclient", "--client", "dhcpcd", show=False)
+    stage.diff(together, divided)
+    before = _external_address(stage, "host-1")
+    download = stage.begin_at("host-2", "sh", "-c", f"curl -sS --limit-rate 8M {URL}/bytes/{TRANSFER_MIB}M | sha256sum")
+    stage.lab("distribute", str(divided))
+    after = _external_address(stage, "host-1")
+    stage.check(before != after, f"host-1's group has a slot of its own: {before} before, {after} now")
+    stage.check(
+        stage.end(download).split()[0] == digest_of(TRANSFER_BYTES),
+        f"host-2's group stays where it was, and its {TRANSFER_MIB} MiB arrived unchanged meanwhile",
+    )
+
+
+def _external_address(stage: Stage, host: str) -> str:
+    return str(json.loads(stage.at(host, "curl", "-sS", f"{URL}/whoami"))["address"])
+
+
 def show_what_next(stage: Stage, sample: Path) -> None:
     """Where to go from here."""
     stage.heading("Try next")
     for command, purpose in (
         (f"aftr-lab up {sample}", "the first lab, to play with"),
         ("aftr-lab up samples/failover.yaml", "that of three AFTRs; then: aftr-lab chaos --kills 5"),
+        (
+            "aftr-lab up samples/homes.yaml --client dhcpcd",
+            "B4s that ask; then: aftr-lab distribute samples/homes-divided.yaml",
+        ),
         ("aftr-lab exec host-1 -- bash", "a shell on a customer's computer"),
         ("aftr-lab status", "nodes, addresses, logs"),
         ("aftr show bindings --socket /run/dslite-lab/lab/aftr-1.sock", "what the NAT remembers"),
