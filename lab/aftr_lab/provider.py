@@ -14,6 +14,7 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from aftr_lab.processes import unconfined
 from dslite_contract.schema import AftrPool, B4Group
 from dslite_operator.distribution.wishes import areas_of
 
@@ -31,6 +32,7 @@ RENEW_S, REBIND_S, PREFERRED_S, VALID_S = 5, 8, 60, 120  # T1 so short that a ch
 TTL_S = 60
 TSIG = "lab"  # name of the key that may write names of slots, and of the folder that has it
 ROOT_ANCHORS = Path("/usr/share/dnsmasq-base/trust-anchors.conf")
+LEASE_HOOK = Path(__file__).with_name("lease_hook.sh")
 KEA_HOOKS = Path("/usr/lib/x86_64-linux-gnu/kea/hooks")
 
 Object = dict[str, Any]
@@ -59,7 +61,8 @@ def kea_socket(directory: Path) -> Path:
 def kea_conf(plan: Plan, directory: Path) -> Object:
     """The groups' subnets; who is whose customer follows from the DUID, as the plan says."""
     subnets = [_subnet(plan, group, prefix) for group in plan.configuration.groups for prefix in subnets_of(group)]
-    script = {"library": f"{KEA_HOOKS}/libdhcp_run_script.so", "parameters": {"name": str(directory / "routes.sh")}}
+    script = {"library": f"{KEA_HOOKS}/libdhcp_run_script.so", "parameters": {"name": str(LEASE_HOOK)}}
+    shown = {"library": f"{KEA_HOOKS}/libdhcp_lease_cmds.so"}
     leases = {"type": "memfile", "name": str(directory / "leases.csv"), "lfc-interval": 0}
     return {
         "Dhcp6": {
@@ -71,7 +74,7 @@ def kea_conf(plan: Plan, directory: Path) -> Object:
             "rebind-timer": REBIND_S,
             "preferred-lifetime": PREFERRED_S,
             "valid-lifetime": VALID_S,
-            "hooks-libraries": [script],
+            "hooks-libraries": [script, shown],
             "host-reservation-identifiers": ["duid"],
             "option-data": [{"name": "dns-servers", "data": str(RESOLVER)}],
             "shared-networks": [
@@ -106,24 +109,10 @@ def _reservation(b4: B4, prefix: IPv6Network) -> Object:
     return {"duid": b4.duid.hex(":"), "ip-addresses": [str(address)], "prefixes": [str(b4.prefix)]}
 
 
-def routes_script(router: str) -> str:
-    """Kea calls it for leases that it has given: the router gets the way to each delegated prefix, as an access router's relay does it."""
-    return f"""\
-#!/bin/sh
-[ "$1" = leases6_committed ] || exit 0
-lease=0
-while [ "$lease" -lt "$LEASES6_SIZE" ]; do
-    eval "type=\\$LEASES6_AT${{lease}}_TYPE prefix=\\$LEASES6_AT${{lease}}_ADDRESS/\\$LEASES6_AT${{lease}}_PREFIX_LEN"
-    [ "$type" != IA_PD ] || ip -n {router} -6 route replace "$prefix" via "$QUERY6_REMOTE_ADDR" dev subscribers
-    lease=$((lease + 1))
-done
-"""
-
-
 def kea_command(conf: Path) -> list[str]:
     """Kea in the foreground, with its lock and pid file where its configuration is."""
     places = [f"KEA_{kind}_DIR={conf.parent}" for kind in ("LOCKFILE", "PIDFILE")]
-    return ["env", *places, "kea-dhcp6", "-c", str(conf)]
+    return ["env", *places, *unconfined(), "kea-dhcp6", "-c", str(conf)]
 
 
 # ---------------------------------------------------------------- DNS

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aftr_lab.network import run
 from aftr_lab.plan import HOST_ADDRESS, SERVER_ADDRESS, Plan
+from aftr_lab.processes import unconfined
 from aftr_lab.provider import (
     DNS,
     RESOLVER,
@@ -16,7 +17,6 @@ from aftr_lab.provider import (
     keymgr_command,
     knot_conf,
     resolver_command,
-    routes_script,
     trust_anchors,
     zone_file,
 )
@@ -39,9 +39,6 @@ def provider_command(plan: Plan, record: Record, node: str) -> list[str]:
 
 
 def _dhcp(plan: Plan, directory: Path) -> list[str]:
-    script = directory / "routes.sh"
-    script.write_text(routes_script(plan.namespace("router")))
-    script.chmod(0o755)
     conf = directory / "kea.json"
     if not conf.exists():  # later it is as Kea has written it, with the names that B4s are told
         conf.write_text(json.dumps(kea_conf(plan, directory), indent=2))
@@ -76,19 +73,8 @@ def host_command(record: Record, node: str) -> list[str]:
     """A LAN host's DHCPv4 client, in the foreground."""
     directory = record.runtime_directory(node)
     directory.mkdir(exist_ok=True)
-    return [
-        "dhclient",
-        "-4",
-        "-d",
-        "-cf",
-        "/dev/null",
-        "-lf",
-        str(directory / "leases"),
-        "-sf",
-        str(HOST_HOOK),
-        "--no-pid",
-        "lan",
-    ]
+    files = ["-cf", "/dev/null", "-lf", str(directory / "leases"), "-sf", str(HOST_HOOK), "--no-pid"]
+    return [*unconfined(), "dhclient", "-4", "-d", *files, "lan"]
 
 
 def await_provider(plan: Plan, program: Program, seconds: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import yaml
 
 from aftr_lab.distribution.distribute import check
 from aftr_lab.distribution.following import Moved
-from aftr_lab.distribution.placing import Maps, carried_on, circumstances, maps_in, moves_of, slot_told
+from aftr_lab.distribution.placing import Maps, carried_on, circumstances, maps_in, moves_of, slot_told, with_server
 from aftr_lab.distribution.report import announced, arrived, described, put_off, summary
 from aftr_lab.distribution.servers import Told, check_names
 from aftr_lab.errors import LabError
@@ -24,8 +24,10 @@ from dslite_contract.slots import slot_fqdn
 from dslite_operator.distribution.counting import Softwire
 from dslite_operator.distribution.decision import Decision
 from dslite_operator.distribution.dns.resolving import Standing
-from running_lab import HOMES, HOMES_DIVIDED
+from dslite_operator.distribution.providers.provider import Given
+from running_lab import HOMES, HOMES_DIVIDED, SAMPLE
 
+SUBNETS = [IPv6Network("2001:db8:1000::/36"), IPv6Network("2001:db8:2000::/36")]
 NOW = datetime(2026, 11, 26, 4, tzinfo=UTC)
 
 
@@ -48,7 +50,8 @@ def decided(
     configuration: Configuration, b4s: Sequence[B4], maps: Maps, softwires: Sequence[Softwire] = (), resolved: int = 4
 ) -> dict[str, Decision]:
     names = [slot_fqdn(configuration.pool, slot) for slot in range(resolved)]
-    return carried_on(configuration, maps, circumstances(configuration, b4s, softwires, names, NOW))
+    leases = [Given(subnet, b4.duid, b4.prefix) for b4 in b4s for subnet in SUBNETS if b4.prefix.subnet_of(subnet)]
+    return carried_on(configuration, maps, circumstances(configuration, leases, softwires, names, NOW))
 
 
 def told(decisions: dict[str, Decision], b4s: Sequence[B4]) -> list[int | None]:
@@ -82,6 +85,17 @@ def test_d21_slots_more_and_less_move_a_few_b4s_and_bring_them_back() -> None:
     assert told(two, b4s) == [0, 0, 0, 0, 1, 1, 1, 1]
     assert told(three, b4s) == [0, 0, 2, 0, 1, 1, 1, 2]
     assert told(again, b4s) == told(two, b4s)
+
+
+def test_a_group_that_names_no_server_is_told_by_the_labs() -> None:
+    configuration = with_server(load_config(SAMPLE))
+    assert [group.spec.dhcp and group.spec.dhcp.server for group in configuration.groups] == ["lab", "lab"]
+    assert [group.spec.dhcp and group.spec.dhcp.subnets for group in configuration.groups] == [
+        (one,) for one in SUBNETS
+    ]
+    b4s = make_plan("test", load_config(SAMPLE), Options(clients=CLIENTS)).b4s
+    assert told(decided(configuration, b4s, {}), b4s) == [0, 1]
+    assert with_server(loaded()) == loaded()
 
 
 def test_moves_have_the_sessions_of_the_slot_that_is_left() -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from aftr_lab.errors import LabError
 from aftr_lab.plan import Options, Plan, describe, make_plan
-from aftr_lab.provider import CLIENTS, kea_conf, knot_conf, routes_script, trust_anchors, zone_file
+from aftr_lab.provider import CLIENTS, kea_conf, knot_conf, trust_anchors, zone_file
 from dns_servers import snippet
 from dslite_contract.load import load_config
 from running_lab import SAMPLE
@@ -76,7 +76,3 @@ def test_a_lab_without_relays_and_with_b4s_in_all_prefixes_is_built() -> None:
 def test_ds_records_become_trust_anchors() -> None:
     records = "aftr.example.net. DS 44509 13 2 98af\naftr.example.net. DS 44509 13 4 48d2\n\n"
     assert trust_anchors(records) == ["aftr.example.net,44509,13,2,98af", "aftr.example.net,44509,13,4,48d2"]
-
-
-def test_delegated_prefixes_are_routed_in_the_routers_namespace() -> None:
-    assert "ip -n dsl-test-router -6 route replace" in routes_script("dsl-test-router")

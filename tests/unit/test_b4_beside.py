@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from aftr.b4 import beside
 from aftr.b4.beside import CLIENTS, HOOKS, client_command, dnsmasq_command, running
 from aftr.b4.errors import InterfaceError, ProgramError
 from aftr.b4.wan import Interface, lan_address
+from aftr_lab import processes
 
 DUID = bytes.fromhex("00030001020000000001")
 
@@ -51,13 +53,28 @@ def test_b02_what_is_no_lease_changes_no_name(client: str, reason: str, tmp_path
 
 def test_b02_dhclient_asks_for_option_64_under_our_duid(tmp_path: Path) -> None:
     command = client_command("dhclient", "wan", "lan", tmp_path, DUID)
-    assert command[:5] == ["dhclient", "-6", "-N", "-P", "-d"]
+    assert "dhclient -6 -N -P -d " in " ".join(command)
     assert "dhcp6.aftr-name" in (tmp_path / "dhclient.conf").read_text()
     leases = tmp_path / "dhclient.leases"
     assert leases.read_text() == 'default-duid "\\000\\003\\000\\001\\002\\000\\000\\000\\000\\001";\n'
     leases.write_text("lease6 {}\n")
     client_command("dhclient", "wan", "lan", tmp_path, DUID)
     assert leases.read_text() == "lease6 {}\n", "leases are kept when it starts again"
+
+
+@pytest.mark.parametrize(
+    ("enabled", "first"), [("Y\n", ["aa-exec", "--profile", "unconfined", "--", "dhclient"]), ("N\n", ["dhclient"])]
+)
+def test_dhclient_may_have_our_files_where_apparmor_would_not_let_it(
+    enabled: str, first: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "aa-exec").touch(mode=0o755)
+    (tmp_path / "enabled").write_text(enabled)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(beside, "APPARMOR", tmp_path / "enabled")
+    assert client_command("dhclient", "wan", "lan", tmp_path, DUID)[: len(first)] == first
+    monkeypatch.setattr(processes, "APPARMOR", tmp_path / "enabled")
+    assert processes.unconfined() == first[:-1]
 
 
 def test_b02_dhcpcd_asks_for_option_64_an_address_and_a_prefix(tmp_path: Path) -> None:

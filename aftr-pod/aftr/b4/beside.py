@@ -3,6 +3,7 @@
 Both keep their files in one folder, where the client's hook also writes `resolv.conf` and `aftr-name`.
 """
 
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from aftr.b4.follow import RESOLVERS_FILE
 Client = Literal["dhclient", "dhcpcd"]
 CLIENTS: tuple[Client, ...] = ("dhclient", "dhcpcd")
 
+APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 HOOKS = Path(__file__).parent / "hooks"
 DHCPCD_FOLDER = "/var/lib/dhcpcd"  # where dhcpcd keeps its leases, whatever it is told
 FIRST_LAN_HOST = 10
@@ -58,7 +60,13 @@ def _dhclient(wan: str, lan: str, folder: Path, duid: bytes | None) -> list[str]
         leases.write_text(f'default-duid "{octal}";\n')
     files = ["-cf", str(conf), "-lf", str(leases), "-sf", str(HOOKS / "dhclient"), "--no-pid"]
     environment = ["-e", f"B4_FOLDER={folder}", "-e", f"B4_LAN={lan}"]
-    return ["dhclient", "-6", "-N", "-P", "-d", *files, *environment, wan]
+    return [*unconfined(), "dhclient", "-6", "-N", "-P", "-d", *files, *environment, wan]
+
+
+def unconfined() -> list[str]:
+    """What comes before a program whose AppArmor profile, Debian's, lets it have its usual files and hooks alone."""
+    enforced = APPARMOR.exists() and APPARMOR.read_text().startswith("Y") and shutil.which("aa-exec")
+    return ["aa-exec", "--profile", "unconfined", "--"] if enforced else []
 
 
 def _dhcpcd(wan: str, lan: str, folder: Path, duid: bytes | None) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import IPv6Address
@@ -52,7 +51,7 @@ def running(record: Record, state: Object) -> Iterator[Object]:
 def await_applied(aftr: Object, wanted: str, file: Path) -> None:
     """Until an AFTR runs with the configuration of that hash."""
     deadline = time.monotonic() + APPLIED_S
-    while (found := status_of(aftr)["config"])["hash"] != wanted:
+    while (found := asked(aftr, "/status")["config"])["hash"] != wanted:
         if found["lastError"]:
             raise LabError(f"{aftr['name']} refuses {file}, and nothing was changed: {found['lastError']}")
         if time.monotonic() > deadline:
@@ -60,30 +59,16 @@ def await_applied(aftr: Object, wanted: str, file: Path) -> None:
         time.sleep(PROBE_EVERY_S)
 
 
-def status_of(aftr: Object) -> Object:
+def asked(aftr: Object, path: str) -> Any:
     """What an AFTR's status port says. Raises `LabError`."""
-    return dict(json.loads(run(aftr["namespace"], ["curl", "-sSgf", "-m", "5", f"{aftr['status']}/status"])))
+    return json.loads(run(aftr["namespace"], ["curl", "-sSgf", "-m", "5", f"{aftr['status']}{path}"]))
 
 
 # ---------------------------------------------------------------- sessions
 def softwires_of(state: Object) -> list[Softwire]:
-    """Who is on which slot with how many established sessions, as the AFTR that serves the slot counts them."""
-    found: Counter[tuple[str, int]] = Counter()
+    """Who is on which slot with how many sessions, as the AFTR that serves the slot counts them."""
+    found: dict[tuple[str, int], int] = {}
     for aftr in state["aftrs"]:
         with suppress(LabError):  # one that is dead serves nobody
-            served = {entry["slot"] for entry in status_of(aftr)["slots"] if serves(entry)}
-            for binding in bindings_of(aftr):
-                if binding["slot"] in served and binding.get("state") != "transitory":
-                    found[binding["softwire"], binding["slot"]] += binding["sessions"]
+            found |= {(one["softwire"], one["slot"]): one["sessions"] for one in asked(aftr, "/v1/softwires")}
     return [Softwire(IPv6Address(address), slot, sessions) for (address, slot), sessions in found.items()]
-
-
-def serves(entry: Object) -> bool:
-    """Whether a slot is served there; warm copies are open too."""
-    return bool(entry["state"] == "open" and entry.get("phase", "serving") == "serving")
-
-
-def bindings_of(aftr: Object) -> list[Object]:
-    """Mappings with their softwires and sessions. Raises `LabError`."""
-    command = ["curl", "-sSf", "-m", "30", "--unix-socket", aftr["socket"], "http://localhost/v1/bindings"]
-    return list(json.loads(run(aftr["namespace"], command)))

@@ -1,24 +1,24 @@
-"""Which slot each B4 of a lab is told, and what a changed file moves: decided by the operator's own functions.  Pure.
-
-A lab's B4s have reservations: what the lab's Kea gives them is known before they ask.
-"""
+"""Which slot each B4 of a lab is told, and what a changed file moves: decided by the operator's own functions.  Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from ipaddress import IPv6Network
 
 from aftr_lab.plan import B4
 from aftr_lab.provider import RENEW_S
 from dslite_contract.load import Configuration
-from dslite_contract.schema import B4Group
+from dslite_contract.schema import B4Group, Dhcp
 from dslite_operator.distribution.buckets import bucket_of
-from dslite_operator.distribution.counting import Lease, Leases, Softwire, counted
+from dslite_operator.distribution.counting import Softwire
 from dslite_operator.distribution.decision import Circumstances, Decision, decide
-from dslite_operator.distribution.maps import Area, BucketMap
-from dslite_operator.distribution.wishes import areas_of, name_of, wish_of
+from dslite_operator.distribution.maps import BucketMap
+from dslite_operator.distribution.observed import observed
+from dslite_operator.distribution.providers.provider import Given
+from dslite_operator.distribution.wishes import areas_of
+
+SERVER = "lab"  # what a group that names no DHCPv6 server is told by; others mean the lab's Kea, too
 
 Maps = Mapping[str, BucketMap]  # by group
 
@@ -33,41 +33,31 @@ class Move:
     sessions: int
 
 
-def group_of(configuration: Configuration, b4: B4) -> B4Group | None:
-    """Whose customer a B4 is, None: nobody's."""
-    found = [(area.subnet.prefixlen, group) for group in configuration.groups if (area := area_with(group, b4.prefix))]
-    return max(found, key=lambda one: one[0], default=(0, None))[1]
+def with_server(configuration: Configuration) -> Configuration:
+    """Every group is told: one that names no server by the lab's, which has its prefixes as subnets."""
+    return replace(configuration, groups=tuple(map(told_group, configuration.groups)))
 
 
-def area_with(group: B4Group, prefix: IPv6Network) -> Area | None:
-    """The area of a group that a prefix is in."""
-    around = [area for area in areas_of(group) if prefix.subnet_of(area.subnet)]
-    return max(around, key=lambda area: area.subnet.prefixlen, default=None)
-
-
-def leases_of(configuration: Configuration, group: B4Group, b4s: Iterable[B4]) -> Leases:
-    """What Kea gives the B4s of a group."""
-    customers = [b4 for b4 in b4s if group_of(configuration, b4) is group]
-    return Leases(Lease(area, b4.duid, b4.prefix) for b4 in customers if (area := area_with(group, b4.prefix)))
+def told_group(group: B4Group) -> B4Group:
+    """The group with a DHCPv6 server."""
+    subnets = [str(area.subnet) for area in areas_of(group)]
+    dhcp = group.spec.dhcp or Dhcp.model_validate({"server": SERVER, "subnets": subnets})
+    return group.model_copy(update={"spec": group.spec.model_copy(update={"dhcp": dhcp})})
 
 
 def circumstances(
     configuration: Configuration,
-    b4s: Sequence[B4],
-    softwires: Sequence[Softwire],
+    leases: Sequence[Given],
+    softwires: Iterable[Softwire],
     resolved: Collection[str],
     now: datetime,
 ) -> Circumstances:
     """What decides beside the maps: who is told what they say, and the names in `resolved` may be handed out."""
-    groups = {name_of(group): group for group in configuration.groups}
-    counts = {
-        name: counted(
-            leases_of(configuration, group, b4s), softwires, wish_of(configuration.pool, group, {}).cut
-        )
-        for name, group in groups.items()
-    }  # fmt: skip
-    renewals = dict.fromkeys(groups, timedelta(seconds=RENEW_S))
-    return Circumstances(now, frozenset(resolved), groups.keys(), renewals, counts)
+    servers = {group.spec.dhcp.server for group in configuration.groups if group.spec.dhcp}
+    looks = observed(configuration.groups, dict.fromkeys(servers, leases), softwires)
+    renewals = dict.fromkeys(looks, timedelta(seconds=RENEW_S))
+    counts = {name: look.counts for name, look in looks.items()}
+    return Circumstances(now, frozenset(resolved), looks.keys(), renewals, counts)
 
 
 def carried_on(configuration: Configuration, maps: Maps, given: Circumstances) -> dict[str, Decision]:
@@ -100,7 +90,7 @@ def slot_told(maps: Maps, b4: B4) -> int | None:
 
 
 def sessions_on(softwires: Iterable[Softwire], b4: B4, slot: int | None) -> int:
-    """The established sessions of a B4 on one slot."""
+    """The sessions of a B4 on one slot."""
     return sum(one.sessions for one in softwires if one.slot == slot and one.address in b4.prefix)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from aftr_lab.distribution.placing import Maps, carried_on, circumstances, maps_in
 from aftr_lab.errors import LabError
-from aftr_lab.plan import B4
 from aftr_lab.provider import TSIG
 from dslite_contract.load import Configuration
 from dslite_contract.schema import AftrPool
@@ -65,9 +64,7 @@ def servers_of(provider: Object, dns_folder: Path) -> Servers:
     )
 
 
-async def tell(
-    servers: Servers, configuration: Configuration, b4s: Sequence[B4], softwires: Sequence[Softwire]
-) -> Told:
+async def tell(servers: Servers, configuration: Configuration, softwires: Sequence[Softwire]) -> Told:
     """B4s are told from now on what a configuration makes of the maps in force.
 
     Raises `LabError` for names that do not resolve, ProviderError, MapError, PlacementError: then nothing is changed at Kea.
@@ -75,7 +72,7 @@ async def tell(
     pool, now = configuration.pool, datetime.now(UTC)
     before = {group: map_of(text, group) for group, text in (await servers.kea.copies()).items()}
     standing = await servers.names.keep(wanted_of(pool), Use(names_in(pool, before), servers.lifetime), now)
-    given = circumstances(configuration, b4s, softwires, standing.resolved, now)
+    given = circumstances(configuration, await servers.kea.leases() or (), softwires, standing.resolved, now)
     decisions = carried_on(configuration, before, given)
     check_names(decisions, standing)
     assignments = [assignment for one in decisions.values() if (assignment := assignment_of(pool, one))]
