@@ -22,11 +22,11 @@ def announced(moves: Sequence[Move], b4s: int, decisions: Mapping[str, Decision]
     if moves:
         sessions = sum(move.sessions for move in moves)
         yield (
-            f"{len(moves)} of {b4s} B4s are told another slot, and move at their next renewal, at most {RENEW_S} s from now; "
-            f"each gets another external address and loses its established sessions once: {sessions} in all"
+            f"B4s that are told another slot: {len(moves)} of {b4s}; each moves at its next renewal, within {RENEW_S} s, "
+            f"gets another external address and loses its established sessions once: {sessions} in all"
         )
     else:
-        yield f"none of {b4s} B4s is told another slot"
+        yield f"B4s that are told another slot: none of {b4s}"
     for move in moves:
         yield f"  {move.b4.name}: slot {move.old} → {move.new}, {move.sessions} sessions"
     yield from (f"B4Group {group}, later: {sentence}" for group, sentence in put_off(decisions).items())
