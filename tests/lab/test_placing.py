@@ -112,7 +112,7 @@ def test_moves_have_the_sessions_of_the_slot_that_is_left() -> None:
     first, *rows = announced(moves, 2, divided)
     assert first == (
         "B4s that are told another slot: 1 of 2; each moves at its next renewal, within 5 s, gets another external address and "
-        "loses its established sessions once: 3 in all"
+        "loses its sessions once: 3 in all"
     )
     assert rows == ["  b4-1: slot 0 → 1, 3 sessions"]
     moved = Moved(move, 4.21, 2)

@@ -23,7 +23,7 @@ def announced(moves: Sequence[Move], b4s: int, decisions: Mapping[str, Decision]
         sessions = sum(move.sessions for move in moves)
         yield (
             f"B4s that are told another slot: {len(moves)} of {b4s}; each moves at its next renewal, within {RENEW_S} s, "
-            f"gets another external address and loses its established sessions once: {sessions} in all"
+            f"gets another external address and loses its sessions once: {sessions} in all"
         )
     else:
         yield f"B4s that are told another slot: none of {b4s}"
