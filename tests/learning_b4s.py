@@ -59,10 +59,14 @@ def is_of_slot(lab: Lab, address: str, slot: int) -> bool:
     return any(ip_address(address) in ip_network(part["prefix"]) for part in lab.state["slots"][slot]["prefixes"])
 
 
+def followed(lab: Lab, b4: str) -> list[str]:
+    """What the B4 says of each softwire that it has made."""
+    return [line for line in log_of(lab, b4).read_text().splitlines() if line.startswith("follows ")]
+
+
 def follows(lab: Lab, b4: str, slot: int) -> bool:
     """Whether the name of this slot is the last one that the B4 has followed."""
-    lines = [line for line in log_of(lab, b4).read_text().splitlines() if line.startswith("follows ")]
-    return bool(lines) and lines[-1].startswith(f"follows s{slot}.east.{ZONE}:")
+    return any(line.startswith(f"follows s{slot}.east.{ZONE}:") for line in followed(lab, b4)[-1:])
 
 
 @contextmanager

@@ -242,7 +242,7 @@ def distribute(record: Record, file: Path, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(report, indent=2))
     else:
-        click.echo(f"all are where they should be; {report['sessionsLost']} sessions were lost")
+        click.echo(f"all are where they should be; sessions lost: {report['sessionsLost']}")
 
 
 @main.command()

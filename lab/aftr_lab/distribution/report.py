@@ -28,14 +28,19 @@ def announced(moves: Sequence[Move], b4s: int, decisions: Mapping[str, Decision]
     else:
         yield f"B4s that are told another slot: none of {b4s}"
     for move in moves:
-        yield f"  {move.b4.name}: slot {move.old} → {move.new}, {move.sessions} sessions"
+        yield f"  {move.b4.name}: slot {move.old} → {move.new}, {count_of(move.sessions)}"
     yield from (f"B4Group {group}, later: {sentence}" for group, sentence in put_off(decisions).items())
 
 
 def arrived(moved: Moved, names: Sequence[str]) -> str:
     """One B4 that has moved; `names` are those of the slots."""
     move = moved.move
-    return f"  {moved.seconds:.1f} s: {move.b4.name} follows {names[move.new]}; {moved.lost} sessions on slot {move.old} ended"
+    return f"  {moved.seconds:.1f} s: {move.b4.name} follows {names[move.new]}; {count_of(moved.lost)} on slot {move.old} ended"
+
+
+def count_of(sessions: int) -> str:
+    """A number of sessions, in words."""
+    return "1 session" if sessions == 1 else f"{sessions} sessions"
 
 
 def put_off(decisions: Mapping[str, Decision]) -> dict[str, str]:
