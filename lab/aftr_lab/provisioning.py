@@ -24,6 +24,7 @@ from aftr_lab.ready import Program, has_written, succeeds, wait_until
 from aftr_lab.record import Record
 
 KEY = ("generate", "algorithm=ecdsap256sha256", "ksk=yes", "zsk=yes")
+HOST_CONF = "initial-interval 1; backoff-cutoff 1;\n"  # seconds: its router may start later than it
 HOST_HOOK = Path(__file__).with_name("host_hook.sh")
 
 
@@ -73,7 +74,9 @@ def host_command(record: Record, node: str) -> list[str]:
     """A LAN host's DHCPv4 client, in the foreground."""
     directory = record.runtime_directory(node)
     directory.mkdir(exist_ok=True)
-    files = ["-cf", "/dev/null", "-lf", str(directory / "leases"), "-sf", str(HOST_HOOK), "--no-pid"]
+    conf = directory / "dhclient.conf"
+    conf.write_text(HOST_CONF)
+    files = ["-cf", str(conf), "-lf", str(directory / "leases"), "-sf", str(HOST_HOOK), "--no-pid"]
     return [*unconfined(), "dhclient", "-4", "-d", *files, "lan"]
 
 
