@@ -12,8 +12,9 @@ from typing import Any
 from aftr_lab.build import plan_of
 from aftr_lab.distribution.engines import put_in_force, softwires_of
 from aftr_lab.distribution.following import await_moves
-from aftr_lab.distribution.placing import moves_of
+from aftr_lab.distribution.placing import Move, moves_of
 from aftr_lab.distribution.report import announced, arrived, summary
+from aftr_lab.distribution.servers import Told
 from aftr_lab.distribution.telling import tell_b4s
 from aftr_lab.errors import LabError
 from aftr_lab.plan import Plan, check_told
@@ -33,13 +34,17 @@ def distribute(record: Record, file: Path, say: Say) -> Object:
     plan, state, configuration = plan_of(record), read_status(record), load_config(file)
     check(plan, state, configuration)
     put_in_force(record, state, file)
-    softwires = softwires_of(state)
-    told = tell_b4s(record, plan, configuration, softwires)
-    moves = moves_of(plan.b4s, told.before, told.after, softwires)
-    for line in announced(moves, len(plan.b4s), told.decisions):
-        say(line)
-    names = [slot["fqdn"] for slot in state["slots"]]
-    moved = await_moves(record, state, moves, lambda one: say(arrived(one, names)))
+    softwires, names = softwires_of(state), [slot["fqdn"] for slot in state["slots"]]
+
+    def moves_in(told: Told) -> list[Move]:
+        return moves_of(plan.b4s, told.before, told.after, softwires)
+
+    def announce(told: Told) -> None:
+        for line in announced(moves_in(told), len(plan.b4s), told.decisions):
+            say(line)
+
+    told = tell_b4s(record, plan, configuration, softwires, announce)
+    moved = await_moves(record, state, moves_in(told), lambda one: say(arrived(one, names)))
     return summary(plan.b4s, told, moved, softwires_of(state))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -52,6 +52,9 @@ class Told:
         return maps_in(self.decisions)
 
 
+Announce = Callable[[Told], None]
+
+
 def servers_of(provider: Object, dns_folder: Path) -> Servers:
     """The servers that `aftr-lab status` shows under `provider`; the key of the zone is in `dns_folder`."""
     dhcp, dns = provider["dhcp"], provider["dns"]
@@ -64,8 +67,10 @@ def servers_of(provider: Object, dns_folder: Path) -> Servers:
     )
 
 
-async def tell(servers: Servers, configuration: Configuration, softwires: Sequence[Softwire]) -> Told:
-    """B4s are told from now on what a configuration makes of the maps in force.
+async def tell(
+    servers: Servers, configuration: Configuration, softwires: Sequence[Softwire], announce: Announce
+) -> Told:
+    """B4s are told from now on what a configuration makes of the maps in force; `announce` hears of it before Kea does.
 
     Raises `LabError` for names that do not resolve, ProviderError, MapError, PlacementError: then nothing is changed at Kea.
     """
@@ -76,8 +81,10 @@ async def tell(servers: Servers, configuration: Configuration, softwires: Sequen
     decisions = carried_on(configuration, before, given)
     check_names(decisions, standing)
     assignments = [assignment for one in decisions.values() if (assignment := assignment_of(pool, one))]
+    told = Told(before, decisions)
+    announce(told)
     await servers.kea.apply(servers.kea.render(assignments))
-    return Told(before, decisions)
+    return told
 
 
 def names_in(pool: AftrPool, maps: Maps) -> set[str]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from aftr_lab.distribution.placing import Maps, slot_told, with_server
-from aftr_lab.distribution.servers import Told, servers_of, tell
+from aftr_lab.distribution.servers import Announce, Told, servers_of, tell
 from aftr_lab.network import entered
 from aftr_lab.plan import Plan
 from aftr_lab.record import Record
@@ -18,12 +18,16 @@ from dslite_operator.distribution.observed import group_finder
 
 
 def tell_b4s(
-    record: Record, plan: Plan, configuration: Configuration, softwires: Sequence[Softwire] = ()
-) -> Told:  # fmt: skip
+    record: Record,
+    plan: Plan,
+    configuration: Configuration,
+    softwires: Sequence[Softwire] = (),
+    announce: Announce = lambda told: None,
+) -> Told:
     """Tells them what `configuration` asks for, from the router as a relay does.  Raises what `tell` raises."""
     servers = servers_of(read_status(record)["provider"], record.runtime_directory("dns"))
     with entered(plan.namespace("router")):
-        told = asyncio.run(tell(servers, with_server(configuration), softwires))
+        told = asyncio.run(tell(servers, with_server(configuration), softwires, announce))
     note(record, plan, configuration, told.after)
     return told
 
