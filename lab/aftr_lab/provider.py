@@ -110,9 +110,10 @@ def _reservation(b4: B4, prefix: IPv6Network) -> Object:
 
 
 def kea_command(conf: Path) -> list[str]:
-    """Kea in the foreground, with its lock and pid file where its configuration is."""
-    places = [f"KEA_{kind}_DIR={conf.parent}" for kind in ("LOCKFILE", "PIDFILE")]
-    return ["env", *places, *unconfined(), "kea-dhcp6", "-c", str(conf)]
+    """Kea in the foreground, with all its files where its configuration is; newer ones use other places only when told so."""
+    places = [f"KEA_{kind}_DIR={conf.parent}" for kind in ("LOCKFILE", "PIDFILE", "DHCP_DATA", "CONTROL_SOCKET")]
+    scripts = f"KEA_HOOK_SCRIPTS_PATH={LEASE_HOOK.parent}"
+    return ["env", *places, scripts, *unconfined(), "kea-dhcp6", "-c", str(conf)]
 
 
 # ---------------------------------------------------------------- DNS

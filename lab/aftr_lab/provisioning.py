@@ -31,7 +31,7 @@ HOST_HOOK = Path(__file__).with_name("host_hook.sh")
 def provider_command(plan: Plan, record: Record, node: str) -> list[str]:
     """The program of one of the provider's nodes; its files are written first."""
     directory = record.runtime_directory(node)
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(mode=0o750, exist_ok=True)  # Kea 2.6 wants it so for its socket
     if node == "dhcp":
         return _dhcp(plan, directory)
     if node == "dns":
