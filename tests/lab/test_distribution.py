@@ -184,7 +184,7 @@ def lab() -> Iterator[Lab]:
 
 
 @short
-def test_d21_o01_o03_a_group_is_divided_and_merged_and_its_b4s_follow(lab: Lab) -> None:
+def test_d21_b02_o01_o03_a_group_is_divided_and_merged_and_its_b4s_follow(lab: Lab) -> None:
     """One B4 moves at its renewal and keeps its addresses; the other one's connection goes on."""
     with frames_at(lab, "dhcp", "access") as frames:
         assert moved(lab, HOMES_DIVIDED) == {"b4-1": (0, 1)}
