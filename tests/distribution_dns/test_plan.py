@@ -9,9 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from contract_objects import SMALL
 from dns_servers import ZONE
+from dslite_contract.load import load_config
 from dslite_operator.distribution.dns.plan import Change, Use, plan
-from dslite_operator.distribution.dns.records import Held, Mark, Wanted, by_zone, mark_of
+from dslite_operator.distribution.dns.records import Held, Mark, Wanted, by_zone, mark_of, wanted_of
 from dslite_operator.distribution.dns.resolving import Said, held_back, judged
 from slot_names import HOUR, MARK, NOW, S0, S1, UNUSED, address, wishes
 
@@ -29,6 +31,10 @@ def changes(wanted: dict[str, Wanted], found: dict[str, Held], use: Use = UNUSED
 
 def test_slots_have_the_names_and_addresses_of_the_contract() -> None:
     assert wishes() == {S0: Wanted(address(1), "edge/east"), S1: Wanted(address(2), "edge/east")}
+
+
+def test_a_pool_that_names_no_namespace_is_in_the_default_one() -> None:
+    assert {one.pool for one in wanted_of(load_config(SMALL).pool).values()} == {"default/east"}
 
 
 @pytest.mark.parametrize("until", [None, NOW])
