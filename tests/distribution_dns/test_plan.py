@@ -14,7 +14,7 @@ from dns_servers import ZONE
 from dslite_contract.load import load_config
 from dslite_operator.distribution.dns.plan import Change, Use, plan
 from dslite_operator.distribution.dns.records import Held, Mark, Wanted, by_zone, mark_of, wanted_of
-from dslite_operator.distribution.dns.resolving import Said, held_back, judged
+from dslite_operator.distribution.dns.resolving import Said, judged
 from slot_names import HOUR, MARK, NOW, S0, S1, UNUSED, address, wishes
 
 SECOND = timedelta(seconds=1)
@@ -156,7 +156,7 @@ class Histories(RuleBasedStateMachine):
     def hand_out(self, name: str) -> None:
         answers: dict[str, Said] = {one: self.zone.get(one, Held()).addresses for one in self.wanted}
         standing = judged(self.wanted, {"a server": answers}, {})
-        if name in self.wanted and not held_back([name], (), standing):
+        if name in standing.resolved:
             self.handed.add(name)
 
     @rule(name=st.sampled_from(names))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dns_servers import ZONE
-from dslite_operator.distribution.dns.resolving import Said, Standing, held_back, joined, judged, resolved
+from dslite_operator.distribution.dns.resolving import Said, Standing, joined, judged, resolved
 from slot_names import S0, S1, address, wishes
 
 RIGHT: dict[str, Said] = {S0: frozenset({address(1)}), S1: frozenset({address(2)})}
@@ -14,16 +14,16 @@ RIGHT: dict[str, Said] = {S0: frozenset({address(1)}), S1: frozenset({address(2)
 def test_o02_a_name_is_held_back_until_every_server_says_its_one_aaaa() -> None:
     for other in (frozenset(), frozenset({address(1), address(2)}), frozenset({address(2)}), "SERVFAIL"):
         standing = judged(wishes(), {"a": RIGHT, "b": {**RIGHT, S0: other}}, {})
-        assert held_back([S0, S1], (), standing) == [S0]
+        assert standing.resolved == {S1}
         assert resolved([S1], standing).status == "True"
         assert resolved([S0, S1], standing).status == "False"
     standing = judged(wishes(), {"a": RIGHT, "b": RIGHT}, {})
-    assert held_back([S0, S1], (), standing) == []
+    assert standing.resolved == {S0, S1}
 
 
 def test_o02_a_silent_server_holds_back_what_is_new_and_nothing_else() -> None:
     standing = judged(wishes(), {"a": RIGHT, "b": None}, {})
-    assert held_back([S0, S1], {S0}, standing) == [S1]
+    assert not standing.resolved
     assert resolved([S0, S1], standing) == ("Resolved", "Unknown", "NoAnswer", "names were not looked at yet")
 
 

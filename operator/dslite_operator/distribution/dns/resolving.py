@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
@@ -56,14 +56,6 @@ def joined(standings: Sequence[Standing]) -> Standing:
 
 
 # ---------------------------------------------------------------- what follows
-def held_back(names: Iterable[str], told: Collection[str], standing: Standing) -> list[str]:
-    """Those of `names` that may not be handed out yet, since they do not resolve at every server (O02).
-
-    What is `told` already stays so, whatever DNS says now: its B4s have resolved it, and another name would move them.
-    """
-    return [name for name in names if name not in standing.resolved and name not in told]
-
-
 def resolved(names: Sequence[str], standing: Standing) -> Verdict:
     """The condition `Resolved` of a B4Group with these names of slots."""
     wrong = [standing.wrong[name] for name in names if name in standing.wrong]
