@@ -206,6 +206,16 @@ def test_a_claim_that_failed_leaves_the_copy_warm(event: Result) -> None:
     assert run(of("b", Phase.CLAIMING, epoch=0), **DEAD, event=event).state.phase is Phase.WARM
 
 
+def test_who_was_beaten_claims_again_by_a_newer_head_alone() -> None:
+    others = {"a": Answer(10_000), "c": Answer(10_000)}
+    beaten = run(of("b", Phase.CLAIMING, epoch=0), **DEAD, event=Result.BEATEN).state
+    before, after = replace(OWNED, read_ms=9_950), replace(OWNED, read_ms=10_000)
+    assert run(beaten, **DEAD | {"head": before}).sentence == "warm up to 7-9; reads who was faster"
+    asking = run(beaten, **DEAD | {"head": after}).state
+    assert run(asking, **DEAD | {"head": before}, answers=others).state.phase is Phase.ASKING
+    assert run(asking, **DEAD | {"head": after}, answers=others).state.phase is Phase.CLAIMING
+
+
 def test_who_holds_more_than_the_store_gives_the_tail() -> None:
     answers = {"a": Answer(9_950, EntryId(7, 12)), "c": Answer(9_950, EntryId(7, 9))}
     state, _, _ = run(of("b", Phase.ASKING), **DEAD, answers=answers)

@@ -67,6 +67,7 @@ class State:
     epoch: int = 0  # of our last claim
     until: int = 0  # serves until then; in DRAINING read-only
     asked: int = 0
+    beaten: int = 0  # when a claim failed: only a head that was read later says why
     need: EntryId = NOTHING  # where the store's journal ended: the copy must hold it before it opens
     most: EntryId = NOTHING  # what `source` holds beyond that
     source: str = ""

@@ -53,6 +53,8 @@ def warm(state: State, seen: Observation, rules: Rules) -> Step:
     if not seen.connected or seen.head is None:
         return stay(state, f"warm up to {seen.held}; the store is out of reach")
     why = reason_to_take(state, seen, rules)
+    if why and seen.head.read_ms < state.beaten:
+        return stay(state, f"warm up to {seen.held}; reads who was faster")
     if why and seen.head.owner == state.me and seen.head.sealed:
         return claim(state, seen, {}, f"takes over as handed: {why}")
     if why:
@@ -78,6 +80,8 @@ def asking(state: State, seen: Observation, rules: Rules) -> Step:
         return back_off(
             state, seen, "asks no further: the slot is not to be taken any more, or the store is out of reach"
         )
+    if seen.head.read_ms < state.beaten:
+        return stay(state, "asks: it is not known yet who was faster")
     answers = {uid: answer for uid, answer in seen.answers.items() if answer.asked_ms >= state.since}
     silent = sorted(seen.known - answers.keys())
     heard = guards.members_were_heard(seen.known, answers.keys(), seen.now - state.since, rules.ask)
@@ -121,7 +125,8 @@ def claiming(state: State, seen: Observation, _: Rules) -> Step:
     if isinstance(seen.event, Won):
         return won(state, seen, seen.event)
     if seen.event in (Result.BEATEN, Result.UNRESOLVED):
-        return back_off(state, seen, f"did not get the slot: {seen.event.value}")
+        beaten = seen.now if seen.event is Result.BEATEN else state.beaten
+        return back_off(replace(state, beaten=beaten), seen, f"did not get the slot: {seen.event.value}")
     return stay(state, "raises the epoch")
 
 
