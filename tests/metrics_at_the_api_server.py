@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,16 +14,23 @@ import yaml
 from dslite_cluster.binaries import binary, build_binaries
 from dslite_cluster.controlplane import INSIDE
 from dslite_cluster.plan import plane_addresses
+from dslite_operator.names import STATUS_PORT
 from installed_pool import until
 from running_cluster import DSLITE_CLUSTER, Cluster
 from running_lab import ROOT
 
 SAMPLES = ROOT / "samples" / "kubernetes"
-ADAPTER_PORT, PROMETHEUS = 6444, "http://127.0.0.1:9090"
+ADAPTER_PORT, PROMETHEUS, TARGETS = 6444, "http://127.0.0.1:9090", "targets.yaml"
 SERVED_S = 90.0
 NAME, NAMESPACE = "prometheus-adapter", "kube-system"
 GROUP = "custom.metrics.k8s.io"
-LABELS = {"namespace": "namespace", "pod": "pod_name"}  # of a series: of Prometheus' discovery
+LOOK_S = 2.0
+AFTRS = (
+    "pods",
+    "--all-namespaces",
+    "--selector=app.kubernetes.io/component=aftr",
+    "--field-selector=status.phase=Running",
+)
 Object = dict[str, Any]
 
 
@@ -33,7 +41,8 @@ def metrics_at_the_api_server(cluster: Cluster, folder: Path) -> Iterator[None]:
     kubeconfig = inside(cluster, folder)
     objects = yaml.safe_dump_all([service(), endpoints(), api_service(), role(), binding()])
     with ExitStack() as programs:
-        for command in prometheus(folder, kubeconfig), adapter(folder, kubeconfig):
+        programs.enter_context(pods_listed(cluster, folder / TARGETS))
+        for command in prometheus(folder), adapter(folder, kubeconfig):
             programs.enter_context(running(cluster, folder, command))
         cluster.kubectl("apply", "--filename=-", stdin=objects)
         programs.callback(cluster.kubectl, "delete", "--filename=-", stdin=objects)
@@ -56,8 +65,10 @@ def inside(cluster: Cluster, folder: Path) -> Path:
 
 
 def written(file: Path, document: Any) -> Path:
-    file.write_text(yaml.safe_dump(document))
-    return file
+    """Whole at any time."""
+    draft = file.with_suffix(".draft")
+    draft.write_text(yaml.safe_dump(document))
+    return draft.replace(file)
 
 
 @contextmanager
@@ -74,21 +85,34 @@ def running(cluster: Cluster, folder: Path, command: list[str]) -> Iterator[None
             program.terminate()
 
 
+@contextmanager
+def pods_listed(cluster: Cluster, file: Path) -> Iterator[None]:
+    """The status ports of all AFTRs in a file for Prometheus: Debian's was built without a discovery in Kubernetes."""
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.wait(LOOK_S):
+            written(file, [target(pod) for pod in cluster.get(*AFTRS)["items"]])
+
+    written(file, [])
+    thread = threading.Thread(target=keep)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def target(pod: Object) -> Object:
+    labels = {"namespace": pod["metadata"]["namespace"], "pod": pod["metadata"]["name"]}
+    return {"targets": [f"{pod['status']['podIP']}:{STATUS_PORT}"], "labels": labels}
+
+
 # ---------------------------------------------------------------- programs
-def prometheus(folder: Path, kubeconfig: Path) -> list[str]:
-    """It asks each AFTR pod at its port `status`."""
-    found = [{"source_labels": [f"__meta_kubernetes_{at}"], "target_label": label} for label, at in LABELS.items()]
-    status = {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": "status", "action": "keep"}
-    discovery = {
-        "role": "pod", "kubeconfig_file": str(kubeconfig),
-        "selectors": [{"role": "pod", "label": "app.kubernetes.io/component=aftr"}],
-    }  # fmt: skip
-    job = {
-        "job_name": "aftr",
-        "scrape_interval": "2s",
-        "kubernetes_sd_configs": [discovery],
-        "relabel_configs": [status, *found],
-    }
+def prometheus(folder: Path) -> list[str]:
+    """It asks each AFTR every two seconds."""
+    job = {"job_name": "aftr", "scrape_interval": "2s", "file_sd_configs": [{"files": [str(folder / TARGETS)]}]}
     file = written(folder / "prometheus.yaml", {"scrape_configs": [job]})
     listen = PROMETHEUS.removeprefix("http://")
     return [
