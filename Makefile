@@ -33,7 +33,7 @@ cluster-test: root system env  ## README's quick start in such a cluster, and wh
 
 ##@ Check
 .PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench bench-store
-.PHONY: test-api crds placement-proof distribution-test
+.PHONY: test-api crds placement-proof distribution-test sriov-test
 .PHONY: chaos chaos-crash chaos-handover chaos-partition chaos-store chaos-model
 test: root system lint  ## everything that must pass before a commit lands
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target SIDE_BY_SIDE=1 test-unit test-unit-3.13 test-nojit test-boundscheck
@@ -69,6 +69,10 @@ test-lab: root system env bpf kernels  ## real programs through the lab
 distribution-test: root system env bpf kernels  ## Kea of three Debian releases told names of slots, as B4s and relays see it; groups changed under B4s' traffic
 	@scripts/system.sh mmdebstrap
 	$(BIN)/pytest -m "distribution or lab" tests/providers tests/operator/test_distribution.py tests/lab/test_distribution.py
+
+sriov-test: root system env bpf kernels  ## an AFTR on SR-IOV virtual functions of an emulated Intel 82576, taken away and given back
+	@scripts/system.sh mmdebstrap
+	$(BIN)/pytest -m sriov --timeout=1800 --override-ini=faulthandler_timeout=1900 --capture=no
 
 lab-gigabyte: root system env bpf kernels  ## 1 GiB each way through a B4: clamped, answered by ICMP, fragmented
 	$(BIN)/pytest -m soak tests/lab/test_transfer.py --timeout=1800 --capture=no

@@ -186,6 +186,7 @@ def test_lost_link_returns_and_no_frame_is_missing(namespaces: Names, peers: Cal
                 assert until(lambda: device.refresh(links())).startswith("internet is back: interface i on internet: ")
             assert not device.lost
         assert exchange(peers("access-peer"), peers("internet-peer"), out) == out
+        assert device.statistics()["gone"] == 2
         assert (device.statistics()["recovered"] > 0) == (mode != "packet")
 
 

@@ -71,7 +71,7 @@ class Device:
         self._sockets: list[XdpSocket | PacketSocket] = []
         self._program: Program | None = None
         self._groups: list[SolicitedNodeGroups] = []
-        self._past: Counter[str] = Counter()  # what closed sockets had counted
+        self._past: Counter[str] = Counter(gone=0)  # how often it went away, and what closed sockets had counted
         self._closing = False
         self._complaint = ""
         self._look()
@@ -205,7 +205,7 @@ class Device:
         return self.queues[worker][0]
 
     def statistics(self) -> dict[str, int]:
-        """Counters of all queues, and (`socket_…`) what the kernel dropped at our sockets."""
+        """Counters of all queues, (`socket_…`) what the kernel dropped at our sockets, and (`gone`) how often the device went away."""
         total = self._past.copy()
         for queue in self._all():
             record = queue_at(self._table.umem.memory, queue)
@@ -227,6 +227,7 @@ class Device:
             if link is not None and link.index == self.link.index:
                 return self._follow(link, links)
             self.lost = self._closing = True
+            self._past["gone"] += 1
             for queue in self._all():
                 queue_at(memory, queue).wanted = 0
             return f"{self.name} is gone: its queues are closed until it returns"

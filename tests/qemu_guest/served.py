@@ -1,0 +1,68 @@
+"""`aftr run` in a guest, and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qemu_guest.guest import Guest
+
+LOG, URL = "/run/aftr.log", "http://[::1]:9464"
+SERVED_S = 300.0  # loads its kernels in a machine that translates every instruction
+LOOK_S = 0.2
+
+
+def until(true: Callable[[], Any], what: Callable[[], str], seconds: float) -> None:
+    """Wait; `what` says, when it is too late, what there is instead."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not after {seconds:g} s: {what()}"
+        time.sleep(LOOK_S)
+
+
+@dataclass(frozen=True)
+class Served:
+    """An AFTR that was started in a guest."""
+
+    guest: Guest
+
+    def log(self) -> str:
+        return self.guest.run("cat", LOG)
+
+    def said(self, words: str, seconds: float, since: str = "") -> None:
+        """Wait for these words in its log, after what it had said."""
+        until(lambda: words in self.log()[len(since) :], lambda: f"{words!r} in its log:\n{self.log()}", seconds)
+
+    def missing(self) -> list[str]:
+        """Why it is not ready, as `/readyz` says."""
+        text = self.guest.run("curl", "-sg", f"{URL}/readyz")
+        return [] if text == "ready\n" else text.splitlines()
+
+    def ready(self, seconds: float) -> None:
+        until(lambda: not self.missing(), lambda: f"ready: {self.missing()}, {self.log()}", seconds)
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.guest.run("curl", "-sgf", f"{URL}/status"))
+        return found
+
+    def metrics(self) -> str:
+        return self.guest.run("curl", "-sgf", f"{URL}/metrics")
+
+    def show(self, *words: str) -> Any:
+        """`aftr WORDS -o json`."""
+        return json.loads(self.guest.run("aftr", *words, "-o", "json"))
+
+
+def serve(guest: Guest, config: Path, access: str, internet: str) -> Served:
+    """Start it, and return when traffic can pass."""
+    guest.start(
+        LOG, "aftr", "run", "--config", str(config), "--access", access, "--internet", internet, "--status", "[::]:9464"
+    )
+    served = Served(guest)
+    served.said("serving", SERVED_S)
+    served.ready(SERVED_S)
+    return served
