@@ -274,6 +274,21 @@ def test_auto_takes_the_best_mode_and_says_why(namespaces: Names) -> None:
         assert "ethtool -K PEER tx off" in one.devices[0].warnings[0]
 
 
+def test_a_driver_that_cannot_redirect_is_driven_generically(
+    namespaces: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aftr, peer = namespaces
+    plug(aftr, peer, "access")
+    plug(aftr, peer, "internet")
+    monkeypatch.setattr("aftr.io.device.WITHOUT_REDIRECT", {"veth"})
+    with plane(namespaces, "auto") as one:
+        assert [device.mode for device in one.devices] == ["generic", "generic"]
+        assert (
+            "native AF_XDP with one copy: the driver veth cannot give packets to sockets"
+            in one.devices[0].mode_sentence
+        )
+
+
 def test_auto_falls_back_to_packet_sockets(namespaces: Names) -> None:
     aftr, peer = namespaces
     plug(aftr, peer, "access")

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from qemu_guest.guest import Guest
+from running_lab import imbalance
 
-LOG, URL = "/run/aftr.log", "http://[::1]:9464"
-SERVED_S = 300.0  # loads its kernels in a machine that translates every instruction
+LOG, SOCKET, URL = "/run/aftr.log", "/run/dslite/aftr.sock", "http://[::1]:9464"
+SERVED_S, SETTLED_S = 600.0, 30.0  # loads its kernels in a machine that translates every instruction
 LOOK_S = 0.2
 
 
@@ -52,9 +53,13 @@ class Served:
     def metrics(self) -> str:
         return self.guest.run("curl", "-sgf", f"{URL}/metrics")
 
-    def show(self, *words: str) -> Any:
-        """`aftr WORDS -o json`."""
-        return json.loads(self.guest.run("aftr", *words, "-o", "json"))
+    def ask(self, page: str) -> Any:
+        """What its control socket answers to `aftr show`: /v1/`page`."""
+        return json.loads(self.guest.run("curl", "-sf", "--unix-socket", SOCKET, f"http://aftr/v1/{page}"))
+
+    def check_books(self) -> None:
+        """Both balance equations (docs/counters.md), once nothing is on its way any more."""
+        until(lambda: imbalance(self.ask("counters")) is None, lambda: str(imbalance(self.ask("counters"))), SETTLED_S)
 
 
 def serve(guest: Guest, config: Path, access: str, internet: str) -> Served:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from qemu_guest.debian import PACKAGES
+
 ROOT = pathlib.Path(__file__).parents[2]
 MEMBERS = {
     "contract": "contract",
@@ -82,6 +84,10 @@ def test_debian_packages_are_explained(array: str, heading: str) -> None:
     assert listed
     packages = {word for line in listed[1].splitlines() for word in line.split("#")[0].split()}
     assert set(table(heading)) == packages
+
+
+def test_debian_packages_of_the_virtual_machine_are_explained() -> None:
+    assert set(table("Debian packages of the virtual machine")) == set(PACKAGES)
 
 
 def test_programs_built_by_go_are_explained() -> None:

@@ -27,6 +27,9 @@ MODES = {
     "generic": "generic AF_XDP with one copy",
     "packet": "AF_PACKET",
 }
+WITHOUT_REDIRECT = frozenset(
+    {"ixgbevf"}
+)  # drivers that run the steering program and drop what it gives us (docs/nics.md)
 ETHERNET_OVERHEAD = 18  # Ethernet header and one VLAN tag
 
 
@@ -134,6 +137,8 @@ class Device:
             )
         if features.rx_vlan and any(port.vlan for port in self.ports) and features.driver != "veth":
             raise DeviceError(f"{self.name} takes VLAN tags off: run `ethtool -K {self.name} rxvlan off`")
+        if mode != "generic" and features.driver in WITHOUT_REDIRECT:
+            raise DeviceError(f"the driver {features.driver} cannot give packets to sockets")
         self._program = Program(OBJECT)
         self._program.steer(self._steering, self._mac())
         self._program.set_vlans(self._sides())
