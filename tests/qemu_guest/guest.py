@@ -89,14 +89,17 @@ def command_line(initramfs: Path, channel: int, ports: Mapping[str, int]) -> lis
 
 @contextmanager
 def running_guest(folder: Path, ports: Mapping[str, int], *drivers: str) -> Iterator[Guest]:
-    """A guest with these cards and kernel modules for the time of the block; `folder` gets its initramfs and console."""
+    """A guest with these cards and kernel modules for the time of the block; `folder` gets its initramfs and console.
+
+    It ends with this process too, if that is killed.
+    """
     ours, theirs = socket.socketpair()
     ours.settimeout(BOOTED_S)
     arguments = command_line(write_initramfs(folder, *drivers), theirs.fileno(), ports)
     console = folder / "console"
     with ours, theirs, console.open("wb") as out:
         process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", IN_TREE, str(tree()), *arguments],
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", IN_TREE, str(tree()), *arguments],
             stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=[theirs.fileno(), *ports.values()],
         )  # fmt: skip
         theirs.close()
