@@ -33,11 +33,14 @@ MODELS = [
         ("failover.yaml", ["north", "south"]),
         ("layer2.yaml", ["north", "south"]),
         ("replicated.yaml", ["north"]),
+        ("homes.yaml", ["homes"]),
+        ("homes-divided.yaml", ["north", "south"]),
         ("kubernetes/sriov.yaml", ["homes"]),
         ("kubernetes/one-armed.yaml", ["metro-homes"]),
         ("kubernetes/external-store.yaml", ["core-homes"]),
         ("kubernetes/autoscaling.yaml", []),
         ("kubernetes/two-nat-pools.yaml", ["residents", "companies"]),
+        ("kubernetes/divided.yaml", ["west-homes"]),
     ],
 )
 def test_samples_load(name: str, groups: list[str]) -> None:
@@ -47,7 +50,7 @@ def test_samples_load(name: str, groups: list[str]) -> None:
 
 def test_every_sample_is_loaded_here() -> None:
     assert {path.name for path in SAMPLES.glob("*.yaml")} == {
-        "pool.yaml", "lab.yaml", "failover.yaml", "layer2.yaml", "replicated.yaml",
+        "pool.yaml", "lab.yaml", "failover.yaml", "layer2.yaml", "replicated.yaml", "homes.yaml", "homes-divided.yaml",
     }  # fmt: skip
 
 
