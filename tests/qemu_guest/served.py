@@ -15,6 +15,8 @@ from running_lab import imbalance
 LOG, SOCKET, URL = "/run/aftr.log", "/run/dslite/aftr.sock", "http://[::1]:9464"
 SERVED_S, SETTLED_S = 600.0, 30.0  # loads its kernels in a machine that translates every instruction
 LOOK_S = 0.2
+ENDED = "aftr run ended with"
+RUN = f'"$@"; echo "{ENDED} $?"'
 
 
 def until(true: Callable[[], Any], what: Callable[[], str], seconds: float) -> None:
@@ -35,8 +37,14 @@ class Served:
         return self.guest.run("cat", LOG)
 
     def said(self, words: str, seconds: float, since: str = "") -> None:
-        """Wait for these words in its log, after what it had said."""
-        until(lambda: words in self.log()[len(since) :], lambda: f"{words!r} in its log:\n{self.log()}", seconds)
+        """Wait for these words in its log, after what it had said; fails the test when it ends first."""
+
+        def heard() -> bool:
+            log = self.log()
+            assert ENDED not in log, log
+            return words in log[len(since) :]
+
+        until(heard, lambda: f"{words!r} in its log:\n{self.log()}", seconds)
 
     def missing(self) -> list[str]:
         """Why it is not ready, as `/readyz` says."""
@@ -64,9 +72,8 @@ class Served:
 
 def serve(guest: Guest, config: Path, access: str, internet: str) -> Served:
     """Start it, and return when traffic can pass."""
-    guest.start(
-        LOG, "aftr", "run", "--config", str(config), "--access", access, "--internet", internet, "--status", "[::]:9464"
-    )
+    flags = ("--config", str(config), "--access", access, "--internet", internet, "--status", "[::]:9464")
+    guest.start(LOG, "sh", "-c", RUN, "sh", "aftr", "run", *flags)
     served = Served(guest)
     served.said("serving", SERVED_S)
     served.ready(SERVED_S)
