@@ -31,7 +31,7 @@ while True:
 
 @contextmanager
 def program(*words: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", PROGRAM, *words]
+    command = ["env", "--default-signal=INT", sys.executable, "-c", PROGRAM, *words]  # a shell's `&` ignores it
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as parent:
         try:
             yield parent
