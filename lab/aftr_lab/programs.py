@@ -29,11 +29,6 @@ from aftr_lab.stores import StoreNode, cluster_create, sentinel_conf, store_comm
 AFTR_READY_S = 120.0  # a cold compile may take 60 s on an idle machine
 PROGRAM_READY_S = 20.0
 TO_THE_PROGRAM = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # which it hands on to its processes itself
-FIRST = (
-    "nice",
-    "-n",
-    "-10",
-)  # elsewhere these have machines of their own: hosts and load, which share this one, come second
 
 Say = Callable[[str], None]
 
@@ -108,8 +103,6 @@ def _start(plan: Plan, record: Record, node: str) -> Program:
     log = record.log_file(node)
     before = log.stat().st_size if log.exists() else 0
     command = _command(plan, record, node)
-    if node == "router" or node in _stores(plan) or node in _aftrs(plan):
-        command = [*FIRST, *command]
     return Program(node, start(plan.namespace(node), command, record.process_file(node), log), log, before)
 
 

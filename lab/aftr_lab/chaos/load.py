@@ -21,10 +21,7 @@ DONE_S = 180.0  # for anything that is done under load
 
 
 class Load:
-    """New flows at a rate, and a packet of one flow per slot each few milliseconds, for as long as somebody runs it.
-
-    `most` of them, the newest, are asked for again after each fault.
-    """
+    """New flows at a rate, and a packet of one flow per slot each few milliseconds, for as long as somebody runs it."""
 
     def __init__(self, crowd: Crowd, routes: Routes, transfers: Transfers, rate: float, most: int) -> None:
         self.crowd, self.routes, self.transfers, self.rate, self.most = crowd, routes, transfers, rate, most
@@ -75,10 +72,9 @@ class Load:
     def tick(self) -> None:
         """What is due."""
         now = time.monotonic()
-        while self._due <= now:
+        while self._due <= now and self.crowd.flow < self.most:
             self.crowd.open_flow()
             self._due += 1 / self.rate
-        self._retire()
         self._due = max(self._due, now - 0.1)
         if self._probe_due <= now:
             for slot, flow in self.probed.items():
@@ -90,13 +86,6 @@ class Load:
             self._look_due = now + LOOK_S
         self.exchange()
         time.sleep(max(0.0, min(self._probe_due, self._due) - time.monotonic(), 0.0005))
-
-    def _retire(self) -> None:
-        """Only the newest flows are asked for again: to ask for all would take longer with every fault."""
-        kept = self.probed.values()
-        while len(self.crowd.endpoints) > self.most:
-            oldest = next(flow for flow in self.crowd.endpoints if flow not in kept)
-            self.crowd.forget([oldest])
 
     def exchange(self) -> None:
         """Let the server answer, and note what was answered, and where the router sends slots."""
