@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from aftr_lab.record import write_whole
 from dslite_cluster.binaries import binary, build_binaries
 from dslite_cluster.controlplane import INSIDE
 from dslite_cluster.plan import plane_addresses
@@ -66,9 +67,8 @@ def inside(cluster: Cluster, folder: Path) -> Path:
 
 def written(file: Path, document: Any) -> Path:
     """Whole at any time."""
-    draft = file.with_suffix(".draft")
-    draft.write_text(yaml.safe_dump(document))
-    return draft.replace(file)
+    write_whole(file, yaml.safe_dump(document))
+    return file
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from dslite_contract.errors import DsliteError
-from dslite_contract.schema import AftrPool, NatPool
+from dslite_contract.schema import AftrPool, B4Group, NatPool
 from dslite_contract.values import SlotRange
 
 PORTS = 65536
@@ -74,6 +74,11 @@ def slot_fqdn(pool: AftrPool, slot: int) -> str:
 def carrying_slots(pool: AftrPool, nat_pool: NatPool) -> SlotRange:
     """The slots that carry a NAT pool: those it names, else all."""
     return nat_pool.slots or SlotRange(0, pool.spec.slots - 1)
+
+
+def group_slots(pool: AftrPool, group: B4Group) -> SlotRange:
+    """The slots that a group's B4s may be on: those that carry its NAT pool."""
+    return carrying_slots(pool, next(one for one in pool.spec.nat.pools if one.name == group.spec.nat_pool))
 
 
 def part_of(prefix: IPv4Network, carriers: SlotRange, slot: int) -> IPv4Network:

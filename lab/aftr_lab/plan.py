@@ -24,7 +24,7 @@ from dslite_contract.schema import (
     effective_durability,
     effective_subscriber_mask,
 )
-from dslite_contract.slots import carrying_slots, slot_address, slot_bypass_addresses, slot_fqdn, slot_prefixes
+from dslite_contract.slots import group_slots, slot_address, slot_bypass_addresses, slot_fqdn, slot_prefixes
 
 ACCESS_LINK = IPv6Network("2001:db8:ffff::/64")
 INTERNET_LINK = IPv4Network("198.18.0.0/24")  # RFC 2544: addresses for tests
@@ -273,8 +273,7 @@ def _plan_b4(configuration: Configuration, clients: Sequence[Client], number: in
     """
     groups, pool = configuration.groups, configuration.pool
     turn, group = (number - 1) // len(groups), groups[(number - 1) % len(groups)]
-    nat_pool = next(nat_pool for nat_pool in pool.spec.nat.pools if nat_pool.name == group.spec.nat_pool)
-    carriers = carrying_slots(pool, nat_pool)
+    carriers = group_slots(pool, group)
     slot = carriers.first + (number - 1) % len(carriers)
     client = clients[(number - 1) % len(clients)] if clients else None
     prefix = _subscriber_prefix(pool, group, number, group.spec.prefixes[turn % len(group.spec.prefixes)])

@@ -24,7 +24,7 @@ from aftr_lab.provisioning import await_host, await_provider, host_command, prov
 from aftr_lab.ready import Program, answers_echo, answers_http, has_written, succeeds, wait_until
 from aftr_lab.record import Record
 from aftr_lab.routing import ESTABLISHED, router_command, router_conf, router_sessions
-from aftr_lab.stores import StoreNode, cluster_create, sentinel_conf, store_command, store_url
+from aftr_lab.stores import StoreNode, cluster_create, sentinel_conf, store_client, store_command, store_url
 
 AFTR_READY_S = 120.0  # a cold compile may take 60 s on an idle machine
 PROGRAM_READY_S = 20.0
@@ -193,24 +193,20 @@ def _await_router(plan: Plan, record: Record, program: Program) -> None:
 def _await_store(plan: Plan, store: StoreNode, program: Program) -> None:
     """Every AFTR reaches it, and it has found those that it belongs to."""
     for aftr in plan.aftrs:
-        answers = succeeds(plan.namespace(aftr.name), "timeout", "1", *_cli(store), "ping")
+        answers = succeeds(plan.namespace(aftr.name), "timeout", "1", *store_client(store, "ping"))
         wait_until(answers, f"{store} answers {aftr.name}", PROGRAM_READY_S, program)
     namespace = plan.namespace(store.name)
     if store.role == "replica":
         _await_words(namespace, store, "info replication", "master_link_status:up", program)
     elif store.role == "cluster" and store == plan.stores[-1]:
-        if "cluster_known_nodes:1" in run(namespace, [*_cli(store), "cluster", "info"]).splitlines():
+        if "cluster_known_nodes:1" in run(namespace, store_client(store, "cluster", "info")).splitlines():
             run(namespace, cluster_create())
         for node in plan.stores:
             _await_words(namespace, node, "cluster info", "cluster_state:ok", program)
 
 
-def _cli(store: StoreNode) -> list[str]:
-    return ["redis-cli", "-h", str(store.address), "-p", str(store.port)]
-
-
 def _await_words(namespace: str, store: StoreNode, question: str, words: str, program: Program) -> None:
-    says = succeeds(namespace, "sh", "-c", f"{' '.join(_cli(store))} {question} | grep -q {words}")
+    says = succeeds(namespace, "sh", "-c", f"{' '.join(store_client(store))} {question} | grep -q {words}")
     wait_until(says, f"{store} says {words}", PROGRAM_READY_S, program)
 
 

@@ -114,6 +114,11 @@ def sentinel_conf() -> str:
     )
 
 
+def store_client(store: StoreNode, *words: str) -> list[str]:
+    """The command that asks a node something."""
+    return ["redis-cli", "-h", str(store.address), "-p", str(store.port), *words]
+
+
 def cluster_create() -> list[str]:
     """The command that makes one cluster of all nodes."""
     nodes = [str(node) for node in store_nodes("cluster")]

@@ -15,7 +15,7 @@ from aftr_lab.chaos.report import Strike
 from aftr_lab.chaos.scene import Scene
 from aftr_lab.errors import LabError
 from aftr_lab.network import run
-from aftr_lab.stores import PRIMARY_NAME, StoreKind, StoreNode
+from aftr_lab.stores import PRIMARY_NAME, StoreKind, StoreNode, store_client
 
 OLD_S = 3.0  # how old what the store falls back to is
 DUMP = "dump.rdb"
@@ -38,11 +38,7 @@ def _need(scene: Scene, kind: StoreKind) -> None:
 
 
 def _cli(scene: Scene, node: StoreNode, *words: str) -> str:
-    return scene.run(node.name, *_command(node, *words))
-
-
-def _command(node: StoreNode, *words: str) -> list[str]:
-    return ["redis-cli", "-h", str(node.address), "-p", str(node.port), *words]
+    return scene.run(node.name, *store_client(node, *words))
 
 
 def store_restart(scene: Scene, strike: Strike) -> None:
@@ -100,7 +96,7 @@ def store_shard(scene: Scene, strike: Strike) -> None:
     strike.how = primary.name
 
     def promoted() -> bool:
-        return run(scene.plan.namespace(replica.name), _command(replica, "role")).startswith("master")
+        return run(scene.plan.namespace(replica.name), store_client(replica, "role")).startswith("master")
 
     def restart() -> None:
         scene.kill(primary.name)

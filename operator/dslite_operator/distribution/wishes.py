@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dslite_contract.rules import DEFAULT_NAMESPACE
 from dslite_contract.schema import AftrPool, B4Group
-from dslite_contract.slots import carrying_slots
+from dslite_contract.slots import group_slots
 from dslite_operator.distribution.buckets import Cut
 from dslite_operator.distribution.maps import Area, Part
 
@@ -40,8 +40,7 @@ class Wish:
 def wish_of(pool: AftrPool, group: B4Group, counts: Counts, closed: Set[int] = frozenset()) -> Wish:
     """What a group asks for; `closed` are slots that are being drained."""
     spec = group.spec
-    nat_pool = next(one for one in pool.spec.nat.pools if one.name == spec.nat_pool)
-    carriers = carrying_slots(pool, nat_pool)
+    carriers = group_slots(pool, group)
     return Wish(
         group=name_of(group),
         pool=pool.metadata.name,

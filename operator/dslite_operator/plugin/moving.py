@@ -10,7 +10,7 @@ from typing import Any
 
 from dslite_contract.errors import DsliteError
 from dslite_contract.schema import AftrPool, B4Group
-from dslite_contract.slots import carrying_slots, check_slot
+from dslite_contract.slots import check_slot, group_slots
 from dslite_operator.distribution.decision import short_renewal
 from dslite_operator.distribution.maps import BucketMap
 from dslite_operator.distribution.moves import Batch, Move, Pace, forecast, schedule
@@ -64,12 +64,12 @@ def check(pool: AftrPool, slot: int, drained: Mapping[int, datetime], groups: Se
     """Raises SlotError, and MovingError where a group would have no slot left."""
     check_slot(pool, slot)
     for group in groups:
-        nat_pool = next(one for one in pool.spec.nat.pools if one.name == group.spec.nat_pool)
-        carriers = carrying_slots(pool, nat_pool)
+        carriers = group_slots(pool, group)
         left = set(range(carriers.first, carriers.last + 1)) - drained.keys() - {slot}
         if not left:
             raise MovingError(
-                f"slot {slot} is the last that carries NAT pool {nat_pool.name} of B4Group {group.metadata.name}: end another drain first"
+                f"slot {slot} is the last that carries NAT pool {group.spec.nat_pool} of B4Group {group.metadata.name}: "
+                "end another drain first"
             )
 
 
