@@ -28,6 +28,7 @@ from aftr_lab.stores import StoreNode, cluster_create, sentinel_conf, store_clie
 
 AFTR_READY_S = 120.0  # a cold compile may take 60 s on an idle machine
 PROGRAM_READY_S = 20.0
+AS_AFTRS = ("nice", "-n", "-10")  # as AFTRs do themselves: elsewhere the store has processors of its own
 TO_THE_PROGRAM = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # which it hands on to its processes itself
 
 Say = Callable[[str], None]
@@ -112,7 +113,7 @@ def _command(plan: Plan, record: Record, node: str) -> list[str]:
         record.router_file.write_text(router_conf(plan.bgp, bgp_sessions(plan.bgp, plan.aftrs)))
         return router_command(record.router_file, record.router_socket)
     if node in _stores(plan):
-        return _store_command(plan, record, _stores(plan)[node])
+        return [*AS_AFTRS, *_store_command(plan, record, _stores(plan)[node])]
     if node == "internet":
         return [sys.executable, "-m", "aftr_lab.server", "--address", str(SERVER_ADDRESS)]
     if node in _aftrs(plan):

@@ -38,7 +38,7 @@ async def test_a_record_that_makes_no_sense_hides_no_other(store: Store, prefix:
     await store.append(SLOT, owner, EntryId(1, 0), pack_entry(wrong, 1))
     found, error = await damages_of(store.read(SLOT))
     assert found == [1, 4]
-    assert (error.key, error.offset) == (journal_key(prefix, SLOT), HEADER.itemsize + RECORD.itemsize)
+    assert (error.key, error.offset) == (journal_key(prefix, SLOT), HEADER.size + RECORD.itemsize)
     assert str(error).endswith("entry 1-1 at byte 48: record 1: kind 9 is unknown; and 1 more of its 4 records")
     with pytest.raises(UnreadableRecordError, match="kind 9"):
         await store.tail({SLOT: EntryId(1, 0)}, 1)

@@ -41,7 +41,7 @@ def record_arrays(draw: st.DrawFn) -> Records:
 
 
 def test_the_bytes_are_those_of_the_document() -> None:
-    assert (RECORD.itemsize, HEADER.itemsize) == (32, 16)
+    assert (RECORD.itemsize, HEADER.size) == (32, 16)
     assert pack_entry(EXAMPLE, 1) == BYTES
     assert unpack(BYTES) == EXAMPLE
     assert pack_chunk(EXAMPLE, 1) == BYTES[:3] + b"\x02" + BYTES[4:]

@@ -42,7 +42,7 @@ def test_both_versions_are_read_and_written() -> None:
         entry = pack_entry(EXAMPLE, version)
         assert version_of(entry) == version
         assert unpack(entry).tobytes() == EXAMPLE.tobytes()
-        assert len(entry) == HEADER.itemsize + 3 * journal.FORMATS[version].dtype.itemsize == offset_of(entry, 3)
+        assert len(entry) == HEADER.size + 3 * journal.FORMATS[version].dtype.itemsize == offset_of(entry, 3)
     assert np.frombuffer(pack_entry(EXAMPLE, NEXT_VERSION)[16:], NEXT.dtype)["lifetime"].tolist() == [0, 0, 0]
 
 

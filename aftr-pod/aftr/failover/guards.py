@@ -66,7 +66,7 @@ def store_holds_it(rewrite: bool) -> bool:
 
 
 def target_is_ready(ready: bool) -> bool:
-    """Freeze: the target's copy lags by one flush at most."""
+    """Freeze: the target's copy follows, so that a freeze is short."""
     return ready
 
 

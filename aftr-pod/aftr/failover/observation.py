@@ -87,7 +87,7 @@ class Observation:
     assigned: str | None = None
     warm: str | None = None
     turn: bool = False  # this slot is the one that this pod may hand over now (assignment.next_handover)
-    target_ready: bool = False  # `assigned` is alive and its copy lags by one flush at most
+    target_ready: bool = False  # `assigned` is alive and its copy follows
     lease_until: int = 0
     held: EntryId = NOTHING
     forgone: bool = False  # what was made without the store will not be in the journal: there was no room for it

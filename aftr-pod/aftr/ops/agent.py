@@ -37,7 +37,7 @@ from aftr.state.layout import MAX_INTERFACES, pod_at, slot_at, worker_at
 from aftr.state.pod import Pod, Sizes
 from aftr.state.policy import Hop, InterfaceSetting, RouteSetting, write_hops, write_interfaces, write_policy
 from aftr.store.store import Store
-from dslite_contract.bounds import bounds_of, faults
+from dslite_contract.bounds import Bounds, bounds_of, faults
 from dslite_contract.errors import DsliteError
 from dslite_contract.journal import Records
 from dslite_contract.load import Configuration, load_config
@@ -49,6 +49,7 @@ log = structlog.get_logger()
 CHUNK_SHIFT = 12
 RESERVE = 1024  # frames that stay with the engine
 HOUSEKEEPING_S = 0.05
+OPENED_S = 10.0  # after which a start is over
 GIB = 1 << 30
 DEFAULT_RUNTIME = Path("/run/dslite")
 
@@ -129,6 +130,7 @@ class Agent:
         self.last_error: str | None = None
         self._asked: dict[int, int] = {}
         self._moved: dict[int, int] = {}
+        self._bounds: dict[int, Bounds] = {}  # by slot, as in the configuration
         settings = [setting_of(one, need_link(one.device), one.vlan) for one in options.interfaces]
         frames = FRAMES_PER_WORKER * options.workers
         extra = table_size(frames, options.workers) + MAX_INTERFACES * DEVICE_SIZE
@@ -206,7 +208,9 @@ class Agent:
 
     def _judge(self, slot: int, records: Records) -> dict[int, str]:
         """Which stored records make no sense in a slot."""
-        return faults(records, bounds_of(self.configuration.pool, slot))
+        if slot not in self._bounds:
+            self._bounds[slot] = bounds_of(self.configuration.pool, slot)
+        return faults(records, self._bounds[slot])
 
     def _open_devices(self) -> list[Device]:
         pod = self.pod
@@ -284,6 +288,7 @@ class Agent:
             write_policy(self.pod.memory, self.pod.policy, configuration, self.pod.interfaces)
             self._leave_out_hold_down()
             self.pod.configuration = self.configuration = configuration
+            self._bounds.clear()
             for number in self.pod.open_slots:
                 self.pod.set_interfaces(self.pod.slot(number))
         for device in self.devices:
@@ -411,7 +416,8 @@ class Agent:
             self.close()
 
     async def _populate(self) -> None:
-        """Have the memory of all slots that we may serve, while packets flow already."""
+        """Have the memory of all slots that we may serve, once those that wait for us have been opened: it takes a while."""
+        await asyncio.sleep(OPENED_S)
         mine = self.pod.open_slots if self.member is None else range(self.configuration.pool.spec.slots)
         for number in mine:
             await asyncio.to_thread(self.pod.populate, number)

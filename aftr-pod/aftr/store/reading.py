@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import numpy as np
-
 from aftr.store.client import Client
 from aftr.store.errors import Damage, StoreUnreachableError, UnreadableRecordError
-from aftr.store.inspection import Judge, check_versions, inspect
+from aftr.store.inspection import Judge, Place, check_versions, inspect
 from aftr.store.slots import SlotHead, Slots
-from dslite_contract.journal import NOTHING, RECORD, EntryId, Records
+from dslite_contract.journal import NOTHING, EntryId, Records, joined
 from dslite_contract.store_keys import checkpoint_keys, journal_key
 
 ATTEMPTS = 10  # a checkpoint that lasts no longer than its reading
@@ -24,37 +22,36 @@ CHUNKS_AT_ONCE, ENTRIES_AT_ONCE = 16, 500  # of one question, and of one piece
 PATIENCE_S = 10.0  # for an answer of many MiB
 
 Row = tuple[EntryId, dict[bytes, bytes]]
-Place = tuple[str, bytes, EntryId | None]  # where something was found: its key and, of a journal, its id
 
 
 class Reading:
-    """`async for records in reading`; then `head` is what the slot's head said, and `last` the entry up to which it was read."""
+    """`async for records in reading`; then `head` is what the slot's head said, and `last` the entry up to which it was read.
+
+    `entries`: how many of its journal, and how many bytes those are.
+    """
 
     def __init__(self, client: Client, slots: Slots, slot: int, judge: Judge) -> None:
         self._client, self._slots, self._slot, self._judge = client, slots, slot, judge
         self._prefix = client.settings.prefix
         self.head: SlotHead | None = None
         self.last = NOTHING
+        self.entries = (0, 0)
 
     async def __aiter__(self) -> AsyncIterator[Records]:
         chunks, rows, damages = await self._fetch()
-        key = journal_key(self._prefix, self._slot)
         for chunk, data in chunks:
             yield self._joined([(chunk, data, None)], damages)
-        places: list[Place] = [(key, fields.get(b"entry", b""), entry) for entry, fields in rows]
+        places = [place_of(journal_key(self._prefix, self._slot), row) for row in rows]
+        self.entries = len(places), sum(len(data) for _, data, _ in places)
         for first in range(0, len(places), ENTRIES_AT_ONCE):
             yield self._joined(places[first : first + ENTRIES_AT_ONCE], damages)
         if damages:
             raise UnreadableRecordError(self._slot, damages)
 
     def _joined(self, places: list[Place], damages: list[Damage]) -> Records:
-        """The readable records of several entries, which may be small and many."""
-        parts = [np.empty(0, RECORD)]
-        for place in places:
-            records, damage = inspect(self._judge, self._slot, *place)
-            parts.append(records)
-            damages += [damage] if damage else []
-        return np.concatenate(parts)
+        found = inspect(self._judge, self._slot, places)
+        damages += [damage for _, damage in found if damage]
+        return joined(records for records, _ in found)
 
     async def _fetch(self) -> tuple[list[tuple[str, bytes]], list[Row], list[Damage]]:
         """Chunks, entries, and where entries are missing; that is tried again first, for it may be a checkpoint's doing."""
@@ -106,6 +103,12 @@ def rows_of(answer: list[Any]) -> list[Row]:
         (EntryId.parse(str(entry, "ascii")), dict(zip(fields[::2], fields[1::2], strict=True)))
         for entry, fields in answer
     ]
+
+
+def place_of(key: str, row: Row) -> Place:
+    """An entry of a journal."""
+    entry, fields = row
+    return key, fields.get(b"entry", b""), entry
 
 
 def is_next(after: EntryId, row: Row) -> bool:

@@ -16,10 +16,10 @@ from aftr.store.errors import PASSING, StoreError, StoreRefusedError, code_of, r
 from aftr.store.line import Command
 from aftr.store.scripts import APPEND, RAISE
 from aftr.store.settings import Node
-from dslite_contract.journal import NOTHING, UNANNOUNCED, EntryId, oldest, pack_entry
+from dslite_contract.journal import NOTHING, RECORD, UNANNOUNCED, EntryId, Records, oldest, pack_entry
 from dslite_contract.store_keys import head_key, journal_key
 
-NO_RECORDS = np.empty(0, np.uint8)
+NO_RECORDS: Records = np.empty(0, RECORD)
 
 
 class Reply(Enum):

@@ -15,7 +15,7 @@ from aftr.store.client import Client
 from aftr.store.errors import JournalGapError, StoreError, UnreadableRecordError
 from aftr.store.inspection import Judge, inspect
 from aftr.store.line import Command
-from aftr.store.reading import Row, is_next, rows_of
+from aftr.store.reading import Row, is_next, place_of, rows_of
 from dslite_contract.journal import EntryId, Records
 from dslite_contract.store_keys import journal_key
 
@@ -71,28 +71,21 @@ class Tail:
         return {keys[str(key, "utf-8")]: rows_of(entries) for key, entries in answer or ()}
 
     def _usable(self, slot: int, after: EntryId, rows: list[Row]) -> Entries:
-        usable: Entries = []
+        """The entries before the first trouble, which comes first in the next answer."""
         if not rows:  # Redis names a journal that has gone on, and holds nothing any more
             raise JournalGapError(slot, after)
-        for row in rows:
-            try:
-                if not is_next(after, row):
-                    raise JournalGapError(slot, after, row[0])
-                after = row[0]
-                usable.append((after, self._records(slot, row)))
-            except StoreError:
-                if usable:
-                    break  # it comes first in the next answer
-                raise
+        key, usable = journal_key(self._prefix, slot), list[tuple[EntryId, Records]]()
+        found = inspect(self._judge, slot, [place_of(key, row) for row in rows])
+        for row, (records, damage) in zip(rows, found, strict=True):
+            if not usable and not is_next(after, row):
+                raise JournalGapError(slot, after, row[0])
+            if not usable and damage:
+                raise UnreadableRecordError(slot, [damage])
+            if damage or not is_next(after, row):
+                break
+            after = row[0]
+            usable.append((after, records))
         return usable
-
-    def _records(self, slot: int, row: Row) -> Records:
-        entry, fields = row
-        key = journal_key(self._prefix, slot)
-        records, damage = inspect(self._judge, slot, key, fields.get(b"entry", b""), entry)
-        if damage:
-            raise UnreadableRecordError(slot, [damage])
-        return records
 
     async def _give_up(self, questions: set[Positions]) -> None:
         for question in questions:

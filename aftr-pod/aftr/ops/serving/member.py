@@ -45,7 +45,10 @@ from dslite_contract.schema import AftrPool, effective_durability
 log = structlog.get_logger()
 
 HEARTBEAT_S, RETRY_S, TICK_S, LINKS_S = 0.1, 0.04, 0.025, 0.2
+READY_ENTRIES = 256  # by which a copy may seem to lag: more are written between two heartbeats of a busy slot
 TAIL_MS = 50  # longest that a question to the journals stays open
+GATHER_S = 0.01  # between two of them: an answer costs as much as thirty records in it
+WRITE_GATHER_S = 0.001  # between two writes, for the same reason; who waits for one is a customer's first packet
 CHECKPOINT_BYTES = 8 << 20  # a journal that is longer, and longer than the live table, gets a checkpoint
 OFTEN_BYTES = 8 << 10
 TOO_FAR = 16  # entries: of fewer, the checkpoint itself has most, as it is written while writing goes on
@@ -277,6 +280,8 @@ class Member:
         serving = eligible(alive, linked, self._left, readers(alive, records, heads.values()))
         self.assigned, self.warm = assign(serving, owners), warm_copies(serving, owners)
         self.step_all()
+        for number, head in heads.items():
+            self.slots[number].note_checkpoint(head.generation)
         self._keep_house(heads)
 
     @property
@@ -370,10 +375,10 @@ class Member:
         )
 
     def _is_ready(self, number: int, head: Head) -> bool:
-        """Whether the copy of the slot's next owner lags by one flush at most."""
+        """Whether the copy of the slot's next owner follows: what it said last is as old as its heartbeat."""
         target = self.assigned[number]
         held = self._copies.get(target, {}).get(number) if target and target != self.uid else None
-        return held is not None and held.epoch == head.last.epoch and head.last.seq - held.seq <= 1
+        return held is not None and held.epoch == head.last.epoch and head.last.seq - held.seq <= READY_ENTRIES
 
     def _turn(self) -> int | None:
         """The one slot that we may hand over now."""
@@ -407,6 +412,8 @@ class Member:
                     slot = self.slots[number]
                     if slot.follows and slot.held == positions[number]:
                         await slot.follow(entries)
+                if not any(slot.phase is Phase.CATCHING_UP for slot in self.slots):
+                    await asyncio.sleep(GATHER_S)
             except (JournalGapError, UnreadableRecordError) as error:
                 log.warning("copy broken", slot=error.slot, reason=str(error))
                 self.slots[error.slot].tell(Result.BROKEN)
@@ -442,6 +449,7 @@ class Member:
             for slot in self.slots:
                 if slot.is_long:
                     slot.spawn(slot.shorten())
+            await asyncio.sleep(WRITE_GATHER_S)
 
     def _note_refusal(self, why: str) -> None:
         """Say so once, when the store begins not to store what we write."""

@@ -38,7 +38,17 @@ from aftr.state.reasons import MAPPINGS_NOT_STORED
 from aftr.store.errors import StoreError, UnreadableRecordError, UnreadableVersionError
 from aftr.store.reading import Reading
 from aftr.store.slots import STORED, Append, Owner, Reply
-from dslite_contract.journal import NOTHING, EntryId, Kind, Records, most_records, pack_chunk, pack_entry, version_of
+from dslite_contract.journal import (
+    NOTHING,
+    EntryId,
+    Kind,
+    Records,
+    joined,
+    most_records,
+    pack_chunk,
+    pack_entry,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from aftr.ops.serving.member import Member
@@ -46,6 +56,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 TELL_AGAIN_S = 0.5
+ENTRY_BYTES = 2 << 10  # an entry costs who reads it as much as so many bytes of records
 READ_AGAIN_S = 0.5  # a slot that a newer program has written
 QUIET_MS = 1000  # for a slot's journal to be stored, once nothing is added
 WRITES = frozenset({Phase.SERVING, Phase.FREEZING})
@@ -73,7 +84,8 @@ class Slot:
     events: deque[Result | Won] = field(default_factory=deque)
     flight: Flight | None = None
     flushing: bool = False
-    written: int = 0  # bytes of journal since the last checkpoint
+    written: int = 0  # since the last checkpoint, as `cost`
+    generation: int = 0  # of that checkpoint, as the store says
     forgone: bool = False  # what was made without the store did not fit into the journal
     copy: asyncio.Task[None] | None = None
     copies: int = 0  # how often the tables were begun anew
@@ -193,7 +205,8 @@ class Slot:
             self.member.lose_store(str(error))
             self.events.append(Result.BROKEN)
             return
-        self.held, self.trouble = reading.last, ""
+        self.held, self.trouble, self.written = reading.last, "", cost(*reading.entries)
+        self.generation = reading.head.generation if reading.head else 0
         self.tell(Result.COPIED)
 
     async def read_all(self, reading: Reading) -> None:
@@ -214,13 +227,20 @@ class Slot:
     async def follow(self, entries: list[tuple[EntryId, Records]]) -> None:
         """Entries that came after what we hold."""
         copy = self.copies
-        records = np.concatenate([records for _, records in entries])
+        records = joined(records for _, records in entries)
         if len(records):
             await self.apply(records)
         if self.copies != copy:  # begun anew meanwhile
             return
         self.held = entries[-1][0]
+        self.written += cost(len(entries), records.nbytes)
         self.step()
+
+    def note_checkpoint(self, generation: int) -> None:
+        """Somebody else's makes the journal short."""
+        if generation != self.generation and self.phase is not Phase.SERVING:
+            self.written = 0
+        self.generation = generation
 
     def reset(self) -> None:
         """Forget all tables; packets that wait are dropped."""
@@ -299,7 +319,7 @@ class Slot:
         if reply in STORED:
             self.flight = None
             self.held = EntryId(self.state.epoch, self.held.seq + 1 if self.held.epoch == self.state.epoch else 1)
-            self.written += len(flight.entry)
+            self.written += cost(1, len(flight.entry))
             commit(self.member.pod.memory, self.member.pod.area(self.number), flight.number)
             if self.state.refused:
                 self.tell(Result.ACCEPTED)
@@ -540,3 +560,8 @@ DEEDS: dict[Do, Callable[[Slot], Any]] = {
     Do.ALLOW_BLOCKS: Slot.allow_blocks,
     Do.CLOSE: Slot.close,
 }
+
+
+def cost(entries: int, size: int) -> int:
+    """What so many entries with `size` bytes of records cost their readers, in bytes."""
+    return entries * ENTRY_BYTES + size
