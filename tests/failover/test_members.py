@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aftr.failover.lease import lease_ms, renewed
-from aftr.failover.members import View, alive, disconnect, forget, gone, is_dead, observe
+from aftr.failover.members import View, alive, disconnect, forget, gone, is_dead, next_verdict, observe
 
 
 def seen(*readings: tuple[int, int, dict[str, int]], view: View | None = None) -> View:
@@ -27,6 +27,15 @@ def test_dead_after_is_configurable() -> None:
     view = seen((0, 0, {"a": 1}), (200, 200, {"a": 1}))
     assert is_dead(view, "a", 200)
     assert not is_dead(view, "a", 201)
+
+
+def test_the_next_verdict_is_on_who_is_silent_longest_and_alive() -> None:
+    view = seen((0, 5, {"a": 1, "b": 1}), (100, 105, {"a": 2, "b": 1}))
+    assert next_verdict(view) == 405
+    silent = observe(view, {"a": 3, "b": 1}, 404, 409)
+    assert next_verdict(silent) == 405, "read a moment too early"
+    assert next_verdict(observe(silent, {"a": 4, "b": 1}, 405, 410)) == 810, "b is dead"
+    assert next_verdict(View()) is None
 
 
 def test_a_slow_reading_proves_silence_only_until_it_was_sent() -> None:

@@ -60,6 +60,12 @@ def is_dead(view: View, uid: str, dead_after_ms: int = DEAD_AFTER_MS) -> bool:
     return view.read_ms - (beat.moved_ms if beat else view.since_ms) >= dead_after_ms
 
 
+def next_verdict(view: View, dead_after_ms: int = DEAD_AFTER_MS) -> int | None:
+    """When a reading must be sent to find the longest silent of the living dead, if it stays silent."""
+    silences = (beat.moved_ms for uid, beat in view.heartbeats.items() if not is_dead(view, uid, dead_after_ms))
+    return min((moved + dead_after_ms for moved in silences), default=None)
+
+
 def alive(view: View, dead_after_ms: int = DEAD_AFTER_MS) -> frozenset[str]:
     """All members that are not dead."""
     return frozenset(uid for uid in view.heartbeats if not is_dead(view, uid, dead_after_ms))

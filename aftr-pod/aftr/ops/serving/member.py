@@ -48,7 +48,7 @@ HEARTBEAT_S, RETRY_S, TICK_S, LINKS_S = 0.1, 0.04, 0.025, 0.2
 READY_ENTRIES = 256  # by which a copy may seem to lag: more are written between two heartbeats of a busy slot
 TAIL_MS = 50  # longest that a question to the journals stays open
 GATHER_S = 0.01  # between two of them: an answer costs as much as thirty records in it
-WRITE_GATHER_S = 0.001  # between two writes, for the same reason; who waits for one is a customer's first packet
+WRITE_GATHER_S = 0.002  # between two writes, for the same reason; who waits for one is a customer's first packet
 CHECKPOINT_BYTES = 8 << 20  # a journal that is longer, and longer than the live table, gets a checkpoint
 OFTEN_BYTES = 8 << 10
 TOO_FAR = 16  # entries: of fewer, the checkpoint itself has most, as it is written while writing goes on
@@ -219,7 +219,13 @@ class Member:
             with suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(self._patience_s):
                     await self._see_off()
-            await asyncio.sleep(max(0.0, HEARTBEAT_S - (self.now - sent) / 1000))
+            await asyncio.sleep(self._until_next_beat(sent))
+
+    def _until_next_beat(self, sent: int) -> float:
+        """Seconds: a beat comes sooner when it would find somebody dead."""
+        due = sent + round(HEARTBEAT_S * 1000)
+        verdict = members.next_verdict(self._view, self.rules.dead_after)
+        return max(0, (due if verdict is None else min(due, verdict)) - self.now) / 1000
 
     async def _see_off(self) -> None:
         """Strike off who does not come back: a pod that was killed is another member in its next life.
