@@ -188,7 +188,13 @@ def kill(record: Record, node: str, name: str) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides which AFTRs, and how.")
 @click.option("--b4s", type=click.IntRange(1, 4096), default=64, show_default=True, help="B4s of the crowd.")
 @click.option("--rate", type=click.FloatRange(1), default=500, show_default=True, help="New flows a second.")
-@click.option("--flows", type=click.IntRange(1), default=10_000, show_default=True, help="Flows at most.")
+@click.option(
+    "--flows",
+    type=click.IntRange(1),
+    default=10_000,
+    show_default=True,
+    help="Flows that are asked for again after each fault: the newest.",
+)
 @click.option(
     "-o", "output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the output."
 )

@@ -12,7 +12,7 @@ import pytest
 from running_lab import FAILOVER, REPLICATED, chaos, lab_up
 
 TIMES = int(os.environ.get("CHAOS_TIMES", "100"))
-LOAD = ("--b4s", "256", "--rate", "2000", "--flows", "50000", "--seed", "100")
+LOAD = ("--b4s", "512", "--rate", "2000", "--flows", "50000", "--seed", "100")
 HOSTS = ("--b4s", "8")  # one behind each slot, with a transfer
 PARTITIONS = (
     "stop",

@@ -43,15 +43,21 @@ from dslite_contract.journal import RECORD, Records, unpack
 PIECE = LIST_CAPACITY * 16 // JOURNAL_RECORD  # records that fit the control worker's list
 
 
-def apply(pod: Pod, number: int, records: Records, now: int) -> int:
-    """Bring the tables of a closed slot up to date, as of `now` (ms); how many records could not be applied."""
-    slot, control = pod.prepare(number, now), worker_at(pod.memory, pod.control)
-    control.now = max(now, control.now)
-    failed = 0
+def apply(pod: Pod, number: int, records: Records, now: int, life: int | None = None) -> int:
+    """Bring the tables of a closed slot up to date, as of `now` (ms); how many records could not be applied.
+
+    In a thread of its own, piece by piece, and no further once the slot was emptied: `life` is the one it was meant for.
+    """
+    control, failed = worker_at(pod.memory, pod.control), 0
     for begin in range(0, len(records), PIECE):
         piece = np.ascontiguousarray(records[begin : begin + PIECE]).view(np.uint8)
-        pod.memory[control.receive_list : control.receive_list + piece.size] = piece
-        failed += apply_records(pod.memory, pod.control, slot, control.receive_list, piece.size // JOURNAL_RECORD)
+        with pod.turn:
+            if life is not None and pod.lives[number] != life:
+                break
+            slot = pod.prepare(number, now)
+            control.now = max(now, control.now)
+            pod.memory[control.receive_list : control.receive_list + piece.size] = piece
+            failed += apply_records(pod.memory, pod.control, slot, control.receive_list, piece.size // JOURNAL_RECORD)
     return failed
 
 
@@ -62,9 +68,11 @@ def open_restored(
 
     `journaling`: what happens in it is written to its journal, from record 1 on; `parking`: packets wait until that is stored.
     """
-    slot, control = pod.prepare(number, now), worker_at(pod.memory, pod.control)
-    control.now = max(now, control.now)
-    restart(pod.memory, pod.control, slot, now)
+    control = worker_at(pod.memory, pod.control)
+    with pod.turn:
+        slot = pod.prepare(number, now)
+        control.now = max(now, control.now)
+        restart(pod.memory, pod.control, slot, now)
     record = slot_at(pod.memory, slot)
     record.journal_head = record.journal_tail = record.committed = 0
     record.journaling, record.parking, record.frozen, record.refuse_blocks = int(journaling), int(parking), 0, 0
@@ -81,7 +89,7 @@ def stop(pod: Pod, number: int) -> None:
 
 
 def close(pod: Pod, number: int) -> None:
-    """Forget what a slot holds, open or not; packets that wait in it are dropped.  No worker may run meanwhile."""
+    """Forget what a slot holds, open or not; packets that wait in it are dropped.  No worker may run meanwhile, nobody have the `turn`."""
     if pod.slot(number):
         stop(pod, number)
     pod.forget(number)

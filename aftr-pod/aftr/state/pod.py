@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,8 @@ class Pod:
         self._slot_area = planner.place(stride * configuration.pool.spec.slots, HUGE_PAGE)
         self._slot_stride = stride
         self._prepared: set[int] = set()
+        self.lives = [0] * configuration.pool.spec.slots  # how often each slot was emptied
+        self.turn = threading.Lock()  # of the one thread that uses the control worker, or empties a slot
         self.arena = Arena(planner.size, huge_pages=sizes.huge_pages)
         self.memory: Memory = self.arena.memory
         words = seeded_words(seed, 5 + sizes.workers + configuration.pool.spec.slots)
@@ -156,8 +159,9 @@ class Pod:
         self._word(self.policy.slot_table + 8 * number, 0)
 
     def forget(self, number: int) -> None:
-        """Empty a closed slot, and give its memory back."""
+        """Empty a closed slot, and give its memory back.  Nobody else may have the `turn`."""
         self._prepared.discard(number)
+        self.lives[number] += 1
         self.arena.clear(self.area(number), self._slot_stride)
 
     def populate(self, number: int) -> None:

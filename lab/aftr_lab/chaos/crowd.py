@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,7 +60,9 @@ class Crowd:
         self.socket = raw_socket(namespace)
         self.server = udp_socket(state["namespaces"]["internet"], str(self.server_address))
         self.flow = self.packet = 0
-        self.endpoints: dict[int, Endpoint] = {}  # of each flow, as the server saw it
+        self.endpoints: OrderedDict[int, Endpoint] = (
+            OrderedDict()
+        )  # of each flow, as the server saw it; the oldest first
         self.owners: dict[Endpoint, tuple[int, float]] = {}
         self.waiting: deque[tuple[float, int]] = deque()  # when sent, packet
         self.unanswered: dict[int, int] = {}  # packet: flow

@@ -21,7 +21,10 @@ DONE_S = 180.0  # for anything that is done under load
 
 
 class Load:
-    """New flows at a rate, and a packet of one flow per slot each few milliseconds, for as long as somebody runs it."""
+    """New flows at a rate, and a packet of one flow per slot each few milliseconds, for as long as somebody runs it.
+
+    `most` of them, the newest, are asked for again after each fault.
+    """
 
     def __init__(self, crowd: Crowd, routes: Routes, transfers: Transfers, rate: float, most: int) -> None:
         self.crowd, self.routes, self.transfers, self.rate, self.most = crowd, routes, transfers, rate, most
@@ -72,9 +75,10 @@ class Load:
     def tick(self) -> None:
         """What is due."""
         now = time.monotonic()
-        while self._due <= now and self.crowd.flow < self.most:
+        while self._due <= now:
             self.crowd.open_flow()
             self._due += 1 / self.rate
+        self._retire()
         self._due = max(self._due, now - 0.1)
         if self._probe_due <= now:
             for slot, flow in self.probed.items():
@@ -86,6 +90,16 @@ class Load:
             self._look_due = now + LOOK_S
         self.exchange()
         time.sleep(max(0.0, min(self._probe_due, self._due) - time.monotonic(), 0.0005))
+
+    def _retire(self) -> None:
+        """Only the newest flows are asked for again: to ask for all would take longer with every fault."""
+        endpoints = self.crowd.endpoints
+        while len(endpoints) > self.most:
+            oldest = next(iter(endpoints))
+            if oldest in self.probed.values():
+                endpoints.move_to_end(oldest)
+            else:
+                del endpoints[oldest]
 
     def exchange(self) -> None:
         """Let the server answer, and note what was answered, and where the router sends slots."""

@@ -137,7 +137,7 @@ class Scene:
 def scene_of(
     plan: Plan, record: Record, state: dict[str, Any], crowd: Crowd, *, rate: float, flows: int, seed: int
 ) -> Iterator[Scene]:
-    """A lab with a load of so many new flows a second, until there are `flows`."""
+    """A lab with a load of so many new flows a second, the newest `flows` of which are asked for again after each fault."""
     routes, transfers = Routes(state), Transfers(state)
     try:
         yield Scene(plan, record, state, Load(crowd, routes, transfers, rate, flows), random.Random(seed))

@@ -321,7 +321,7 @@ class Member:
                 slot.spawn(quarantine.try_end())
         outdated = [slot for slot, head in ours if set(head.versions) != {self.store.version}]
         if outdated and not any(slot.is_writing_checkpoint for slot in self.slots):
-            outdated[0].spawn(outdated[0].shorten())
+            outdated[0].begin_checkpoint(outdated[0].shorten())
 
     def _lacks_some(self, number: int, generation: int) -> bool:
         """Whether a copy of ours was made from this very checkpoint, and not all of that was readable."""
@@ -454,7 +454,7 @@ class Member:
             self.wake_workers()
             for slot in self.slots:
                 if slot.is_long:
-                    slot.spawn(slot.shorten())
+                    slot.begin_checkpoint(slot.shorten())
             await asyncio.sleep(WRITE_GATHER_S)
 
     def _note_refusal(self, why: str) -> None:

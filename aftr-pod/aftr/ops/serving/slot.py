@@ -88,7 +88,7 @@ class Slot:
     generation: int = 0  # of that checkpoint, as the store says
     forgone: bool = False  # what was made without the store did not fit into the journal
     copy: asyncio.Task[None] | None = None
-    copies: int = 0  # how often the tables were begun anew
+    checkpoint: asyncio.Task[None] | None = None
     telling: int = 0  # which change of routes is the newest
     trouble: str = ""  # why the slot cannot be read
     quarantine: Quarantine = field(init=False)
@@ -181,6 +181,10 @@ class Slot:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.member.fail(error)
 
+    def begin_checkpoint(self, work: Coroutine[Any, Any, None]) -> None:
+        """The same for one that reads the tables, and ends with them."""
+        self.checkpoint = self.spawn(work)
+
     # ------------------------------------------------------------ copies
     def start_copy(self) -> None:
         """Begin anew: empty tables, then checkpoint and journal."""
@@ -219,18 +223,20 @@ class Slot:
 
     async def apply(self, records: Records) -> None:
         """Bring the tables up to date, without the event loop."""
+        pod, now = self.member.pod, self.member.now
+        life = pod.lives[self.number]  # a thread is not cancelled with who waits for it
         async with self.member.applying:
-            failed = await asyncio.to_thread(copies.apply, self.member.pod, self.number, records, self.member.now)
+            failed = await asyncio.to_thread(copies.apply, pod, self.number, records, now, life)
         if failed:
             log.warning("records not applied", slot=self.number, records=failed)
 
     async def follow(self, entries: list[tuple[EntryId, Records]]) -> None:
         """Entries that came after what we hold."""
-        copy = self.copies
+        life = self.member.pod.lives[self.number]
         records = joined(records for _, records in entries)
         if len(records):
             await self.apply(records)
-        if self.copies != copy:  # begun anew meanwhile
+        if self.member.pod.lives[self.number] != life:  # begun anew meanwhile
             return
         self.held = entries[-1][0]
         self.written += cost(len(entries), records.nbytes)
@@ -244,11 +250,12 @@ class Slot:
 
     def reset(self) -> None:
         """Forget all tables; packets that wait are dropped."""
-        with self.member.workers.halted():
+        if self.checkpoint is not None:  # it would tell of tables that are empty
+            self.checkpoint.cancel()
+        with self.member.pod.turn, self.member.workers.halted():
             copies.close(self.member.pod, self.number)
         self.held, self.flight, self.flushing, self.written, self.forgone = NOTHING, None, False, 0, False
         self.quarantine.damages = ()
-        self.copies += 1
 
     # ------------------------------------------------------------ taking
     async def claim(self, wanted: Claim) -> None:
@@ -549,7 +556,7 @@ class Slot:
 DEEDS: dict[Do, Callable[[Slot], Any]] = {
     Do.START_COPY: Slot.start_copy,
     Do.ASK_MEMBERS: Slot.ask,
-    Do.WRITE_CHECKPOINT: lambda slot: slot.spawn(slot.write_checkpoint()),
+    Do.WRITE_CHECKPOINT: lambda slot: slot.begin_checkpoint(slot.write_checkpoint()),
     Do.ANNOUNCE: Slot.announce,
     Do.WITHDRAW: Slot.withdraw,
     Do.FREEZE: Slot.freeze,
