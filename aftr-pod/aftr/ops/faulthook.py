@@ -24,7 +24,7 @@ class FaultHook(Enum):
     FENCE_OFF = "fence-off"  # packets leave after the lease has ended
     NO_HOLD_DOWN = "no-hold-down"  # a released port block is given out at once
     TRIM_TOO_FAR = "trim-too-far"  # a checkpoint takes entries after it away too
-    CHECKPOINT_OFTEN = "checkpoint-often"  # harmless: one each few kilobytes of journal, so that a short test sees some
+    CHECKPOINT_OFTEN = "checkpoint-often"  # harmless: one each hundred entries, so that a short test sees some
 
 
 class FaultHookError(DsliteError):
