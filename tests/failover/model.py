@@ -40,6 +40,7 @@ from dslite_contract.journal import NOTHING, EntryId
 HOLD_DOWN = 1000
 RULES = Rules(drain=100, read_only=600)
 POLL, WAKE, TIMEOUT, RECONNECT = 60, 40, 150, 40
+READY = 3  # entries by which a copy may lag that counts as ready; more than one, and few enough to matter here
 BLOCKS, PORTS, SUBSCRIBERS = 3, 2, 3
 SETTLE = 3500  # after the last fault, every slot is served by exactly one member within this time
 
@@ -385,7 +386,7 @@ class Member:
         ready = False
         if head and target and target != self.uid and target in self.infos:
             held = self.infos[target][1][slot]
-            ready = held is not None and held.epoch == head.last.epoch and head.last.seq - held.seq <= 1
+            ready = held is not None and held.epoch == head.last.epoch and head.last.seq - held.seq <= READY
         turn = False
         if heads and self.states[slot].phase is Phase.SERVING and target not in (None, self.uid):
             busy = [

@@ -31,6 +31,7 @@ class Load:
         self.probed = dict.fromkeys(range(len(crowd.slots)), 0)  # by slot: the flow
         self.probes = Probes(len(crowd.slots))
         self.heard: set[int] = set()  # flows that were answered
+        self.retires = True  # not while there is a fault: all flows that lived then are asked for after it
         self._due = self._probe_due = self._look_due = time.monotonic()
 
     def begin(self) -> None:
@@ -78,7 +79,8 @@ class Load:
         while self._due <= now:
             self.crowd.open_flow()
             self._due += 1 / self.rate
-        self._retire()
+        if self.retires:
+            self._retire()
         self._due = max(self._due, now - 0.1)
         if self._probe_due <= now:
             for slot, flow in self.probed.items():
@@ -112,7 +114,7 @@ class Load:
 
 
 def verify(load: Load) -> int:
-    """A packet of every flow that was ever answered; how many have lost their binding, or answer no more."""
+    """A packet of every flow that has an endpoint; how many have lost their binding, or answer no more."""
     crowd = load.crowd
     left = set(crowd.endpoints)
     load.heard.clear()

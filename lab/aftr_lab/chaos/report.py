@@ -21,6 +21,7 @@ class Strike:
     victim: str
     how: str
     slots: list[int]
+    flows: int = 0  # whose bindings are asked for
     outage_ms: float = 0.0
     lost: int = 0  # bindings
     survivors: list[str] = field(default_factory=list)  # children that outlived a killed parent

@@ -43,7 +43,7 @@ def strike_out(scene: Scene, faults: Sequence[str], times: int, say: Say) -> Rep
         strike = Strike(victim, scene.chance.choice(HOWS) if fault == "crash" else "", slots)
         strike_once(scene, fault, strike, report)
         report.spurious += watch.more()
-        say(sentence(fault, len(report.strikes), strike, len(load.crowd.endpoints)))
+        say(sentence(fault, len(report.strikes), strike))
     load.transfers.ending = True
     load.run(lambda: load.transfers.is_idle, PATIENCE_S)
     report.seconds, report.waited_s = time.monotonic() - began, cpu_waiting() - waited
@@ -54,6 +54,7 @@ def strike_once(scene: Scene, fault: str, strike: Strike, report: Report) -> Non
     """One fault, and what became of everything."""
     load = scene.load
     since, moves = time.monotonic(), len(load.routes.moves)
+    load.retires, strike.flows = False, len(load.crowd.endpoints)
     FAULTS[fault](scene, strike)
     until = time.monotonic()
     strike.outage_ms = max(load.probes.outage(slot, since, until) for slot in strike.slots) * 1000
@@ -62,8 +63,9 @@ def strike_once(scene: Scene, fault: str, strike: Strike, report: Report) -> Non
         load.last(AFTER_S)
         report.moves += [planned(load, move) for move in load.routes.moves[moves:]]
     report.strikes.append(strike)
-    report.checked += len(load.crowd.endpoints)
+    report.checked += strike.flows
     strike.lost = verify(load)
+    load.retires = True
 
 
 def planned(load: Load, move: Move) -> PlannedMove:
@@ -90,7 +92,7 @@ def settle(scene: Scene) -> None:
         raise LabError(f"the slots are not spread within {SETTLE_S:g} s: {load.routes.table.owners}")
 
 
-def sentence(fault: str, number: int, strike: Strike, flows: int) -> str:
+def sentence(fault: str, number: int, strike: Strike) -> str:
     """One strike, for people."""
     how = f" {strike.how}" if strike.how else ""
     late = (
@@ -98,7 +100,7 @@ def sentence(fault: str, number: int, strike: Strike, flows: int) -> str:
     )
     return (
         f"{fault} {number}: {strike.victim}{how}, slots {strike.slots}: outage {strike.outage_ms:.0f} ms, "
-        f"{strike.lost} of {flows} bindings lost{late}"
+        f"{strike.lost} of {strike.flows} bindings lost{late}"
     )
 
 
