@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import numpy as np
 import structlog
 from aiohttp import web
 
@@ -23,12 +22,12 @@ from aftr.failover.observation import Answer
 from aftr.failover.state import Phase
 from dslite_contract.journal import (
     NOTHING,
-    RECORD,
     UNANNOUNCED,
     DamagedEntryError,
     EntryId,
     Part,
     Records,
+    joined,
     newest,
     oldest,
     split,
@@ -86,7 +85,7 @@ class Peers:
         except DamagedEntryError as error:
             log.warning("tail not readable", slot=slot, member=uid, reason=str(error))
             return None
-        return EntryId.parse(found[1][HELD]), np.concatenate([np.zeros(0, RECORD), *pieces])
+        return EntryId.parse(found[1][HELD]), joined(pieces)
 
     async def _post(self, uid: str, what: str, question: dict[str, Any], seconds: float) -> tuple[bytes, Any] | None:
         address = self._member.addresses.get(uid)
@@ -101,11 +100,12 @@ class Peers:
                 data = await response.read()
         except (aiohttp.ClientError, TimeoutError):
             return None
-        genuine = hmac.compare_digest(response.headers.get(SIGNATURE, ""), self.sign(body + data))
+        held = response.headers.get(HELD, "").encode()
+        genuine = hmac.compare_digest(response.headers.get(SIGNATURE, ""), self.sign(body + held + data))
         return (data, response.headers) if response.status == 200 and genuine else None
 
     def sign(self, data: bytes) -> str:
-        """HMAC of a question, or of question and answer."""
+        """HMAC of a question, or of question, what is held, and answer."""
         return hmac.new(self._key, data, hashlib.sha256).hexdigest()
 
     # ------------------------------------------------------------ answering
@@ -141,5 +141,10 @@ class Peers:
         """All that we hold."""
         body, slot, question = await self._question(request)
         held, version = slot.held, max(oldest(), min(newest(), int(question.get("reads", UNANNOUNCED))))
+        life = self._member.pod.lives[slot.number]
         data = await asyncio.to_thread(lambda: b"".join(slot.chunks(version))) if held > NOTHING else b""
-        return web.Response(body=data, headers={SIGNATURE: self.sign(body + data), HELD: str(held)})
+        if self._member.pod.lives[slot.number] != life:
+            raise web.HTTPConflict(text=f"slot {slot.number} was emptied meanwhile: ask again\n")
+        return web.Response(
+            body=data, headers={SIGNATURE: self.sign(body + str(held).encode() + data), HELD: str(held)}
+        )
