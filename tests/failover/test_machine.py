@@ -185,6 +185,24 @@ def test_a_gap_in_the_tail_means_reload_also_for_who_holds_more_elsewhere() -> N
     assert run(replace(catching_up, source="c", most=EntryId(7, 14)), **DEAD, event=Result.BROKEN).actions == ()
 
 
+@pytest.mark.parametrize("source", ["", "c"])
+def test_half_a_copy_is_neither_opened_nor_written_as_a_checkpoint(source: str) -> None:
+    """Nothing is needed, as after the store lost its head, and the tail takes longer than it may."""
+    filling = of(
+        "b", Phase.CATCHING_UP, epoch=8, until=10_600, source=source, most=EntryId(7, 14), need=NOTHING, rewrite=True
+    )
+    waits = run(filling, **MINE, held=NOTHING, filling=True, now=10_500)
+    assert (waits.state.phase, waits.actions) == (Phase.CATCHING_UP, ())
+    assert waits.sentence == "puts what it has read into its tables"
+    assert run(filling, **MINE, held=NOTHING, filling=True, now=10_600).sentence == (
+        "lost epoch 8: the lease ended before it opened"
+        if not source
+        else "goes on without what c alone held: no answer"
+    )
+    filled = run(replace(filling, source=""), **MINE, held=EntryId(7, 14), now=10_500)
+    assert (filled.state.phase, filled.actions) == (Phase.REWRITING, (Do.WRITE_CHECKPOINT,))
+
+
 def test_a_takeover_waits_while_the_owner_says_that_it_serves() -> None:
     asking = of("b", Phase.ASKING, asked=9_900, epoch=0)
     answers = {"a": Answer(9_950, serves=True), "c": Answer(9_950)}
@@ -368,6 +386,12 @@ def test_a_target_that_does_not_answer_within_500_ms_of_the_seal() -> None:
     assert run(state, **seen, now=10_500).sentence == (
         "asks 2 members what they hold: b did not open it within 500 ms of the seal of epoch 8"
     )
+
+
+def test_who_takes_a_slot_back_stops_translating_before_others_entries_come_into_its_tables() -> None:
+    draining = of("a", Phase.DRAINING, target="b", until=15_000)
+    back = run(draining, assigned="a", owner_dead=True, head=Head(9, "b", EntryId(9, 4), read_ms=9_950))
+    assert (back.state.phase, back.actions) == (Phase.ASKING, (Do.STOP_SERVING, Do.ASK_MEMBERS))
 
 
 @pytest.mark.parametrize(

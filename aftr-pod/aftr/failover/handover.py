@@ -80,7 +80,10 @@ def draining(state: State, seen: Observation, rules: Rules) -> Step:
         return close(state, seen, "handed over: withdraws")
     fresh = head is not None and head.read_ms >= state.since
     if seen.connected and fresh and (why := reason_to_take(state, seen, rules)):
-        return ask(state, seen, f"takes it back: {why}")
+        asked = ask(
+            state, seen, f"takes it back: {why}"
+        )  # what others wrote meanwhile goes into tables that nobody uses
+        return asked._replace(actions=(Do.STOP_SERVING, *asked.actions))
     if head and not head.sealed and head.epoch > state.epoch and seen.now + rules.drain < state.until:
         until = seen.now + rules.drain
         return stay(

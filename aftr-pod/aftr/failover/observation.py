@@ -90,6 +90,7 @@ class Observation:
     target_ready: bool = False  # `assigned` is alive and its copy follows
     lease_until: int = 0
     held: EntryId = NOTHING
+    filling: bool = False  # the tables have half of what they are to hold: a copy or a tail is being put in
     forgone: bool = False  # what was made without the store will not be in the journal: there was no room for it
     answers: Mapping[str, Answer] = field(default_factory=dict)
     event: Result | Won | None = None

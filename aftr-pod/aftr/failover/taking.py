@@ -152,6 +152,8 @@ def catching_up(state: State, seen: Observation, rules: Rules) -> Step:
     state = renew(state, seen)
     if why := superseded(state, seen):
         return close(state, seen, f"closed before it opened: {why}")
+    if seen.filling and guards.lease_runs(seen.now, state.until):
+        return stay(state, "puts what it has read into its tables")
     if state.source and (seen.event is Result.TAIL_FAILED or seen.now - state.since >= rules.tail):
         return stay(replace(state, source=""), f"goes on without what {state.source} alone held: no answer")
     if store_knows_less(state, seen) and not state.rewrite:

@@ -284,13 +284,13 @@ class Agent:
     # ------------------------------------------------------------ configuration
     def apply(self, configuration: Configuration, config_hash: str) -> None:
         """Put live fields into force; sessions go on."""
-        with self.workers.halted():
+        with self.pod.turn, self.workers.halted():
             write_policy(self.pod.memory, self.pod.policy, configuration, self.pod.interfaces)
             self._leave_out_hold_down()
             self.pod.configuration = self.configuration = configuration
             self._bounds.clear()
-            for number in self.pod.open_slots:
-                self.pod.set_interfaces(self.pod.slot(number))
+            for number in self.pod.prepared:
+                self.pod.set_interfaces(self.pod.area(number))
         for device in self.devices:
             device.steer(steering(configuration))
         if self.member is not None:
@@ -441,7 +441,8 @@ class Agent:
             if self.member is not None:
                 await self.member.leave()
         finally:
-            await asyncio.gather(populating, return_exceptions=True)  # a thread cannot be cancelled
+            populating.cancel()
+            await asyncio.gather(populating, return_exceptions=True)
             if member is not None:
                 member.cancel()
                 await asyncio.gather(member, return_exceptions=True)

@@ -62,6 +62,20 @@ def seeded_words(seed: int | None, count: int) -> list[int]:
     return [int(word) for word in np.random.default_rng(seed).integers(0, 1 << 63, count)]
 
 
+class Turn:
+    """A lock that goes to whoever waits for it, also when who had it wants it again at once."""
+
+    def __init__(self) -> None:
+        self._gate, self._turn = threading.Lock(), threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._gate:
+            self._turn.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._turn.release()
+
+
 class Pod:
     """The arena with everything in it.  `workers` are the offsets of the workers; `control` is one that no thread runs: whose clock,
     counters and random numbers the control thread uses where it changes the tables of a closed slot.
@@ -84,9 +98,9 @@ class Pod:
         stride = round_up(self.slot_plan.size, HUGE_PAGE)
         self._slot_area = planner.place(stride * configuration.pool.spec.slots, HUGE_PAGE)
         self._slot_stride = stride
-        self._prepared: set[int] = set()
+        self.prepared: set[int] = set()  # slots that have tables, open or not
         self.lives = [0] * configuration.pool.spec.slots  # how often each slot was emptied
-        self.turn = threading.Lock()  # of the one thread that uses the control worker, or empties a slot
+        self.turn = Turn()  # of the one thread that uses the control worker, or empties a slot
         self.arena = Arena(planner.size, huge_pages=sizes.huge_pages)
         self.memory: Memory = self.arena.memory
         words = seeded_words(seed, 5 + sizes.workers + configuration.pool.spec.slots)
@@ -141,11 +155,11 @@ class Pod:
     def prepare(self, number: int, now: int) -> int:
         """Empty tables for a slot that is closed, where it has none yet: its byte offset."""
         base = self.area(number)
-        if number not in self._prepared:
+        if number not in self.prepared:
             tunnel = int(slot_address(self.configuration.pool, number))
             open_slot(self.memory, base, number, tunnel, self.slot_plan, now, self._slot_random[number])
             self.set_interfaces(base)
-            self._prepared.add(number)
+            self.prepared.add(number)
         return base
 
     def open(self, number: int, worker: int, now: int) -> None:
@@ -160,7 +174,7 @@ class Pod:
 
     def forget(self, number: int) -> None:
         """Empty a closed slot, and give its memory back.  Nobody else may have the `turn`."""
-        self._prepared.discard(number)
+        self.prepared.discard(number)
         self.lives[number] += 1
         self.arena.clear(self.area(number), self._slot_stride)
 
@@ -185,8 +199,10 @@ class Pod:
         return [number for number in range(self.configuration.pool.spec.slots) if self.slot(number)]
 
     def close(self) -> None:
-        """Give the arena back."""
-        self.arena.close()
+        """Give the arena back; what a thread still wanted to put into a slot is not put there."""
+        with self.turn:
+            self.lives = [life + 1 for life in self.lives]
+            self.arena.close()
 
 
 def worker_size(sizes: Sizes) -> int:

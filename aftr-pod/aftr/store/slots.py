@@ -12,7 +12,7 @@ import numpy as np
 from redis.exceptions import ResponseError
 
 from aftr.store.client import Client
-from aftr.store.errors import PASSING, StoreError, StoreRefusedError, code_of, refusal
+from aftr.store.errors import PASSING, StoreError, StoreRefusedError, StoreUnreachableError, code_of, refusal
 from aftr.store.line import Command
 from aftr.store.scripts import APPEND, RAISE
 from aftr.store.settings import Node
@@ -169,7 +169,10 @@ class Slots:
     async def before(self, slot: int, epoch: int) -> EntryId:
         """The last entry before an epoch was raised."""
         key, first = journal_key(self._prefix, slot), str(EntryId(epoch, 0))
-        ((row,),) = await self._client.ask(key, "ask", ("XRANGE", key, first, first))
+        (rows,) = await self._client.ask(key, "ask", ("XRANGE", key, first, first))
+        if not rows:
+            raise StoreUnreachableError(f"slot {slot}: the claim of epoch {epoch} is not in the store any more")
+        (row,) = rows
         fields = dict(zip(row[1][::2], row[1][1::2], strict=True))
         return EntryId.parse(str(fields[b"after"], "ascii"))
 

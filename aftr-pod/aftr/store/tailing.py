@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from aftr.store.client import Client
-from aftr.store.errors import JournalGapError, StoreError, UnreadableRecordError
+from aftr.store.errors import JournalGapError, UnreadableRecordError
 from aftr.store.inspection import Judge, inspect
 from aftr.store.line import Command
 from aftr.store.reading import Row, is_next, place_of, rows_of
@@ -91,8 +90,9 @@ class Tail:
         for question in questions:
             task = self._open.pop(question)
             task.cancel()
-            with suppress(asyncio.CancelledError, StoreError):
-                await task
+            await asyncio.wait([task])  # who is cancelled here is cancelled, and not only the question
+            if not task.cancelled():
+                task.exception()
 
     async def close(self) -> None:
         """End what is still being asked."""

@@ -375,6 +375,7 @@ class Member:
             target_ready=head is not None and self._is_ready(number, head),
             lease_until=self._lease if self._fenced else NEVER_MS,
             held=slot.held,
+            filling=slot.filling,
             forgone=slot.forgone,
             answers=slot.answers,
             event=event,

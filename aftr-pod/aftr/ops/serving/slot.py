@@ -89,6 +89,7 @@ class Slot:
     forgone: bool = False  # what was made without the store did not fit into the journal
     copy: asyncio.Task[None] | None = None
     checkpoint: asyncio.Task[None] | None = None
+    takes_tail: bool = False
     telling: int = 0  # which change of routes is the newest
     trouble: str = ""  # why the slot cannot be read
     quarantine: Quarantine = field(init=False)
@@ -107,8 +108,12 @@ class Slot:
     @property
     def follows(self) -> bool:
         """Whether the copy takes entries of the journal now; while it is read as a whole, each would be a gap."""
-        reading = self.copy is not None and not self.copy.done()
-        return not reading and follows(self.state, self.held)
+        return not self.filling and follows(self.state, self.held)
+
+    @property
+    def filling(self) -> bool:
+        """Whether the tables have half of what they are to hold."""
+        return self.takes_tail or (self.copy is not None and not self.copy.done())
 
     @property
     def record(self) -> Any:
@@ -182,7 +187,9 @@ class Slot:
             self.member.fail(error)
 
     def begin_checkpoint(self, work: Coroutine[Any, Any, None]) -> None:
-        """The same for one that reads the tables, and ends with them."""
+        """The same for one that reads the tables, and ends with them, or when another one begins."""
+        if self.checkpoint is not None:
+            self.checkpoint.cancel()
         self.checkpoint = self.spawn(work)
 
     # ------------------------------------------------------------ copies
@@ -202,6 +209,7 @@ class Slot:
             self.trouble = str(error)
             log.warning("copy not read", slot=self.number, reason=self.trouble)
             await asyncio.sleep(READ_AGAIN_S)
+            self.copy = None
             self.tell(Result.BROKEN)
             return
         except StoreError as error:
@@ -211,6 +219,7 @@ class Slot:
             return
         self.held, self.trouble, self.written = reading.last, "", cost(*reading.entries)
         self.generation = reading.head.generation if reading.head else 0
+        self.copy = None
         self.tell(Result.COPIED)
 
     async def read_all(self, reading: Reading) -> None:
@@ -283,11 +292,17 @@ class Slot:
         if found is None or found[0] <= wanted.beyond:
             self.tell(Result.TAIL_FAILED)
             return
-        held, records = found
+        if self.copy is not None:
+            self.copy.cancel()
         self.reset()
-        await self.apply(records)
-        self.held = held
-        self.tell(Result.TAIL_TAKEN)
+        life, self.takes_tail = self.member.pod.lives[self.number], True
+        try:
+            await self.apply(found[1])
+        finally:
+            self.takes_tail = False
+        if self.phase is Phase.CATCHING_UP and self.member.pod.lives[self.number] == life:
+            self.held = found[0]
+            self.tell(Result.TAIL_TAKEN)
 
     def open(self, action: Open) -> None:
         """Let packets in."""
@@ -352,7 +367,9 @@ class Slot:
             self.member.lose_store(str(error))
             self.tell(Result.UNRESOLVED)
             return
-        self.held = max(self.held, head.last) if head else self.held
+        if (self.phase, self.owner) != (Phase.REWRITING, owner):
+            return
+        self.held = max(self.held, head.last) if head and head.owner == owner else self.held
         self.written = 0
         self.forgone = False
         commit(pod.memory, pod.area(self.number), number)
@@ -415,7 +432,11 @@ class Slot:
         except StoreError as error:
             return [f"slot {self.number}: {error}"]
         finally:
-            if self.phase is Phase.SERVING:
+            if self.phase in (
+                Phase.SERVING,
+                Phase.FAILSAFE,
+                Phase.REWRITING,
+            ):  # else it is frozen for another reason, or closed
                 self.thaw()
         found = await asyncio.to_thread(lambda: list(differences(replayed(stored), replayed(held))))
         return [f"slot {self.number}: {sentence}" for sentence in found]
