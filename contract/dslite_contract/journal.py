@@ -33,9 +33,8 @@ RECORD = np.dtype(
         ("lo", "<u8"),
     ]
 )
-HEADER = Struct(
-    "<HBBII4x"
-)  # magic, version, part, count, CRC32C of the records; unpacked thousands of times, so no dtype
+# magic, version, part, count, CRC32C of the records; unpacked thousands of times, so no dtype
+HEADER = Struct("<HBBII4x")
 MAGIC = 0xD51E
 MAX_ENTRY = 256 * 1024  # bytes of an entry or a chunk, header included
 

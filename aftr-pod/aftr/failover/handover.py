@@ -80,9 +80,8 @@ def draining(state: State, seen: Observation, rules: Rules) -> Step:
         return close(state, seen, "handed over: withdraws")
     fresh = head is not None and head.read_ms >= state.since
     if seen.connected and fresh and (why := reason_to_take(state, seen, rules)):
-        asked = ask(
-            state, seen, f"takes it back: {why}"
-        )  # what others wrote meanwhile goes into tables that nobody uses
+        # what others wrote meanwhile goes into tables that nobody uses
+        asked = ask(state, seen, f"takes it back: {why}")
         return asked._replace(actions=(Do.STOP_SERVING, *asked.actions))
     if head and not head.sealed and head.epoch > state.epoch and seen.now + rules.drain < state.until:
         until = seen.now + rules.drain

@@ -76,12 +76,13 @@ class Tail:
         key, usable = journal_key(self._prefix, slot), list[tuple[EntryId, Records]]()
         found = inspect(self._judge, slot, [place_of(key, row) for row in rows])
         for row, (records, damage) in zip(rows, found, strict=True):
-            if not usable and not is_next(after, row):
-                raise JournalGapError(slot, after, row[0])
-            if not usable and damage:
-                raise UnreadableRecordError(slot, [damage])
-            if damage or not is_next(after, row):
+            gap = not is_next(after, row)
+            if usable and (gap or damage):
                 break
+            if gap:
+                raise JournalGapError(slot, after, row[0])
+            if damage:
+                raise UnreadableRecordError(slot, [damage])
             after = row[0]
             usable.append((after, records))
         return usable

@@ -60,9 +60,8 @@ class Crowd:
         self.socket = raw_socket(namespace)
         self.server = udp_socket(state["namespaces"]["internet"], str(self.server_address))
         self.flow = self.packet = 0
-        self.endpoints: OrderedDict[int, Endpoint] = (
-            OrderedDict()
-        )  # of each flow, as the server saw it; the oldest first
+        # of each flow, as the server saw it; the oldest first
+        self.endpoints: OrderedDict[int, Endpoint] = OrderedDict()
         self.owners: dict[Endpoint, tuple[int, float]] = {}
         self.waiting: deque[tuple[float, int]] = deque()  # when sent, packet
         self.unanswered: dict[int, int] = {}  # packet: flow

@@ -195,8 +195,6 @@ class Slot:
     # ------------------------------------------------------------ copies
     def start_copy(self) -> None:
         """Begin anew: empty tables, then checkpoint and journal."""
-        if self.copy is not None:
-            self.copy.cancel()
         self.reset()
         self.copy = self.spawn(self.read_copy())
 
@@ -230,22 +228,20 @@ class Slot:
         except UnreadableRecordError as error:
             await self.quarantine.found(error, reading.head.generation if reading.head else 0)
 
-    async def apply(self, records: Records) -> None:
-        """Bring the tables up to date, without the event loop."""
+    async def apply(self, records: Records) -> bool:
+        """Bring the tables up to date, without the event loop; False when they were begun anew meanwhile."""
         pod, now = self.member.pod, self.member.now
         life = pod.lives[self.number]  # a thread is not cancelled with who waits for it
         async with self.member.applying:
             failed = await asyncio.to_thread(copies.apply, pod, self.number, records, now, life)
         if failed:
             log.warning("records not applied", slot=self.number, records=failed)
+        return pod.lives[self.number] == life
 
     async def follow(self, entries: list[tuple[EntryId, Records]]) -> None:
         """Entries that came after what we hold."""
-        life = self.member.pod.lives[self.number]
         records = joined(records for _, records in entries)
-        if len(records):
-            await self.apply(records)
-        if self.member.pod.lives[self.number] != life:  # begun anew meanwhile
+        if len(records) and not await self.apply(records):
             return
         self.held = entries[-1][0]
         self.written += cost(len(entries), records.nbytes)
@@ -259,8 +255,9 @@ class Slot:
 
     def reset(self) -> None:
         """Forget all tables; packets that wait are dropped."""
-        if self.checkpoint is not None:  # it would tell of tables that are empty
-            self.checkpoint.cancel()
+        for task in (self.copy, self.checkpoint):  # who fills the tables, and who tells of them
+            if task is not None:
+                task.cancel()
         with self.member.pod.turn, self.member.workers.halted():
             copies.close(self.member.pod, self.number)
         self.held, self.flight, self.flushing, self.written, self.forgone = NOTHING, None, False, 0, False
@@ -292,15 +289,13 @@ class Slot:
         if found is None or found[0] <= wanted.beyond:
             self.tell(Result.TAIL_FAILED)
             return
-        if self.copy is not None:
-            self.copy.cancel()
         self.reset()
-        life, self.takes_tail = self.member.pod.lives[self.number], True
+        self.takes_tail = True
         try:
-            await self.apply(found[1])
+            whole = await self.apply(found[1])
         finally:
             self.takes_tail = False
-        if self.phase is Phase.CATCHING_UP and self.member.pod.lives[self.number] == life:
+        if whole and self.phase is Phase.CATCHING_UP:
             self.held = found[0]
             self.tell(Result.TAIL_TAKEN)
 
