@@ -11,7 +11,7 @@ import yaml
 
 from aftr_lab.chaos.crowd import Crowd
 from aftr_lab.chaos.served import slots_of
-from running_lab import FAILOVER, Lab, lab_up
+from running_lab import FAILOVER, Lab, lab_up, until_settled
 
 STORE = "10.64.0.1"
 B4S = 64  # of the crowd; B4 n uses slot n modulo 2
@@ -26,6 +26,7 @@ def two_aftrs(name: str, directory: Path) -> Iterator[Lab]:
     file = directory / "pool.yaml"
     file.write_text(yaml.safe_dump_all(documents))
     with lab_up(name, file, "--b4s", "0") as made:
+        until_settled(made)  # each serves one slot: a test asks the owner it has found
         yield made
 
 

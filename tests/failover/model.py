@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 from aftr.failover import machine, members
 from aftr.failover.assignment import assign, eligible, next_handover, warm_copies
@@ -34,6 +35,7 @@ from aftr.failover.observation import (
     Won,
 )
 from aftr.failover.state import SERVES, Failsafe, Phase, Rules, State, follows
+from aftr.failover.succession import ended_epochs, giving_up, has_ended, is_close, still_given_up
 from aftr.store.checkpoint import beyond
 from dslite_contract.journal import NOTHING, EntryId
 
@@ -50,6 +52,15 @@ Record = tuple[str, int, int, int]  # "block" block subscriber 0 | "bind" block 
 
 class ViolationError(AssertionError):
     """A promise was broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a member says of itself."""
+
+    linked: bool
+    copies: dict[int, EntryId]
+    ended: dict[int, int]
 
 
 # ── what a slot consists of ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -125,11 +136,14 @@ class Store:
         self.history = history
         self.slots = [StoredSlot() for _ in range(history.slots)]
         self.counters: dict[str, int] = {}
-        self.infos: dict[str, tuple[bool, tuple[EntryId | None, ...]]] = {}
+        self.infos: dict[str, Info] = {}
         self.up = True
         self.past = 0  # how often it lost something
         self.saved: list[tuple[int, list[StoredSlot]]] = []
         self.writers: dict[tuple[int, int, int], str] = {}
+
+    def heads(self, sent: int) -> list[Head]:
+        return [Head(s.epoch, s.owner, s.last, s.sealed, sent) for s in self.slots]
 
     def accept(self, slot: int, uid: str) -> None:
         """One epoch has one owner."""
@@ -255,8 +269,11 @@ class Member:
         self.answers: list[dict[str, Answer]] = [{} for _ in range(history.slots)]
         self.assigned: tuple[str | None, ...] = (None,) * history.slots
         self.warm: tuple[str | None, ...] = (None,) * history.slots
-        self.infos: dict[str, tuple[bool, tuple[EntryId | None, ...]]] = {}
+        self.infos: dict[str, Info] = {}
         self.next_poll = 0
+        self.looked_back = False
+        self.gives_up: dict[int, int] = {}
+        self.give_up_until = 0
 
     @property
     def now(self) -> int:
@@ -312,11 +329,29 @@ class Member:
                     engine.pending = (engine.in_flight or []) + engine.pending
                     engine.in_flight = None
             kinds.clear()
-        self.poll()
+        if self.looked_back:
+            self.poll()
+        else:
+            self.look_back()
 
     def disconnect(self) -> None:
         self.connection, self.waiting, self.heads = 0, {}, None
         self.view = members.disconnect(self.view)
+
+    def look_back(self) -> None:
+        """What the process before ours served, before anybody hears of us."""
+        store = self.h.store
+        self.next_poll = self.now + TIMEOUT
+
+        def looked(result: Any) -> None:
+            heads, infos = result
+            copies = {uid: info.copies for uid, info in infos.items()}
+            self.gives_up = ended_epochs(self.uid, heads, copies, READY)
+            self.give_up_until = self.now + RULES.dead_after
+            self.looked_back = True
+            self.poll()
+
+        self.request(lambda: (store.heads(self.now), dict(store.infos)), looked)
 
     def poll(self) -> None:
         """Renew, and read counters, heads and journals in one round trip."""
@@ -324,16 +359,14 @@ class Member:
         self.next_poll = sent + POLL
         self.counter += 1
         counter, store = self.counter, self.h.store
-        info = (
-            self.linked,
-            tuple(e.held if s.phase is Phase.WARM else None for s, e in zip(self.states, self.engines, strict=True)),
-        )
+        copies = {s.slot: e.held for s, e in zip(self.states, self.engines, strict=True) if s.phase is Phase.WARM}
+        info = Info(self.linked, copies, dict(self.gives_up))
         held = [e.held if follows(s, e.held) else None for s, e in zip(self.states, self.engines, strict=True)]
 
         def ask() -> object:
             store.counters[self.uid] = counter
             store.infos[self.uid] = info
-            heads = [Head(s.epoch, s.owner, s.last, s.sealed, sent) for s in store.slots]
+            heads = store.heads(sent)
             tails = [None if h is None else (h, s.after(h)) for h, s in zip(held, store.slots, strict=True)]
             return dict(store.counters), dict(store.infos), heads, tails
 
@@ -343,7 +376,7 @@ class Member:
         self,
         sent: int,
         counters: dict[str, int],
-        infos: dict[str, tuple[bool, tuple[EntryId | None, ...]]],
+        infos: dict[str, Info],
         heads: list[Head],
         tails: list[tuple[EntryId, list[tuple[EntryId, list[Record]]] | None] | None],
     ) -> None:
@@ -353,9 +386,10 @@ class Member:
         self.known |= frozenset(counters) - {self.uid}
         self.heads, self.infos = heads, infos
         alive = members.alive(self.view, RULES.dead_after)
-        linked = [uid for uid in alive if uid not in infos or infos[uid][0]]
+        linked = [uid for uid in alive if uid not in infos or infos[uid].linked]
         owners = tuple(head.owner or None for head in heads)
-        serving = eligible(alive, linked)
+        self.gives_up = still_given_up(self.gives_up, self.uid, heads) if self.now < self.give_up_until else {}
+        serving = eligible(alive, linked, giving_up(heads, self.ended))
         if (serving, owners) != self.h.assignments[0]:
             self.h.assignments = (serving, owners), (assign(serving, owners), warm_copies(serving, owners))
         self.assigned, self.warm = self.h.assignments[1]
@@ -385,8 +419,7 @@ class Member:
         target = self.assigned[slot]
         ready = False
         if head and target and target != self.uid and target in self.infos:
-            held = self.infos[target][1][slot]
-            ready = held is not None and held.epoch == head.last.epoch and head.last.seq - held.seq <= READY
+            ready = is_close(self.infos[target].copies.get(slot), head, READY)
         turn = False
         if heads and self.states[slot].phase is Phase.SERVING and target not in (None, self.uid):
             busy = [
@@ -402,7 +435,9 @@ class Member:
             connected_ms=self.view.since_ms,
             known=self.known,
             head=head,
-            owner_dead=head is not None and members.is_dead(self.view, head.owner, RULES.dead_after),
+            owner_dead=head is not None
+            and (members.is_dead(self.view, head.owner, RULES.dead_after) or has_ended(slot, head, self.ended)),
+            gives_up=slot in self.gives_up,
             assigned=target,
             warm=self.warm[slot],
             turn=turn,
@@ -416,7 +451,11 @@ class Member:
 
     def is_ready(self, slot: int) -> bool:
         target = self.assigned[slot]
-        return bool(target and target in self.infos and self.infos[target][1][slot] is not None)
+        return bool(target and target in self.infos and slot in self.infos[target].copies)
+
+    @property
+    def ended(self) -> dict[str, dict[int, int]]:
+        return {uid: info.ended for uid, info in self.infos.items()}
 
     def step_all(self) -> None:
         for slot in range(self.h.slots):
@@ -748,6 +787,7 @@ def _refuse(yes: bool) -> Callable[[Member, int], None]:
 
 
 def _close(member: Member, slot: int) -> None:
+    member.h.check_forgotten(member, slot)
     member.engines[slot].reset()
 
 
@@ -769,7 +809,21 @@ DEEDS: dict[Do, Callable[[Member, int], None]] = {
 
 # ── a history ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-FAULTS = ("stop", "crash", "cut", "down", "lose", "rewind", "peers", "step", "slow", "links", "mute", "sealcut")
+FAULTS = (
+    "stop",
+    "crash",
+    "cut",
+    "down",
+    "lose",
+    "rewind",
+    "peers",
+    "step",
+    "slow",
+    "links",
+    "mute",
+    "sealcut",
+    "restart",
+)
 
 
 class History:
@@ -881,6 +935,23 @@ class History:
         self.after(self.random.choice((300, 700)), self.join)
         self.after(self.random.choice((300, 1500)), lambda: self.unlist(member.uid))
 
+    def fault_disaster(self, member: Member) -> None:
+        """A member and the store's data are lost together, with the machine that had both."""
+        self.fault_crash(member)
+        self.fault_lose(member)
+
+    def fault_restart(self, member: Member) -> None:
+        """The process is killed, and started again as the same member."""
+        member.gone = True
+        self.forget_epochs(member)
+        self.had_joins = True
+        self.after(self.random.choice((20, 100, 200, 350, 600)), lambda: self.start_again(member))
+
+    def start_again(self, member: Member) -> None:
+        self.members[member.uid] = anew = Member(self, member.uid)
+        anew.offset, anew.rate, anew.counter = member.offset, member.rate, 10**6 - member.counter
+        anew.wake()
+
     def forget_epochs(self, member: Member) -> None:
         for slot, engine in enumerate(member.engines):
             if self.newest[slot] == engine.epoch:
@@ -963,7 +1034,16 @@ class History:
     @property
     def calm(self) -> bool:
         """Whether, if the store lost something, all living members could tell what they hold: then nothing is lost with it."""
-        told = not self.loss and set(self.kinds) <= {"lose", "rewind", "down", "crash", "links", "slow"}
+        told = not self.loss and set(self.kinds) <= {
+            "lose",
+            "rewind",
+            "down",
+            "crash",
+            "restart",
+            "disaster",
+            "links",
+            "slow",
+        }
         return not self.lost_data or (told and not self.strangers)
 
     @property
@@ -1055,6 +1135,19 @@ class History:
         others = [m for m in self.members.values() if m is not member and not m.gone]
         if self.calm and any(max(m.engines[slot].held.epoch, m.engines[slot].epoch + 1) > epoch for m in others):
             raise ViolationError(f"{member.uid} opens slot {slot} with epoch {epoch}, which is not the newest")
+
+    def check_forgotten(self, member: Member, slot: int) -> None:
+        """Who closes a slot does not take the last copy of anything with it."""
+        if not self.calm:
+            return
+        others = [m.engines[slot].table for m in self.members.values() if m is not member and not m.gone]
+        kept = [self.store.slots[slot].table(), *others]
+        for endpoint, bind in member.engines[slot].table.binds.items():
+            needed = self.must[slot].get(endpoint) == bind
+            if needed and not any(table.binds.get(endpoint) == bind for table in kept):
+                raise ViolationError(
+                    f"{member.uid} closes slot {slot}, and nobody else has binding {bind} of {endpoint}"
+                )
 
     def opened(self, member: Member, slot: int) -> None:
         self.newest[slot] = max(self.newest[slot], member.states[slot].epoch)

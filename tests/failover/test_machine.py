@@ -39,9 +39,11 @@ SEEN = Observation(
 
 
 def of(me: str, phase: Phase, **fields: object) -> State:
-    """A state of slot 3, entered at 9,900."""
-    base = State(me, 3, phase, since=9_900, epoch=7, until=10_200 if phase in (Phase.SERVING, Phase.FREEZING) else 0)
-    return replace(base, **fields)  # type: ignore[arg-type]
+    """A state of slot 3, entered at 9,900; its head is known, and who asks has asked everyone."""
+    until = 10_200 if phase in (Phase.SERVING, Phase.FREEZING) else 0
+    asked = {"asked_whom": frozenset("abc"), "asked_all": 9_900}
+    base = State(me, 3, phase, since=9_900, epoch=7, until=until, head_epoch=7, head_since=9_000)
+    return replace(base, **asked | fields)  # type: ignore[arg-type]
 
 
 def run(state: State, **fields: object) -> Step:
@@ -114,6 +116,28 @@ def test_crash_takeover() -> None:
     assert sentence == "serves with epoch 8"
 
 
+def test_who_is_heard_of_while_others_answer_is_asked_too() -> None:
+    """A store that lost its list knows of a few members; one of those knows of one more, who may hold most."""
+    asking = run(WARM, **DEAD | {"known": frozenset("a")}).state
+    more = {**DEAD, "answers": {"a": Answer(10_000)}}
+    state, actions, sentence = run(asking, **more, now=10_045)
+    assert (state.phase, actions) == (Phase.ASKING, (Do.ASK_MEMBERS,))
+    assert sentence == "asks 2 members: it has just heard of more"
+    assert run(state, **more, now=10_090).state.phase is Phase.ASKING, "it has its time to answer"
+    assert run(state, **more, now=10_095).state.phase is Phase.CLAIMING
+
+
+# ── a process that was started anew ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_process_that_was_started_anew_leaves_its_slot_to_who_holds_it_warm() -> None:
+    fresh = of("a", Phase.CLOSED, epoch=0)
+    state, actions, sentence = run(fresh, gives_up=True)
+    assert (state.phase, actions) == (Phase.CLOSED, ())
+    assert sentence == "closed: our process was started anew, and another pod holds the slot warm"
+    assert run(fresh).actions == (Do.START_COPY,), "nobody took it in time"
+
+
 MINE = {**DEAD, "head": Head(8, "b", EntryId(8, 0))}
 
 
@@ -176,7 +200,10 @@ def test_a_claim_of_which_a_former_owner_did_not_hear_takes_nothing_from_it() ->
     state, actions, _ = run(state, head=mine, answers=HEARD)
     assert (state.need, actions) == (NOTHING, (Claim(8, "a", 9, EntryId(8, 0)),))
     handed = replace(mine, sealed=True)
-    assert run(of("a", Phase.LOST, rewrite=True), head=handed).state.phase is Phase.CLOSED, "another served meanwhile"
+    handed_on = replace(handed, last=EntryId(8, 1))
+    assert run(of("a", Phase.LOST, rewrite=True), head=handed_on).state.phase is Phase.CLOSED, (
+        "another served meanwhile"
+    )
 
 
 def test_a_gap_in_the_tail_means_reload_also_for_who_holds_more_elsewhere() -> None:
@@ -306,7 +333,42 @@ def test_a_newer_owner_in_the_store_ends_the_service(head: Head) -> None:
     state, _, sentence = run(SERVING, head=head)
     assert state.phase is Phase.LOST
     assert sentence == f"stopped serving: the store names b with epoch {head.epoch}, ours is 7"
-    assert run(state, head=head).state.phase is Phase.CLOSED
+    assert run(state, head=head, now=10_700).state.phase is Phase.CLOSED
+
+
+# ── what is held, until others have it ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_holds_most_keeps_it_until_the_new_owner_has_stored_something_or_had_the_time_to_take_it() -> None:
+    lost = of("a", Phase.LOST, rewrite=True)
+    claimed, stored = Head(8, "b", EntryId(8, 0)), Head(8, "b", EntryId(8, 1))
+    state, actions, sentence = run(lost, head=claimed)
+    assert (state.phase, actions) == (Phase.LOST, ())
+    assert sentence == "keeps 7-9 until its new owner has it: the store names b with epoch 8, ours is 7"
+    assert run(state, head=claimed, now=10_599).state.phase is Phase.LOST
+    assert run(state, head=claimed, now=10_600).state.phase is Phase.CLOSED
+    assert run(state, head=stored).state.phase is Phase.CLOSED
+
+
+def test_a_copy_that_may_hold_more_than_the_store_is_not_begun_anew() -> None:
+    fell_back = Head(7, "a", EntryId(7, 5))
+    state, actions, sentence = run(WARM, event=Result.BROKEN, head=fell_back)
+    assert (state.phase, state.gap, actions) == (Phase.WARM, True, ())
+    assert sentence == "keeps 7-9, which may be more than the store has: the journal does not go on from it"
+    assert not follows(state, EntryId(7, 9))
+    assert run(state, **DEAD | {"head": fell_back}).state.phase is Phase.ASKING, "it may be the one to serve"
+    assert run(state, head=Head(7, "a", EntryId(7, 10))).actions == (Do.START_COPY,), (
+        "the owner has stored all of it anew"
+    )
+
+
+def test_what_was_handed_over_is_kept_while_the_store_may_hold_less() -> None:
+    draining = of("a", Phase.DRAINING, until=9_990, target="b")
+    for head in (None, Head()):
+        state, actions, sentence = run(draining, head=head)
+        assert (state.phase, actions) == (Phase.LOST, (Do.STOP_SERVING, Do.WITHDRAW))
+        assert sentence == "stopped serving: handed over, and the store may hold less by now"
+    assert run(draining, head=Head(8, "b", EntryId(8, 1))).state.phase is Phase.CLOSED
 
 
 def test_fenced() -> None:

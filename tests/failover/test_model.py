@@ -25,6 +25,7 @@ REMOVED: dict[str, tuple[str, ...]] = {
     "lease_runs": ("stop",),
     "not_superseded": ("stop",),
     "owner_is_gone": ("links",),
+    "all_were_asked": ("disaster", "links"),
     "members_were_heard": ("lose", "crash"),
     "nobody_serves": ("rewind", "links"),
     "store_settled": ("lose", "crash"),

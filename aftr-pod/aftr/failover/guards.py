@@ -22,14 +22,24 @@ def not_superseded(head: Head, epoch: int, me: str) -> bool:
     return head.missing or head.epoch < epoch or (head.owner == me and not head.sealed)
 
 
-def may_forget(head: Head, held: EntryId) -> bool:
-    """Close a copy: the store holds no less.  After a loss, a copy that nobody wanted may be the last one."""
-    return head.last >= held
+def may_forget(head: Head, held: EntryId, known_for: int, enough_ms: int) -> bool:
+    """Close a copy, begin it anew, or close what was handed over: the store holds no less.  After a loss, it may be the last one.
+
+    Who has raised the epoch takes the tail from who holds most: it has stored something since, or has had the time to, also if
+    it died meanwhile and another one took its place.
+    """
+    taken = head.epoch == held.epoch or head.last.seq > 0 or known_for >= enough_ms
+    return head.last >= held and taken
 
 
 def owner_is_gone(owner_dead: bool) -> bool:
     """Claim: the owner in the store is dead."""
     return owner_dead
+
+
+def all_were_asked(known: Collection[str], asked: Collection[str]) -> bool:
+    """Claim: also who became known by another's answer was asked."""
+    return set(known) <= set(asked)
 
 
 def members_were_heard(known: Collection[str], heard: Collection[str], asked_for: int, ask_ms: int) -> bool:

@@ -19,7 +19,7 @@ from aftr.failover import guards
 from aftr.failover.handover import draining, freezing
 from aftr.failover.observation import Answer, Observation
 from aftr.failover.serving import failsafe, lost, rewriting, serving
-from aftr.failover.state import SERVES, Phase, Rules, State, Step, note_seal
+from aftr.failover.state import SERVES, Phase, Rules, State, Step, note_head
 from aftr.failover.taking import asking, catching_up, claiming, closed, copying, opening, warm
 
 Handler = Callable[[State, Observation, Rules], Step]
@@ -43,7 +43,7 @@ HANDLERS: dict[Phase, Handler] = {
 
 def step(state: State, seen: Observation, rules: Rules) -> Step:
     """One step of a slot."""
-    return HANDLERS[state.phase](note_seal(state, seen), seen, rules)
+    return HANDLERS[state.phase](note_head(state, seen), seen, rules)
 
 
 def answer(state: State, seen: Observation) -> Answer:

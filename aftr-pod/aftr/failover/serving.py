@@ -19,6 +19,7 @@ from aftr.failover.state import (
     enter,
     extend,
     lose,
+    may_forget,
     reason_to_take,
     rewind,
     stay,
@@ -119,7 +120,9 @@ def lost(state: State, seen: Observation, rules: Rules) -> Step:
     if not seen.connected or seen.head is None:
         return stay(state, f"does not serve; keeps {seen.held} until the store is in reach")
     if why := superseded(state, seen):
-        return close(state, seen, f"closed: {why}")
+        if may_forget(state, seen, rules):
+            return close(state, seen, f"closed: {why}")
+        return stay(state, f"keeps {seen.held} until its new owner has it: {why}")
     if why := reason_to_take(state, seen, rules):
         return ask(state, seen, why)
     if store_knows_less(state, seen) and not seen.head.missing:

@@ -67,6 +67,8 @@ class State:
     epoch: int = 0  # of our last claim
     until: int = 0  # serves until then; in DRAINING read-only
     asked: int = 0
+    asked_whom: frozenset[str] = frozenset()  # before a claim; and when the last of them was asked for the first time
+    asked_all: int = 0
     beaten: int = 0  # when a claim failed: only a head that was read later says why
     need: EntryId = NOTHING  # where the store's journal ended: the copy must hold it before it opens
     most: EntryId = NOTHING  # what `source` holds beyond that
@@ -76,8 +78,9 @@ class State:
     target: str = ""
     sealing: bool = False
     refused: bool = False
-    sealed_epoch: int = 0  # a seal seen in the store, and since when
-    sealed_since: int = 0
+    gap: bool = False  # the journal does not go on from what the copy holds
+    head_epoch: int = 0  # of the head seen last, and since when it is that
+    head_since: int = 0
 
 
 class Step(NamedTuple):
@@ -102,10 +105,8 @@ def enter(state: State, seen: Observation, phase: Phase, sentence: str, *actions
 
 
 def close(state: State, seen: Observation, sentence: str) -> Step:
-    """Forget the slot; only what was seen of the store's seal stays."""
-    clean = State(
-        state.me, state.slot, epoch=state.epoch, sealed_epoch=state.sealed_epoch, sealed_since=state.sealed_since
-    )
+    """Forget the slot; only what was seen of its head stays."""
+    clean = State(state.me, state.slot, epoch=state.epoch, head_epoch=state.head_epoch, head_since=state.head_since)
     return enter(clean, seen, Phase.CLOSED, sentence, Do.WITHDRAW, Do.CLOSE)
 
 
@@ -139,10 +140,10 @@ def extend(state: State, until: int) -> tuple[State, tuple[Action, ...]]:
     return (replace(state, until=until), (ServeUntil(until),)) if until > state.until else (state, ())
 
 
-def note_seal(state: State, seen: Observation) -> State:
-    """Since when the store names an owner that has not raised the epoch itself."""
-    if seen.head and seen.head.sealed and seen.head.epoch != state.sealed_epoch:
-        return replace(state, sealed_epoch=seen.head.epoch, sealed_since=seen.now)
+def note_head(state: State, seen: Observation) -> State:
+    """Since when the store names this epoch."""
+    if seen.head and seen.head.epoch != state.head_epoch:
+        return replace(state, head_epoch=seen.head.epoch, head_since=seen.now)
     return state
 
 
@@ -172,7 +173,7 @@ def reason_to_take(state: State, seen: Observation, rules: Rules) -> str:
         return f"the store names this pod with epoch {head.epoch}"
     if head.missing:
         return "the store has no head, and the slot is assigned to this pod" * (seen.assigned == state.me)
-    if head.sealed and seen.warm == state.me and seen.now - state.sealed_since >= rules.handover:
+    if head.sealed and seen.warm == state.me and seen.now - state.head_since >= rules.handover:
         return f"{head.owner} did not open it within {rules.handover} ms of the seal of epoch {head.epoch}"
     if seen.assigned == state.me and guards.owner_is_gone(seen.owner_dead):
         return f"{head.owner}, its owner with epoch {head.epoch}, is dead"
@@ -186,7 +187,17 @@ def follows(state: State, held: EntryId) -> bool:
     """
     if state.phase is Phase.CATCHING_UP:
         return held < state.need
-    return state.phase is Phase.WARM or (state.phase in (Phase.ASKING, Phase.CLAIMING) and not state.rewrite)
+    return not state.gap and (
+        state.phase is Phase.WARM or (state.phase in (Phase.ASKING, Phase.CLAIMING) and not state.rewrite)
+    )
+
+
+def may_forget(state: State, seen: Observation, rules: Rules) -> bool:
+    """Whether what is held here is needed no more: the store has it, and so has the newest owner."""
+    head = seen.head
+    return head is not None and guards.may_forget(
+        head, seen.held, seen.now - state.head_since, rules.dead_after + rules.tail
+    )
 
 
 def is_wanted(state: State, seen: Observation) -> bool:

@@ -17,6 +17,7 @@ from aftr.failover.state import (
     enter,
     is_wanted,
     lose,
+    may_forget,
     reason_to_take,
     stay,
     store_knows_less,
@@ -29,6 +30,8 @@ from dslite_contract.journal import NOTHING
 
 def closed(state: State, seen: Observation, _: Rules) -> Step:
     """Holds nothing."""
+    if seen.gives_up:
+        return stay(state, "closed: our process was started anew, and another pod holds the slot warm")
     if seen.connected and is_wanted(state, seen):
         role = "to serve" if seen.assigned == state.me else "as warm copy"
         return enter(state, seen, Phase.COPYING, f"reads the checkpoint, {role}", Do.START_COPY)
@@ -48,8 +51,10 @@ def copying(state: State, seen: Observation, _: Rules) -> Step:
 
 def warm(state: State, seen: Observation, rules: Rules) -> Step:
     """Tails the journal, and takes the slot when it must."""
-    if seen.event is Result.BROKEN:
-        return enter(state, seen, Phase.COPYING, f"reads the checkpoint again: a gap after {seen.held}", Do.START_COPY)
+    state = replace(state, gap=state.gap or seen.event is Result.BROKEN)
+    if state.gap and may_forget(state, seen, rules):
+        anew = replace(state, gap=False)
+        return enter(anew, seen, Phase.COPYING, f"reads the checkpoint again: a gap after {seen.held}", Do.START_COPY)
     if not seen.connected or seen.head is None:
         return stay(state, f"warm up to {seen.held}; the store is out of reach")
     why = reason_to_take(state, seen, rules)
@@ -59,8 +64,12 @@ def warm(state: State, seen: Observation, rules: Rules) -> Step:
         return claim(state, seen, {}, f"takes over as handed: {why}")
     if why:
         return ask(state, seen, why)
-    if not is_wanted(state, seen) and guards.may_forget(seen.head, seen.held):
+    if not is_wanted(state, seen) and may_forget(state, seen, rules):
         return close(state, seen, "closed: has no part in the slot any more")
+    if state.gap:
+        return stay(
+            state, f"keeps {seen.held}, which may be more than the store has: the journal does not go on from it"
+        )
     return stay(state, f"warm up to {seen.held}")
 
 
@@ -69,8 +78,13 @@ def warm(state: State, seen: Observation, rules: Rules) -> Step:
 
 def ask(state: State, seen: Observation, why: str) -> Step:
     """Begin to take the slot."""
-    asking = replace(state, asked=seen.now)
-    return enter(asking, seen, Phase.ASKING, f"asks {len(seen.known)} members what they hold: {why}", Do.ASK_MEMBERS)
+    sentence = f"asks {len(seen.known)} members what they hold: {why}"
+    return enter(asked_of_all(state, seen), seen, Phase.ASKING, sentence, Do.ASK_MEMBERS)
+
+
+def asked_of_all(state: State, seen: Observation) -> State:
+    """A question goes to all who are known by now."""
+    return replace(state, asked=seen.now, asked_all=seen.now, asked_whom=seen.known)
 
 
 def asking(state: State, seen: Observation, rules: Rules) -> Step:
@@ -82,9 +96,13 @@ def asking(state: State, seen: Observation, rules: Rules) -> Step:
         )
     if seen.head.read_ms < state.beaten:
         return stay(state, "asks: it is not known yet who was faster")
+    if not guards.all_were_asked(seen.known, state.asked_whom):
+        return stay(
+            asked_of_all(state, seen), f"asks {len(seen.known)} members: it has just heard of more", Do.ASK_MEMBERS
+        )
     answers = {uid: answer for uid, answer in seen.answers.items() if answer.asked_ms >= state.since}
     silent = sorted(seen.known - answers.keys())
-    heard = guards.members_were_heard(seen.known, answers.keys(), seen.now - state.since, rules.ask)
+    heard = guards.members_were_heard(seen.known, answers.keys(), seen.now - state.asked_all, rules.ask)
     settled = guards.store_settled(seen.head, seen.now - seen.connected_ms, rules.dead_after)
     free = guards.nobody_serves(answers.values(), seen.now, rules.dead_after)
     if heard and settled and free:

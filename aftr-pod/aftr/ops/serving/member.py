@@ -21,6 +21,7 @@ from aftr.failover.assignment import assign, eligible, next_handover, warm_copie
 from aftr.failover.lease import lease_ms, renewed
 from aftr.failover.observation import Head, Observation, Result, Won
 from aftr.failover.state import Failsafe, Phase, Rules
+from aftr.failover.succession import ended_epochs, giving_up, has_ended, is_close, still_given_up
 from aftr.failover.takeovers import Pulse, Takeovers
 from aftr.ops.clock import boottime_ms
 from aftr.ops.faulthook import FaultHook
@@ -110,6 +111,9 @@ class Member:
         self._started = str(self.now)  # tells this process from the one before it
         self._takeovers = Takeovers()
         self._copies: dict[str, dict[int, EntryId]] = {}  # up to where each member's warm copies are
+        self._ended: dict[str, dict[int, int]] = {}  # epochs that members say are over
+        self._gives_up: dict[int, int] = {}  # those of ours that are over
+        self._give_up_until = 0
         self._failure: asyncio.Future[None] | None = None
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         control = pod_at(pod.memory, 0)
@@ -201,8 +205,20 @@ class Member:
             log.warning(warning)
         self.address = f"{own_address(self.store.settings.url)}:{self._status_port}"
 
+    async def _look_back(self) -> None:
+        """What the process before ours served, before anybody hears of us: others may have it sooner than we."""
+        sent = self.now
+        with suppress(StoreError):
+            records, heads = await asyncio.gather(self.store.members(), self.store.owners())
+            copies = {uid: copies_of(record) for uid, record in records.items()}
+            self._gives_up = ended_epochs(self.uid, self._all_heads(heads, sent), copies, READY_ENTRIES)
+            self._give_up_until = self.now + self.rules.dead_after
+        if self._gives_up:
+            log.info("others take what the process before ours served", slots=sorted(self._gives_up))
+
     async def _beat(self) -> None:
         await self._reach()
+        await self._look_back()
         while True:
             sent = self.now
             try:
@@ -258,7 +274,7 @@ class Member:
         return {
             "address": self.address, "linked": str(int(self._linked)), "leaving": str(int(self._leaving)), "warm": json.dumps(copies),
             READS: str(newest()), "damaged": json.dumps(damaged),
-            "started": self._started,
+            "started": self._started, "ended": json.dumps(self._gives_up),
         }  # fmt: skip
 
     def _seen(self, records: Mapping[str, MemberRecord], heads: Mapping[int, SlotHead], sent: int) -> None:
@@ -272,7 +288,7 @@ class Member:
         self._view = members.forget(view, frozenset(counters), self.rules.dead_after)
         self._departed -= counters.keys()
         self.addresses |= {uid: record.info.get("address", "") for uid, record in records.items() if uid != self.uid}
-        self.heads = [self._head(heads.get(number), sent) for number in range(len(self.slots))]
+        self.heads = self._all_heads(heads, sent)
         alive = members.alive(self._view, self.rules.dead_after)
         gone = self._left - counters.keys()  # they said so; all others may hold what the store lost
         self._left = {uid for uid in counters if self._says(uid, "leaving", "0") == "1"}
@@ -280,10 +296,13 @@ class Member:
         for uid in gone:
             self.addresses.pop(uid, None)
         self._copies = {uid: copies_of(record) for uid, record in records.items()}
+        self._ended = {uid: ended_in(record) for uid, record in records.items()}
+        self._gives_up = still_given_up(self._gives_up, self.uid, self.heads) if self.now < self._give_up_until else {}
         linked = [uid for uid in alive if self._says(uid, "linked", "1") == "1"]
         owners = tuple(head.owner or None for head in self.heads)
         self._settle_version()
-        serving = eligible(alive, linked, self._left, readers(alive, records, heads.values()))
+        waiting = giving_up(self.heads, self._ended)
+        serving = eligible(alive, linked, self._left | waiting, readers(alive, records, heads.values()))
         self.assigned, self.warm = assign(serving, owners), warm_copies(serving, owners)
         self.step_all()
         for number, head in heads.items():
@@ -328,14 +347,13 @@ class Member:
         said = (json.loads(self._says(uid, "damaged", "{}")) for uid in self.records)
         return any(one.get(str(number)) == generation for one in said)
 
-    def _head(self, head: SlotHead | None, sent: int) -> Head:
-        if head is None:
-            return Head(read_ms=sent)
-        return Head(head.owner.epoch, head.owner.uid, head.last, head.sealed, sent)
+    def _all_heads(self, heads: Mapping[int, SlotHead], sent: int) -> list[Head]:
+        return [head_of(heads.get(number), sent) for number in range(len(self.slots))]
 
     def taken(self, owner: str) -> None:
-        """A slot was taken from a pod that seemed dead."""
-        self._takeovers.note(owner, self._pulses().get(owner, Pulse("", 0)))
+        """A slot was taken from a pod that seemed dead, or whose process was."""
+        if not self._ended.get(owner):
+            self._takeovers.note(owner, self._pulses().get(owner, Pulse("", 0)))
 
     def _pulses(self) -> dict[str, Pulse]:
         return {uid: Pulse(record.info.get("started", ""), record.counter) for uid, record in self.records.items()}
@@ -368,7 +386,8 @@ class Member:
             connected_ms=self._view.since_ms,
             known=self.known,
             head=head,
-            owner_dead=head is not None and members.is_dead(self._view, head.owner, self.rules.dead_after),
+            owner_dead=head is not None and self._is_over(number, head),
+            gives_up=number in self._gives_up,
             assigned=target,
             warm=self.warm[number],
             turn=slot.phase is Phase.SERVING and target not in (None, self.uid) and self._turn() == number,
@@ -381,11 +400,16 @@ class Member:
             event=event,
         )
 
+    def _is_over(self, number: int, head: Head) -> bool:
+        """Whether nobody serves with the epoch of this head any more: its owner is silent, or says so."""
+        silent = members.is_dead(self._view, head.owner, self.rules.dead_after)
+        return silent or has_ended(number, head, self._ended)
+
     def _is_ready(self, number: int, head: Head) -> bool:
         """Whether the copy of the slot's next owner follows: what it said last is as old as its heartbeat."""
         target = self.assigned[number]
         held = self._copies.get(target, {}).get(number) if target and target != self.uid else None
-        return held is not None and held.epoch == head.last.epoch and head.last.seq - held.seq <= READY_ENTRIES
+        return is_close(held, head, READY_ENTRIES)
 
     def _turn(self) -> int | None:
         """The one slot that we may hand over now."""
@@ -521,6 +545,18 @@ class Member:
 def copies_of(record: MemberRecord) -> dict[int, EntryId]:
     """Warm copies as a member's heartbeat lists them."""
     return {int(slot): EntryId.parse(held) for slot, held in json.loads(record.info.get("warm", "{}")).items()}
+
+
+def ended_in(record: MemberRecord) -> dict[int, int]:
+    """Epochs that a member's heartbeat says are over."""
+    return {int(slot): epoch for slot, epoch in json.loads(record.info.get("ended", "{}")).items()}
+
+
+def head_of(head: SlotHead | None, sent: int) -> Head:
+    """What a reading that was sent at `sent` says of a slot."""
+    if head is None:
+        return Head(read_ms=sent)
+    return Head(head.owner.epoch, head.owner.uid, head.last, head.sealed, sent)
 
 
 def own_address(url: str) -> str:
