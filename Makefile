@@ -91,8 +91,8 @@ chaos-handover: root system env bpf kernels  ## 100 planned moves under load
 chaos-partition: root system env bpf kernels  ## AFTRs that stand still or are cut off, links, BIRD and the store lost; the judge, with guards left out
 	$(CHAOS) tests/lab/test_chaos.py tests/lab/test_controls.py -k "partition or stall or controls"
 
-chaos-store: root system env bpf kernels  ## a primary lost, a store that refuses, format versions up and down, false claims on a layer 2
-	$(CHAOS) tests/lab/test_failover.py tests/lab/test_store_trouble.py tests/lab/test_versions.py tests/lab/test_layer2.py
+chaos-store: root system env bpf kernels  ## a primary lost, a store that is away, late or refuses, format versions up and down, false claims on a layer 2
+	$(CHAOS) tests/lab/test_failover.py tests/lab/test_store_away.py tests/lab/test_store_trouble.py tests/lab/test_versions.py tests/lab/test_layer2.py
 
 chaos-model: env  ## 100,000 histories of the state machine
 	$(CHAOS) tests/failover

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,15 +15,17 @@ from aftr_lab.chaos.served import slots_of
 from running_lab import FAILOVER, Lab, lab_up, until_settled
 
 STORE = "10.64.0.1"
+CLI = f"redis-cli -h {STORE}"
 B4S = 64  # of the crowd; B4 n uses slot n modulo 2
 TURN_S = 0.3
 
 
 @contextmanager
-def two_aftrs(name: str, directory: Path) -> Iterator[Lab]:
-    """The sample for failover, smaller."""
-    documents = list(yaml.safe_load_all(FAILOVER.read_text()))
+def two_aftrs(name: str, directory: Path, sample: Path = FAILOVER, **store: Any) -> Iterator[Lab]:
+    """The sample for failover, smaller, with other values in `spec.store`."""
+    documents = list(yaml.safe_load_all(sample.read_text()))
     documents[0]["spec"] |= {"replicas": 2, "slots": 2}
+    documents[0]["spec"]["store"] |= store
     file = directory / "pool.yaml"
     file.write_text(yaml.safe_dump_all(documents))
     with lab_up(name, file, "--b4s", "0") as made:
@@ -40,7 +43,7 @@ def talk(crowd: Crowd, flows: set[int], seconds: float = 5.0) -> set[int]:
         pause = time.monotonic() + TURN_S
         while flows - heard and time.monotonic() < pause:
             crowd.serve()
-            heard |= {flow for _, flow in crowd.collect()}
+            heard |= flows & {flow for _, flow in crowd.collect()}
             time.sleep(0.002)
         crowd.give_up()
     return heard

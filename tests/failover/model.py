@@ -139,7 +139,7 @@ class Store:
         self.infos: dict[str, Info] = {}
         self.up = True
         self.past = 0  # how often it lost something
-        self.saved: list[tuple[int, list[StoredSlot]]] = []
+        self.saved: list[tuple[int, list[StoredSlot], dict[str, int], dict[str, Info]]] = []
         self.writers: dict[tuple[int, int, int], str] = {}
 
     def heads(self, sent: int) -> list[Head]:
@@ -151,19 +151,24 @@ class Store:
         if self.writers.setdefault(key, uid) != uid:
             raise ViolationError(f"writes of {self.writers[key]} and {uid} were both accepted for epoch {key}")
 
-    def raise_epoch(self, slot: int, owner: str, epoch: int, sealed: bool) -> EntryId:
+    def raise_epoch(self, slot: int, owner: str, epoch: int, sealed: bool) -> None:
         stored = self.slots[slot]
         before = stored.last
         stored.epoch, stored.owner, stored.sealed, stored.last = epoch, owner, sealed, EntryId(epoch, 0)
         stored.journal.append((stored.last, before, []))
         self.accept(slot, owner)
-        return before
 
     def claim(self, slot: int, uid: str, wanted: Claim) -> Won | Result:
         stored = self.slots[slot]
         if (stored.epoch, stored.owner, stored.last) != (wanted.expected, wanted.owner, wanted.last):
             return Result.BEATEN
-        return Won(wanted.epoch, self.raise_epoch(slot, uid, wanted.epoch, sealed=False))
+        self.raise_epoch(slot, uid, wanted.epoch, sealed=False)
+        claims = {entry: before for entry, before, _ in stored.journal if entry.seq == 0}
+        at, empty = claims[stored.last], set[EntryId]()
+        while at in claims:
+            empty.add(at)
+            at = claims[at]
+        return Won(wanted.epoch, at, frozenset(empty))
 
     def seal(self, slot: int, uid: str, last: EntryId, wanted: Seal) -> Result:
         stored = self.slots[slot]
@@ -200,7 +205,10 @@ class Store:
         return entry
 
     def save(self, now: int) -> None:
-        self.saved = [*self.saved[-8:], (now, [slot.copy() for slot in self.slots])]
+        self.saved = [
+            *self.saved[-8:],
+            (now, [slot.copy() for slot in self.slots], dict(self.counters), dict(self.infos)),
+        ]
 
     def forget(self) -> None:
         self.past += 1
@@ -209,8 +217,10 @@ class Store:
 
     def fall_back(self, before: int) -> None:
         self.past += 1
-        earlier = [slots for when, slots in self.saved if when <= before]
-        self.slots = [slot.copy() for slot in (earlier[-1] if earlier else [StoredSlot() for _ in self.slots])]
+        earlier = [(slots, counters, infos) for when, slots, counters, infos in self.saved if when <= before]
+        nothing: tuple[list[StoredSlot], dict[str, int], dict[str, Info]] = [StoredSlot() for _ in self.slots], {}, {}
+        slots, counters, infos = earlier[-1] if earlier else nothing
+        self.slots, self.counters, self.infos = [slot.copy() for slot in slots], dict(counters), dict(infos)
         self.saved = []
 
 
@@ -271,6 +281,8 @@ class Member:
         self.warm: tuple[str | None, ...] = (None,) * history.slots
         self.infos: dict[str, Info] = {}
         self.next_poll = 0
+        # when it claimed; all, if it had not waited until all could have made themselves known
+        self.knew: list[frozenset[str]] = [frozenset()] * history.slots
         self.looked_back = False
         self.gives_up: dict[int, int] = {}
         self.give_up_until = 0
@@ -345,7 +357,7 @@ class Member:
 
         def looked(result: Any) -> None:
             heads, infos = result
-            copies = {uid: info.copies for uid, info in infos.items()}
+            copies = {uid: info.copies for uid, info in infos.items() if info.linked}
             self.gives_up = ended_epochs(self.uid, heads, copies, READY)
             self.give_up_until = self.now + RULES.dead_after
             self.looked_back = True
@@ -359,7 +371,11 @@ class Member:
         self.next_poll = sent + POLL
         self.counter += 1
         counter, store = self.counter, self.h.store
-        copies = {s.slot: e.held for s, e in zip(self.states, self.engines, strict=True) if s.phase is Phase.WARM}
+        copies = {
+            s.slot: e.held
+            for s, e in zip(self.states, self.engines, strict=True)
+            if s.phase is Phase.WARM and not s.gap
+        }
         info = Info(self.linked, copies, dict(self.gives_up))
         held = [e.held if follows(s, e.held) else None for s, e in zip(self.states, self.engines, strict=True)]
 
@@ -495,6 +511,8 @@ class Member:
             case Do():
                 DEEDS[action](self, slot)
             case Claim():
+                settled = self.now - self.view.since_ms >= RULES.dead_after
+                self.knew[slot] = self.known if settled else frozenset(self.h.members)
                 self.request(
                     lambda: self.h.store.claim(slot, self.uid, action), lambda r: self.event(slot, r), "claim", slot
                 )
@@ -533,6 +551,7 @@ class Member:
 
     def start_copy(self, slot: int) -> None:
         """Begin anew; a reading that was begun before comes to nothing."""
+        self.h.check_forgotten(self, slot)
         engine = self.engines[slot]
         engine.reset()
         engine.copying = True
@@ -823,6 +842,7 @@ FAULTS = (
     "mute",
     "sealcut",
     "restart",
+    "disaster",
 )
 
 
@@ -1092,7 +1112,7 @@ class History:
         if not self.lost_data:
             return
         running = [m for m in self.members.values() if not m.gone]
-        away = [m for m in running if m.uid not in member.known and m.uid not in self.store.infos]
+        away = [m for m in running if m is not member and m.uid not in member.knew[slot]]
         if any(m.engines[slot].held > NOTHING for m in away):
             self.strangers = True
         for (number, block), user in self.users.items():
@@ -1137,7 +1157,7 @@ class History:
             raise ViolationError(f"{member.uid} opens slot {slot} with epoch {epoch}, which is not the newest")
 
     def check_forgotten(self, member: Member, slot: int) -> None:
-        """Who closes a slot does not take the last copy of anything with it."""
+        """Who closes a slot, or begins it anew, does not take the last copy of anything with it."""
         if not self.calm:
             return
         others = [m.engines[slot].table for m in self.members.values() if m is not member and not m.gone]
@@ -1146,7 +1166,7 @@ class History:
             needed = self.must[slot].get(endpoint) == bind
             if needed and not any(table.binds.get(endpoint) == bind for table in kept):
                 raise ViolationError(
-                    f"{member.uid} closes slot {slot}, and nobody else has binding {bind} of {endpoint}"
+                    f"{member.uid} forgets slot {slot}, and nobody else has binding {bind} of {endpoint}"
                 )
 
     def opened(self, member: Member, slot: int) -> None:

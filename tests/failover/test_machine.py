@@ -42,7 +42,7 @@ def of(me: str, phase: Phase, **fields: object) -> State:
     """A state of slot 3, entered at 9,900; its head is known, and who asks has asked everyone."""
     until = 10_200 if phase in (Phase.SERVING, Phase.FREEZING) else 0
     asked = {"asked_whom": frozenset("abc"), "asked_all": 9_900}
-    base = State(me, 3, phase, since=9_900, epoch=7, until=until, head_epoch=7, head_since=9_000)
+    base = State(me, 3, phase, since=9_900, epoch=7, until=until, head_owner=(7, "a"), head_since=9_000)
     return replace(base, **asked | fields)  # type: ignore[arg-type]
 
 
@@ -200,10 +200,8 @@ def test_a_claim_of_which_a_former_owner_did_not_hear_takes_nothing_from_it() ->
     state, actions, _ = run(state, head=mine, answers=HEARD)
     assert (state.need, actions) == (NOTHING, (Claim(8, "a", 9, EntryId(8, 0)),))
     handed = replace(mine, sealed=True)
-    handed_on = replace(handed, last=EntryId(8, 1))
-    assert run(of("a", Phase.LOST, rewrite=True), head=handed_on).state.phase is Phase.CLOSED, (
-        "another served meanwhile"
-    )
+    lost = run(of("a", Phase.LOST, rewrite=True), head=handed).state
+    assert run(lost, head=handed, now=11_050).state.phase is Phase.CLOSED, "another served meanwhile"
 
 
 def test_a_gap_in_the_tail_means_reload_also_for_who_holds_more_elsewhere() -> None:
@@ -267,7 +265,8 @@ def test_who_holds_more_than_the_store_gives_the_tail() -> None:
     state, actions, sentence = run(state, **DEAD, event=Won(8, EntryId(7, 10)))
     assert actions == (TakeTail("a", EntryId(7, 10)),)
     assert sentence == "owner with epoch 8; takes the tail up to 7-12 from a"
-    again = run(state, **DEAD, held=EntryId(7, 12))
+    assert run(state, **DEAD, held=EntryId(7, 12)).state.phase is Phase.CATCHING_UP, "it is told when all of it is here"
+    again = run(state, **DEAD, held=EntryId(7, 12), event=Result.TAIL_TAKEN)
     assert (again.state.phase, again.actions) == (Phase.REWRITING, (Do.WRITE_CHECKPOINT,))
     assert run(again.state, **DEAD, event=Result.CHECKPOINTED).actions == (Open(8, 10_280),)
     failed = run(state, **DEAD, event=Result.TAIL_FAILED)
@@ -277,6 +276,37 @@ def test_who_holds_more_than_the_store_gives_the_tail() -> None:
 def test_a_copy_that_holds_more_than_the_store_writes_it_first() -> None:
     state, _, _ = run(of("b", Phase.CLAIMING, epoch=0), **DEAD, event=Won(8, EntryId(7, 5)))
     assert run(state, **DEAD).actions == (Do.WRITE_CHECKPOINT,)
+
+
+EMPTY = frozenset({EntryId(8, 0)})  # a claim that stored nothing, after the store had lost what it had
+
+
+def test_a_claim_that_stored_nothing_hides_no_loss_from_the_next_one() -> None:
+    """Its id is above all that was lost: b did not hear of its own claim, or somebody else died on the way."""
+    head = Head(8, "b", EntryId(8, 0))
+    asking = of("b", Phase.ASKING, epoch=0, head_owner=(8, "b"))
+    claiming = run(asking, **DEAD | {"head": head}, answers={"a": Answer(9_950), "c": Answer(9_950)}).state
+    state, actions, _ = run(claiming, **DEAD | {"head": head}, event=Won(9, NOTHING, EMPTY))
+    assert (state.rewrite, state.need, actions) == (True, NOTHING, ())
+    assert run(state, **DEAD | {"head": Head(9, "b", EntryId(9, 0))}).actions == (Do.WRITE_CHECKPOINT,)
+
+
+def test_who_holds_more_is_found_behind_a_claim_that_stored_nothing() -> None:
+    answers = {"a": Answer(9_950, EntryId(8, 0)), "c": Answer(9_950, EntryId(7, 9))}
+    head = Head(8, "a", EntryId(8, 0))
+    asking = of("b", Phase.ASKING, epoch=0, head_owner=(8, "a"))
+    claiming = run(asking, **DEAD | {"head": head}, held=EntryId(8, 0), answers=answers).state
+    won = run(claiming, **DEAD | {"head": head}, held=EntryId(8, 0), event=Won(9, EntryId(7, 5), EMPTY))
+    assert won.actions == (TakeTail("c", EntryId(7, 5)),), "a has only what the store has"
+    complete = run(claiming, **DEAD | {"head": head}, held=EntryId(9, 0), event=Won(9, EntryId(7, 9), EMPTY))
+    assert (complete.state.source, complete.state.rewrite, complete.actions) == ("", False, ())
+
+
+@pytest.mark.parametrize("phase", [Phase.CATCHING_UP, Phase.REWRITING])
+def test_who_is_overtaken_with_more_than_the_store_has_keeps_it(phase: Phase) -> None:
+    overtaken = {**DEAD, "head": Head(9, "c", EntryId(9, 0))}
+    assert run(of("b", phase, epoch=8, until=10_280, rewrite=True), **overtaken).state.phase is Phase.LOST
+    assert run(of("b", phase, epoch=8, until=10_280), **overtaken).state.phase is Phase.CLOSED
 
 
 def test_the_new_epoch_is_above_all_that_anyone_holds() -> None:
@@ -333,7 +363,7 @@ def test_a_newer_owner_in_the_store_ends_the_service(head: Head) -> None:
     state, _, sentence = run(SERVING, head=head)
     assert state.phase is Phase.LOST
     assert sentence == f"stopped serving: the store names b with epoch {head.epoch}, ours is 7"
-    assert run(state, head=head, now=10_700).state.phase is Phase.CLOSED
+    assert run(state, head=head, now=11_050).state.phase is Phase.CLOSED
 
 
 # ── what is held, until others have it ───────────────────────────────────────────────────────────────────────────────────
@@ -345,8 +375,9 @@ def test_who_holds_most_keeps_it_until_the_new_owner_has_stored_something_or_had
     state, actions, sentence = run(lost, head=claimed)
     assert (state.phase, actions) == (Phase.LOST, ())
     assert sentence == "keeps 7-9 until its new owner has it: the store names b with epoch 8, ours is 7"
-    assert run(state, head=claimed, now=10_599).state.phase is Phase.LOST
-    assert run(state, head=claimed, now=10_600).state.phase is Phase.CLOSED
+    assert run(state, head=claimed, now=11_049).state.phase is Phase.LOST
+    assert run(state, head=claimed, now=11_050).state.phase is Phase.CLOSED
+    assert run(state, head=claimed, now=11_050, connected_ms=11_000).state.phase is Phase.LOST, "nobody could"
     assert run(state, head=stored).state.phase is Phase.CLOSED
 
 
@@ -367,7 +398,7 @@ def test_what_was_handed_over_is_kept_while_the_store_may_hold_less() -> None:
     for head in (None, Head()):
         state, actions, sentence = run(draining, head=head)
         assert (state.phase, actions) == (Phase.LOST, (Do.STOP_SERVING, Do.WITHDRAW))
-        assert sentence == "stopped serving: handed over, and the store may hold less by now"
+        assert sentence == "stopped serving: handed over; keeps 7-9 until its new owner has stored something"
     assert run(draining, head=Head(8, "b", EntryId(8, 1))).state.phase is Phase.CLOSED
 
 

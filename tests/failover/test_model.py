@@ -30,6 +30,7 @@ REMOVED: dict[str, tuple[str, ...]] = {
     "nobody_serves": ("rewind", "links"),
     "store_settled": ("lose", "crash"),
     "newest_epoch": ("lose",),
+    "store_has": ("disaster",),
     "holds_the_tail": ("crash",),
     "store_holds_it": ("lose", "rewind"),
     "may_forget": ("lose", "crash"),

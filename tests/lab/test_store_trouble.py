@@ -16,7 +16,7 @@ import pytest
 from aftr_lab.chaos.crowd import Crowd, crowd_of
 from aftr_lab.chaos.served import is_settled, slots_of
 from running_lab import AFTR_LAB, Lab, aftr_lab
-from two_aftrs import B4S, STORE, redis, talk, two_aftrs
+from two_aftrs import B4S, CLI, STORE, redis, talk, two_aftrs
 
 pytestmark = pytest.mark.chaos
 
@@ -33,7 +33,6 @@ class Trouble:
     sentence: str
 
 
-CLI = f"redis-cli -h {STORE}"
 IN_ITS_FOLDER = f"cd $({CLI} config get dir | tail -1)"
 FAILED = f"until {CLI} info persistence | grep -q rdb_last_bgsave_status:err; do {CLI} bgsave; sleep 0.05; done"
 TROUBLES = {

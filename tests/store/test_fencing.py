@@ -8,7 +8,7 @@ import pytest
 
 from aftr.store.slots import Owner, Reply
 from aftr.store.store import Store
-from dslite_contract.journal import EntryId
+from dslite_contract.journal import NOTHING, EntryId
 from dslite_contract.store_keys import head_key
 from redis_servers import Server
 from store_records import SLOT, Open, claimed, entry, numbers_of
@@ -86,6 +86,20 @@ async def test_two_writers_race(open_store: Open, shared_redis: Server) -> None:
 
     written, _ = await asyncio.gather(write(), take())
     assert await numbers_of(new.read(SLOT)) == [*range(written), *range(100_000, 100_020)]
+
+
+async def test_claims_that_stored_nothing_are_no_end_of_what_is_stored(store: Store) -> None:
+    first = await claimed(store)
+    second = await store.claim(SLOT, "b", first)
+    assert await store.before(SLOT, 2) == (NOTHING, frozenset({EntryId(1, 0)})), "the slot is new"
+    assert second is not None
+    assert await store.append(SLOT, second, EntryId(2, 0), entry(1)) is Reply.OK
+    owner = second
+    for uid in "cde":
+        taken = await store.claim(SLOT, uid, owner)
+        assert taken is not None
+        owner = taken
+    assert await store.before(SLOT, 5) == (EntryId(2, 1), frozenset({EntryId(3, 0), EntryId(4, 0)}))
 
 
 async def test_a_claim_that_was_stored_but_not_confirmed_is_repeated(store: Store) -> None:

@@ -22,14 +22,12 @@ def not_superseded(head: Head, epoch: int, me: str) -> bool:
     return head.missing or head.epoch < epoch or (head.owner == me and not head.sealed)
 
 
-def may_forget(head: Head, held: EntryId, known_for: int, enough_ms: int) -> bool:
+def may_forget(head: Head, held: EntryId, long_ago: bool) -> bool:
     """Close a copy, begin it anew, or close what was handed over: the store holds no less.  After a loss, it may be the last one.
 
-    Who has raised the epoch takes the tail from who holds most: it has stored something since, or has had the time to, also if
-    it died meanwhile and another one took its place.
+    Who has raised the epoch takes the tail from who holds most: it has stored something since, or it was `long_ago`.
     """
-    taken = head.epoch == held.epoch or head.last.seq > 0 or known_for >= enough_ms
-    return head.last >= held and taken
+    return head.last >= held and (head.epoch == held.epoch or head.last.seq > 0 or long_ago)
 
 
 def owner_is_gone(owner_dead: bool) -> bool:
@@ -58,6 +56,11 @@ def store_settled(head: Head, back_for: int, dead_after_ms: int) -> bool:
     Whom the store still lists says nothing: one that lost its list may know of new pods only.
     """
     return not head.missing or back_for >= dead_after_ms
+
+
+def store_has(held: EntryId, stored: EntryId, raises: Collection[EntryId]) -> bool:
+    """Open without it: what a member holds up to this entry is in the store.  A claim says nothing of what was lost before it."""
+    return held <= stored or held in raises
 
 
 def newest_epoch(claimed: int, heard: Iterable[int]) -> int:

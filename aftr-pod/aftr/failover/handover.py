@@ -11,12 +11,11 @@ from aftr.failover.state import (
     Rules,
     State,
     Step,
-    close,
     end_of_service,
     enter,
     extend,
+    hand_in,
     lose,
-    may_forget,
     reason_to_take,
     rewind,
     stay,
@@ -78,9 +77,7 @@ def draining(state: State, seen: Observation, rules: Rules) -> Step:
     """Step 5 and 6: until the new owner's routes are up plus `drain`, or someone has to take the slot after all."""
     head = seen.head
     if not guards.drain_goes_on(seen.now, state.until):
-        if not may_forget(state, seen, rules):
-            return lose(state, seen, "handed over, and the store may hold less by now")
-        return close(state, seen, "handed over: withdraws")
+        return hand_in(state, seen, rules, "handed over")
     fresh = head is not None and head.read_ms >= state.since
     if seen.connected and fresh and (why := reason_to_take(state, seen, rules)):
         # what others wrote meanwhile goes into tables that nobody uses

@@ -7,7 +7,7 @@
 
 An owner whose lease ends before it has opened goes back to WARM, or to LOST if it holds more than the store, and claims anew.
 The owner in the store decides.  A member creates, changes or frees a mapping in SERVING, REWRITING and FAILSAFE only, and until
-its deadline only.  What it holds is never thrown away before the store names a newer owner: a member in LOST gives its tail.
+its deadline only.  What it holds beyond the store is kept until a newer owner has it, or had the time to: a member in LOST gives its tail.
 The sentence says why, and is log line, event and status.
 """
 

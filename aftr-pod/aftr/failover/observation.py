@@ -63,10 +63,11 @@ class Result(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Won:
-    """A claim succeeded: `epoch` is ours, and the store's journal ended at `last` before it."""
+    """A claim succeeded: `epoch` is ours.  Before it, the journal had `stored`, and after that only claims that stored nothing."""
 
     epoch: int
-    last: EntryId
+    stored: EntryId
+    raises: frozenset[EntryId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

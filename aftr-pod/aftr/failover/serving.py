@@ -25,6 +25,7 @@ from aftr.failover.state import (
     stay,
     store_knows_less,
     superseded,
+    was_long_ago,
 )
 from aftr.failover.taking import ask, rewriting_before_opening
 
@@ -47,10 +48,10 @@ def serving(state: State, seen: Observation, rules: Rules) -> Step:
     return stay(state, f"serves with epoch {state.epoch}", *actions)
 
 
-def rewriting(state: State, seen: Observation, _: Rules) -> Step:
+def rewriting(state: State, seen: Observation, rules: Rules) -> Step:
     """Stores what it holds anew."""
     if not state.opened:
-        return rewriting_before_opening(state, seen)
+        return rewriting_before_opening(state, seen, rules)
     if why := end_of_service(state, seen):
         return lose(state, seen, why)
     if seen.event is Result.CHECKPOINTED:
@@ -120,7 +121,10 @@ def lost(state: State, seen: Observation, rules: Rules) -> Step:
     if not seen.connected or seen.head is None:
         return stay(state, f"does not serve; keeps {seen.held} until the store is in reach")
     if why := superseded(state, seen):
-        if may_forget(state, seen, rules):
+        outdated = seen.head.epoch == state.epoch and was_long_ago(
+            state, seen, rules
+        )  # a store that fell back gave it twice
+        if outdated or may_forget(state, seen, rules):
             return close(state, seen, f"closed: {why}")
         return stay(state, f"keeps {seen.held} until its new owner has it: {why}")
     if why := reason_to_take(state, seen, rules):

@@ -1,11 +1,12 @@
 """Where a member stands with a slot, and the steps that every phase may take: plain values.
 
-What a member holds is never thrown away before the store names a newer owner: one that is LOST gives its tail.
+What a member holds beyond the store is kept until a newer owner has it, or had the time to: one that is LOST gives its tail.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -71,7 +72,8 @@ class State:
     asked_all: int = 0
     beaten: int = 0  # when a claim failed: only a head that was read later says why
     need: EntryId = NOTHING  # where the store's journal ended: the copy must hold it before it opens
-    most: EntryId = NOTHING  # what `source` holds beyond that
+    heard: Mapping[str, EntryId] = field(default_factory=dict)  # what members said that they hold
+    most: EntryId = NOTHING  # what `source` holds beyond the store
     source: str = ""
     rewrite: bool = False  # the store may hold less than this pod: a checkpoint comes first
     opened: bool = False
@@ -79,7 +81,7 @@ class State:
     sealing: bool = False
     refused: bool = False
     gap: bool = False  # the journal does not go on from what the copy holds
-    head_epoch: int = 0  # of the head seen last, and since when it is that
+    head_owner: tuple[int, str] = (0, "")  # epoch and owner in the head seen last, and since when it has those
     head_since: int = 0
 
 
@@ -106,7 +108,7 @@ def enter(state: State, seen: Observation, phase: Phase, sentence: str, *actions
 
 def close(state: State, seen: Observation, sentence: str) -> Step:
     """Forget the slot; only what was seen of its head stays."""
-    clean = State(state.me, state.slot, epoch=state.epoch, head_epoch=state.head_epoch, head_since=state.head_since)
+    clean = State(state.me, state.slot, epoch=state.epoch, head_owner=state.head_owner, head_since=state.head_since)
     return enter(clean, seen, Phase.CLOSED, sentence, Do.WITHDRAW, Do.CLOSE)
 
 
@@ -116,14 +118,21 @@ def lose(state: State, seen: Observation, why: str) -> Step:
     return enter(lost, seen, Phase.LOST, f"stopped serving: {why}", Do.STOP_SERVING, Do.WITHDRAW)
 
 
-def back_off(state: State, seen: Observation, why: str) -> Step:
+def back_off(state: State, seen: Observation, rules: Rules, why: str) -> Step:
     """The slot is not taken: who holds more than the store keeps it; who had sealed the slot may be outdated by now."""
-    back = replace(state, source="", most=NOTHING)
+    back = replace(state, source="", most=NOTHING, heard={})
     if state.rewrite:
         return enter(back, seen, Phase.LOST, why)
     if state.target:
-        return close(state, seen, f"closed: {why}")
+        return hand_in(state, seen, rules, why)
     return enter(back, seen, Phase.WARM, why)
+
+
+def hand_in(state: State, seen: Observation, rules: Rules, why: str) -> Step:
+    """A slot that was handed over is done with, once nobody needs what is held here."""
+    if may_forget(state, seen, rules):
+        return close(state, seen, f"closed: {why}")
+    return lose(state, seen, f"{why}; keeps {seen.held} until its new owner has stored something")
 
 
 def rewind(state: State, seen: Observation) -> Step:
@@ -141,9 +150,9 @@ def extend(state: State, until: int) -> tuple[State, tuple[Action, ...]]:
 
 
 def note_head(state: State, seen: Observation) -> State:
-    """Since when the store names this epoch."""
-    if seen.head and seen.head.epoch != state.head_epoch:
-        return replace(state, head_epoch=seen.head.epoch, head_since=seen.now)
+    """Since when the store names this owner."""
+    if seen.head and (owner := (seen.head.epoch, seen.head.owner)) != state.head_owner:
+        return replace(state, head_owner=owner, head_since=seen.now)
     return state
 
 
@@ -194,10 +203,13 @@ def follows(state: State, held: EntryId) -> bool:
 
 def may_forget(state: State, seen: Observation, rules: Rules) -> bool:
     """Whether what is held here is needed no more: the store has it, and so has the newest owner."""
-    head = seen.head
-    return head is not None and guards.may_forget(
-        head, seen.held, seen.now - state.head_since, rules.dead_after + rules.tail
-    )
+    return seen.head is not None and guards.may_forget(seen.head, seen.held, was_long_ago(state, seen, rules))
+
+
+def was_long_ago(state: State, seen: Observation, rules: Rules) -> bool:
+    """Whether the owner in the store has had the time to ask for what is held here, and another one after its death."""
+    enough = 2 * rules.dead_after + rules.ask + rules.tail
+    return seen.now - max(state.head_since, seen.connected_ms) >= enough
 
 
 def is_wanted(state: State, seen: Observation) -> bool:

@@ -23,7 +23,7 @@ from aftr.failover.state import (
     store_knows_less,
     superseded,
 )
-from dslite_contract.journal import NOTHING
+from dslite_contract.journal import NOTHING, EntryId
 
 # ── copies ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -51,7 +51,7 @@ def copying(state: State, seen: Observation, _: Rules) -> Step:
 
 def warm(state: State, seen: Observation, rules: Rules) -> Step:
     """Tails the journal, and takes the slot when it must."""
-    state = replace(state, gap=state.gap or seen.event is Result.BROKEN)
+    state = note_gap(state, seen)
     if state.gap and may_forget(state, seen, rules):
         anew = replace(state, gap=False)
         return enter(anew, seen, Phase.COPYING, f"reads the checkpoint again: a gap after {seen.held}", Do.START_COPY)
@@ -73,6 +73,11 @@ def warm(state: State, seen: Observation, rules: Rules) -> Step:
     return stay(state, f"warm up to {seen.held}")
 
 
+def note_gap(state: State, seen: Observation) -> State:
+    """The copy does not follow any more."""
+    return replace(state, gap=True) if seen.event is Result.BROKEN else state
+
+
 # ── taking a slot ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -89,10 +94,11 @@ def asked_of_all(state: State, seen: Observation) -> State:
 
 def asking(state: State, seen: Observation, rules: Rules) -> Step:
     """Hears what others hold, and that nobody serves, before the epoch is raised."""
+    state = note_gap(state, seen)
     why = reason_to_take(state, seen, rules)
     if not seen.connected or seen.head is None or not why or superseded_while_lost(state, seen):
         return back_off(
-            state, seen, "asks no further: the slot is not to be taken any more, or the store is out of reach"
+            state, seen, rules, "asks no further: the slot is not to be taken any more, or the store is out of reach"
         )
     if seen.head.read_ms < state.beaten:
         return stay(state, "asks: it is not known yet who was faster")
@@ -126,76 +132,84 @@ def superseded_while_lost(state: State, seen: Observation) -> bool:
 
 
 def claim(state: State, seen: Observation, answers: dict[str, Answer], sentence: str) -> Step:
-    """Raise the epoch above all that anyone holds, and note who holds most."""
+    """Raise the epoch above all that anyone holds, and note what they hold."""
     head = seen.head or Head()
-    source, most = max(
-        ((uid, answer.held) for uid, answer in answers.items()), key=lambda x: x[1], default=("", NOTHING)
-    )
+    heard = {uid: answer.held for uid, answer in answers.items()}
     epochs = [seen.held.epoch, state.epoch, *(max(answer.held.epoch, answer.epoch) for answer in answers.values())]
     epoch = guards.newest_epoch(head.epoch + 1, epochs)
     ours = state.rewrite and head.owner == state.me  # nobody wrote since we did: we hold all of it
-    claiming = replace(state, most=most, source=source, need=NOTHING if ours else head.last)
+    claiming = replace(state, heard=heard, need=NOTHING if ours else head.last)
     return enter(claiming, seen, Phase.CLAIMING, sentence, Claim(head.epoch, head.owner, epoch, head.last))
 
 
-def claiming(state: State, seen: Observation, _: Rules) -> Step:
+def claiming(state: State, seen: Observation, rules: Rules) -> Step:
     """Waits for the claim to be decided; there is no way back from here without the store."""
+    state = note_gap(state, seen)
     if isinstance(seen.event, Won):
         return won(state, seen, seen.event)
     if seen.event in (Result.BEATEN, Result.UNRESOLVED):
         beaten = seen.now if seen.event is Result.BEATEN else state.beaten
-        return back_off(replace(state, beaten=beaten), seen, f"did not get the slot: {seen.event.value}")
+        return back_off(replace(state, beaten=beaten), seen, rules, f"did not get the slot: {seen.event.value}")
     return stay(state, "raises the epoch")
 
 
 def won(state: State, seen: Observation, claim: Won) -> Step:
     """The epoch is ours: now the copy must hold all that the store has, or that a member has beyond it."""
-    beyond = max(claim.last, seen.held if seen.held.epoch < claim.epoch else NOTHING)
-    elsewhere = state.most > beyond
-    owner = replace(
-        state,
-        epoch=claim.epoch,
-        until=seen.lease_until,
-        source=state.source if elsewhere else "",
-        rewrite=state.rewrite or elsewhere or beyond > claim.last,
-    )
-    if elsewhere:
-        sentence = f"owner with epoch {claim.epoch}; takes the tail up to {state.most} from {state.source}"
-        return enter(owner, seen, Phase.CATCHING_UP, sentence, TakeTail(state.source, beyond))
-    return enter(owner, seen, Phase.CATCHING_UP, f"owner with epoch {claim.epoch}; reads up to {claim.last}")
+    known = claim.raises | {EntryId(claim.epoch, 0)}
+    ours = NOTHING if guards.store_has(seen.held, claim.stored, known) else seen.held
+    more = {uid: held for uid, held in state.heard.items() if not guards.store_has(held, claim.stored, known)}
+    source, most = max(more.items(), key=lambda one: one[1], default=("", NOTHING))
+    owner = replace(state, epoch=claim.epoch, until=seen.lease_until, heard={})
+    if ours > NOTHING:
+        owner = replace(owner, rewrite=True, need=NOTHING)
+    if most > ours:
+        owner = replace(owner, source=source, most=most)
+        sentence = f"owner with epoch {claim.epoch}; takes the tail up to {most} from {source}"
+        return enter(owner, seen, Phase.CATCHING_UP, sentence, TakeTail(source, max(claim.stored, ours)))
+    return enter(owner, seen, Phase.CATCHING_UP, f"owner with epoch {claim.epoch}; reads up to {state.need}")
 
 
 def catching_up(state: State, seen: Observation, rules: Rules) -> Step:
     """Has the epoch; opens when it holds all there is, and the store holds it too."""
     state = renew(state, seen)
     if why := superseded(state, seen):
-        return close(state, seen, f"closed before it opened: {why}")
+        return give_way(state, seen, why)
+    if seen.event is Result.TAIL_TAKEN:
+        state = replace(state, source="", need=NOTHING, rewrite=True, gap=False)
     if seen.filling and guards.lease_runs(seen.now, state.until):
         return stay(state, "puts what it has read into its tables")
     if state.source and (seen.event is Result.TAIL_FAILED or seen.now - state.since >= rules.tail):
         return stay(replace(state, source=""), f"goes on without what {state.source} alone held: no answer")
     if store_knows_less(state, seen) and not state.rewrite:
-        return stay(replace(state, need=NOTHING, rewrite=True), f"the store fell back: goes on from {seen.held}")
-    need = state.most if state.source else state.need
-    if not guards.holds_the_tail(seen.held, need):
-        if seen.event is Result.BROKEN and not state.source:
-            return stay(state, "reads the checkpoint again: a gap in the tail", Do.START_COPY)
-        return stay(state, f"reads the tail: holds {seen.held}, needs {need}")
+        return back_off(state, seen, rules, f"lost epoch {state.epoch}: the store fell back")
+    if state.source:
+        return stay(state, f"takes the tail up to {state.most} from {state.source}")
+    if not guards.holds_the_tail(seen.held, state.need):
+        if seen.event is Result.BROKEN:
+            return stay(replace(state, gap=False), "reads the checkpoint again: a gap in the tail", Do.START_COPY)
+        return stay(state, f"reads the tail: holds {seen.held}, needs {state.need}")
     if not guards.lease_runs(seen.now, state.until):
-        return lapse(state, seen)
+        return lapse(state, seen, rules)
     if not guards.store_holds_it(state.rewrite):
         sentence = f"writes a checkpoint up to {seen.held} first: the store may hold less"
         return enter(state, seen, Phase.REWRITING, sentence, Do.WRITE_CHECKPOINT)
     return open_slot(state, seen)
 
 
-def rewriting_before_opening(state: State, seen: Observation) -> Step:
+def give_way(state: State, seen: Observation, why: str) -> Step:
+    """Another member has the epoch: what is held here and not in the store is kept for it."""
+    if state.rewrite:
+        return enter(replace(state, source=""), seen, Phase.LOST, f"did not open: {why}")
+    return close(state, seen, f"closed before it opened: {why}")
+
+
+def rewriting_before_opening(state: State, seen: Observation, rules: Rules) -> Step:
     """Stores what it holds; nothing is served yet."""
     state = renew(state, seen)
     if seen.event is Result.FENCED or superseded(state, seen):
-        return close(state, seen, f"closed before it opened: {superseded(state, seen) or Result.FENCED.value}")
+        return give_way(state, seen, superseded(state, seen) or Result.FENCED.value)
     if not guards.lease_runs(seen.now, state.until):
-        return lapse(state, seen)
+        return lapse(state, seen, rules)
     if seen.event is Result.CHECKPOINTED:
         return open_slot(state, seen)
     if seen.event is Result.UNRESOLVED:
@@ -209,14 +223,14 @@ def renew(state: State, seen: Observation) -> State:
     return replace(state, until=until) if guards.lease_runs(seen.now, state.until) else state
 
 
-def lapse(state: State, seen: Observation) -> Step:
+def lapse(state: State, seen: Observation, rules: Rules) -> Step:
     """Others may have judged this owner dead, and be about to claim: it claims anew too, so that one of the two fails."""
-    return back_off(state, seen, f"lost epoch {state.epoch}: the lease ended before it opened")
+    return back_off(state, seen, rules, f"lost epoch {state.epoch}: the lease ended before it opened")
 
 
 def open_slot(state: State, seen: Observation) -> Step:
     """Open, with the deadline of the lease."""
-    opening = replace(state, rewrite=False)
+    opening = replace(state, rewrite=False, gap=False)
     return enter(opening, seen, Phase.OPENING, f"opens with epoch {state.epoch}", Open(state.epoch, state.until))
 
 

@@ -115,6 +115,7 @@ class Workers:
                     worker.resume()
 
     def end(self) -> None:
-        """Leave for good."""
-        for worker in self.all:
-            worker.end()
+        """Leave for good, once nobody needs them to stand still any more."""
+        with self._lock:
+            for worker in self.all:
+                worker.end()

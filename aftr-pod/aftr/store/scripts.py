@@ -3,8 +3,8 @@
 A head is a hash: `epoch` and `uid` (the owner; `sealed` while only named by the one before), `last` (id of the last entry), and of the
 checkpoint `generation`, `chunks`, `covers` and, while one is being written, `writing` = `<generation>:<chunks so far>`.  `oldest` and
 `newest` are the format versions that a reader meets in the checkpoint and the journal after it; a head without them has version 1.
-An answer is one word.  A repeated call writes the head once more, so that the WAIT after it, which counts this connection's writes
-only, says something.
+An answer is one word.  What Redis may refuse comes first, as a script that fails is not undone.  A repeated call writes the head once
+more, so that the WAIT after it, which counts this connection's writes only, says something.
 """
 
 from __future__ import annotations
@@ -124,10 +124,10 @@ return 'OK'
 SWITCH = Script(
     _WRITING
     + """
+if ARGV[9] ~= '' then redis.call('XADD', KEYS[2], ARGV[6], 'entry', ARGV[9]) end
 redis.call('HSET', KEYS[1], 'generation', ARGV[4], 'chunks', ARGV[5], 'covers', ARGV[6], 'oldest', ARGV[10], 'newest', ARGV[10])
 redis.call('HDEL', KEYS[1], 'writing')
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'last', ARGV[7]) end
-if ARGV[9] ~= '' then redis.call('XADD', KEYS[2], ARGV[6], 'entry', ARGV[9]) end
 redis.call('XTRIM', KEYS[2], 'MINID', '=', ARGV[8])
 for number = 3, #KEYS do redis.call('UNLINK', KEYS[number]) end
 return 'OK'

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from redis.exceptions import ResponseError
@@ -19,6 +19,7 @@ from aftr.store.settings import Node
 from dslite_contract.journal import NOTHING, RECORD, UNANNOUNCED, EntryId, Records, oldest, pack_entry
 from dslite_contract.store_keys import head_key, journal_key
 
+MOST_CLAIMS = 16  # in succession, that are looked through
 NO_RECORDS: Records = np.empty(0, RECORD)
 
 
@@ -91,6 +92,19 @@ def parse_head(fields: Sequence[bytes | None]) -> SlotHead | None:
         sealed == "1",
         (int(old or UNANNOUNCED), int(new or UNANNOUNCED)),
     )
+
+
+def claims_in(answer: list[Any]) -> dict[EntryId, EntryId]:
+    """Of entries of a journal, those that only raised an epoch, with the entry that each came after."""
+    rows = [
+        (EntryId.parse(str(entry, "ascii")), dict(zip(fields[::2], fields[1::2], strict=True)))
+        for entry, fields in answer
+    ]
+    return {
+        entry: EntryId.parse(str(fields[b"after"], "ascii"))
+        for entry, fields in rows
+        if entry.seq == 0 and b"after" in fields
+    }
 
 
 class Slots:
@@ -166,15 +180,22 @@ class Slots:
         """Hand the slot to `target_uid` if `last` is still the last entry; None when it is not, or the slot is not `owner`'s."""
         return await self._raise(slot, owner, str(last), Owner(owner.epoch + 1, target_uid), sealed=True)
 
-    async def before(self, slot: int, epoch: int) -> EntryId:
-        """The last entry before an epoch was raised."""
-        key, first = journal_key(self._prefix, slot), str(EntryId(epoch, 0))
-        (rows,) = await self._client.ask(key, "ask", ("XRANGE", key, first, first))
-        if not rows:
+    async def before(self, slot: int, epoch: int) -> tuple[EntryId, frozenset[EntryId]]:
+        """What was stored last before an epoch was raised, and the claims between the two, which stored nothing."""
+        key, at, number = journal_key(self._prefix, slot), EntryId(epoch, 0), 2
+        claims = dict[EntryId, EntryId]()
+        while at.seq == 0 and at != NOTHING and len(claims) < MOST_CLAIMS:
+            (answer,) = await self._client.ask(key, "ask", ("XREVRANGE", key, str(at), "-", "COUNT", number))
+            found = claims_in(answer)
+            if at not in found:
+                break
+            while at in found:
+                claims[at] = found[at]
+                at = found[at]
+            number = MOST_CLAIMS
+        if not claims:
             raise StoreUnreachableError(f"slot {slot}: the claim of epoch {epoch} is not in the store any more")
-        (row,) = rows
-        fields = dict(zip(row[1][::2], row[1][1::2], strict=True))
-        return EntryId.parse(str(fields[b"after"], "ascii"))
+        return at, frozenset(claims) - {EntryId(epoch, 0)}
 
     async def _raise(self, slot: int, expected: Owner | None, last: str, new: Owner, *, sealed: bool) -> Owner | None:
         before = (expected.epoch, expected.uid) if expected else (0, "")

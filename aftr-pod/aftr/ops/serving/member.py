@@ -210,7 +210,7 @@ class Member:
         sent = self.now
         with suppress(StoreError):
             records, heads = await asyncio.gather(self.store.members(), self.store.owners())
-            copies = {uid: copies_of(record) for uid, record in records.items()}
+            copies = {uid: copies_of(record) for uid, record in records.items() if may_own(record)}
             self._gives_up = ended_epochs(self.uid, self._all_heads(heads, sent), copies, READY_ENTRIES)
             self._give_up_until = self.now + self.rules.dead_after
         if self._gives_up:
@@ -270,7 +270,11 @@ class Member:
             for slot in self.slots
             if slot.quarantine.damages and slot.phase is Phase.WARM
         }
-        copies = {str(slot.number): str(slot.held) for slot in self.slots if slot.phase is Phase.WARM}
+        copies = {
+            str(slot.number): str(slot.held)
+            for slot in self.slots
+            if slot.phase is Phase.WARM and not slot.state.gap and not slot.quarantine.damages
+        }
         return {
             "address": self.address, "linked": str(int(self._linked)), "leaving": str(int(self._leaving)), "warm": json.dumps(copies),
             READS: str(newest()), "damaged": json.dumps(damaged),
@@ -351,9 +355,8 @@ class Member:
         return [head_of(heads.get(number), sent) for number in range(len(self.slots))]
 
     def taken(self, owner: str) -> None:
-        """A slot was taken from a pod that seemed dead, or whose process was."""
-        if not self._ended.get(owner):
-            self._takeovers.note(owner, self._pulses().get(owner, Pulse("", 0)))
+        """A slot was taken from a pod that seemed dead."""
+        self._takeovers.note(owner, self._pulses().get(owner, Pulse("", 0)))
 
     def _pulses(self) -> dict[str, Pulse]:
         return {uid: Pulse(record.info.get("started", ""), record.counter) for uid, record in self.records.items()}
@@ -386,7 +389,7 @@ class Member:
             connected_ms=self._view.since_ms,
             known=self.known,
             head=head,
-            owner_dead=head is not None and self._is_over(number, head),
+            owner_dead=head is not None and (self.is_silent(head.owner) or has_ended(number, head, self._ended)),
             gives_up=number in self._gives_up,
             assigned=target,
             warm=self.warm[number],
@@ -400,10 +403,9 @@ class Member:
             event=event,
         )
 
-    def _is_over(self, number: int, head: Head) -> bool:
-        """Whether nobody serves with the epoch of this head any more: its owner is silent, or says so."""
-        silent = members.is_dead(self._view, head.owner, self.rules.dead_after)
-        return silent or has_ended(number, head, self._ended)
+    def is_silent(self, uid: str) -> bool:
+        """Whether a member seems dead."""
+        return members.is_dead(self._view, uid, self.rules.dead_after)
 
     def _is_ready(self, number: int, head: Head) -> bool:
         """Whether the copy of the slot's next owner follows: what it said last is as old as its heartbeat."""
@@ -545,6 +547,11 @@ class Member:
 def copies_of(record: MemberRecord) -> dict[int, EntryId]:
     """Warm copies as a member's heartbeat lists them."""
     return {int(slot): EntryId.parse(held) for slot, held in json.loads(record.info.get("warm", "{}")).items()}
+
+
+def may_own(record: MemberRecord) -> bool:
+    """Whether a member says that slots may go to it."""
+    return record.info.get("linked", "1") == "1" and record.info.get("leaving", "0") == "0"
 
 
 def ended_in(record: MemberRecord) -> dict[int, int]:

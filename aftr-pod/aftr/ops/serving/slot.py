@@ -267,19 +267,19 @@ class Slot:
     async def claim(self, wanted: Claim) -> None:
         """Raise the epoch."""
         expected = Owner(wanted.expected, wanted.owner) if wanted.owner else None
-        store = self.member.store
+        store, from_the_dead = self.member.store, self.member.is_silent(wanted.owner)
         try:
             owner = await store.claim(self.number, self.member.uid, expected, wanted.epoch - 1, wanted.last)
-            before = await store.before(self.number, owner.epoch) if owner else NOTHING
+            before = await store.before(self.number, owner.epoch) if owner else (NOTHING, frozenset[EntryId]())
             await self.quarantine.begin()
         except StoreError as error:
             log.warning("claim not decided", slot=self.number, reason=str(error))
             self.member.lose_store(str(error))
             self.events.append(Result.UNRESOLVED)
             return
-        if owner and wanted.owner not in ("", self.member.uid):
+        if owner and wanted.owner not in ("", self.member.uid) and from_the_dead:
             self.member.taken(wanted.owner)
-        self.tell(Won(owner.epoch, before) if owner else Result.BEATEN)
+        self.tell(Won(owner.epoch, *before) if owner else Result.BEATEN)
 
     async def take_tail(self, wanted: TakeTail) -> None:
         """All that another member holds, in place of our copy."""
@@ -462,14 +462,18 @@ class Slot:
         self.member.pending.set()
 
     async def seal(self, wanted: Seal) -> None:
-        """Name the new owner after our last entry."""
+        """Name the new owner after our last entry.  An answer that comes when we wait for none says nothing of what we do by then."""
+        ours = self.owner
         try:
-            owner = await self.member.store.seal(self.number, self.owner, self.held, wanted.target)
+            target = await self.member.store.seal(self.number, ours, self.held, wanted.target)
+            result = Result.SEALED if target else Result.FENCED
         except StoreError as error:
             self.member.lose_store(str(error))
-            self.events.append(Result.UNRESOLVED)
-            return
-        self.tell(Result.SEALED if owner else Result.FENCED)
+            result = Result.UNRESOLVED
+        if self.state.sealing and self.owner == ours:
+            self.events.append(result)
+            if self.member.connected:
+                self.step()
 
     # ------------------------------------------------------------ the rest
     def announce(self) -> None:
