@@ -121,9 +121,8 @@ def lost(state: State, seen: Observation, rules: Rules) -> Step:
     if not seen.connected or seen.head is None:
         return stay(state, f"does not serve; keeps {seen.held} until the store is in reach")
     if why := superseded(state, seen):
-        outdated = seen.head.epoch == state.epoch and was_long_ago(
-            state, seen, rules
-        )  # a store that fell back gave it twice
+        given_twice = seen.head.epoch == state.epoch  # by a store that fell back
+        outdated = given_twice and was_long_ago(state.head_since, seen, rules)
         if outdated or may_forget(state, seen, rules):
             return close(state, seen, f"closed: {why}")
         return stay(state, f"keeps {seen.held} until its new owner has it: {why}")

@@ -83,6 +83,7 @@ class State:
     gap: bool = False  # the journal does not go on from what the copy holds
     head_owner: tuple[int, str] = (0, "")  # epoch and owner in the head seen last, and since when it has those
     head_since: int = 0
+    newer_since: int = 0  # since when the head's epoch is above that of what is held here; 0 while it is not
 
 
 class Step(NamedTuple):
@@ -150,10 +151,13 @@ def extend(state: State, until: int) -> tuple[State, tuple[Action, ...]]:
 
 
 def note_head(state: State, seen: Observation) -> State:
-    """Since when the store names this owner."""
-    if seen.head and (owner := (seen.head.epoch, seen.head.owner)) != state.head_owner:
-        return replace(state, head_owner=owner, head_since=seen.now)
-    return state
+    """Since when the store names this owner, and an epoch that is newer than what is held here."""
+    if seen.head is None:
+        return state
+    newer_since = (state.newer_since or seen.now) if seen.head.epoch > seen.held.epoch else 0
+    owner = seen.head.epoch, seen.head.owner
+    since = state.head_since if owner == state.head_owner else seen.now
+    return replace(state, head_owner=owner, head_since=since, newer_since=newer_since)
 
 
 # ── what is so ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,13 +207,13 @@ def follows(state: State, held: EntryId) -> bool:
 
 def may_forget(state: State, seen: Observation, rules: Rules) -> bool:
     """Whether what is held here is needed no more: the store has it, and so has the newest owner."""
-    return seen.head is not None and guards.may_forget(seen.head, seen.held, was_long_ago(state, seen, rules))
+    head, since = seen.head, state.newer_since
+    return head is not None and guards.may_forget(head, seen.held, since > 0 and was_long_ago(since, seen, rules))
 
 
-def was_long_ago(state: State, seen: Observation, rules: Rules) -> bool:
-    """Whether the owner in the store has had the time to ask for what is held here, and another one after its death."""
-    enough = 2 * rules.dead_after + rules.ask + rules.tail
-    return seen.now - max(state.head_since, seen.connected_ms) >= enough
+def was_long_ago(since: int, seen: Observation, rules: Rules) -> bool:
+    """Whether an owner that is named since then has had the time to ask for what is held here, and another one after its death."""
+    return seen.now - max(since, seen.connected_ms) >= 2 * rules.dead_after + rules.ask + rules.tail
 
 
 def is_wanted(state: State, seen: Observation) -> bool:
