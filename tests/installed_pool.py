@@ -6,21 +6,36 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from running_cluster import Cluster
-from running_lab import ROOT, Lab
+from running_cluster import Cluster, dslite_cluster
+from running_lab import ROOT, Lab, lab_up
 
-HEADING, POOL = "## On Kubernetes\n", "east"
+SAMPLE, POOL = ROOT / "samples" / "kubernetes" / "sriov.yaml", "east"
 SETTLED_S = 120.0
 Object = dict[str, Any]
 
 
-def quick_start() -> list[str]:
-    """The commands of README's section on Kubernetes, in order."""
-    text = (ROOT / "README.md").read_text().split(HEADING)[1].split("\n## ")[0]
+def commands(document: str, heading: str) -> list[str]:
+    """Those of a section of a document, in order."""
+    text = (ROOT / document).read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
     return re.findall(r"^    (\S.*)$", text, re.MULTILINE)
+
+
+def quick_start() -> list[str]:
+    """The commands of README's section on Kubernetes."""
+    return commands("README.md", "On Kubernetes")
+
+
+@contextmanager
+def outside_of(cluster: Cluster, name: str, *options: str) -> Iterator[Lab]:
+    """A router with BGP, two homes with B4s, a server on the internet; joined to the cluster's devices."""
+    with lab_up(name, SAMPLE, "--outside", *options) as lab:
+        joined = dslite_cluster(cluster.name, "join", lab.name)
+        assert joined.returncode == 0, joined.stderr
+        yield lab
 
 
 def until(true: Callable[[], bool], what: str, seconds: float = SETTLED_S) -> None:
@@ -100,8 +115,21 @@ class Pool:
             [json.dumps(self.conditions(), indent=1), self.cluster.shell(f"kubectl dslite status {self.name}"), *said]
         )
 
+    def aftr_json(self, pod: Object, *words: str) -> Any:
+        """What `aftr WORDS -o json` prints in one of its AFTRs."""
+        return json.loads(self.cluster.kubectl("exec", pod["metadata"]["name"], "--", "aftr", *words, "-o", "json"))
+
     def logs(self, pod: Object) -> Iterator[dict[str, str]]:
         """Log lines of an AFTR."""
         for line in self.cluster.kubectl("logs", pod["metadata"]["name"]).splitlines():
             if line.startswith("{"):
                 yield json.loads(line)
+
+
+def installed(cluster: Cluster) -> Pool:
+    """The pool of README's quick start, once it says that all is well."""
+    for command in quick_start():
+        cluster.shell(command)
+    found = Pool(cluster, POOL)
+    found.settle()
+    return found

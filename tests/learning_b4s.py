@@ -12,10 +12,12 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+from aftr_lab.provider import CLIENTS
 from running_lab import URL, Lab
 
 PATIENCE_S = 20.0  # the lab's T1 is 5 s; a busy machine
 ZONE = "aftr.example.net"
+WITH_CLIENTS = tuple(word for client in CLIENTS for word in ("--client", client))  # B4s take them in turn
 ETH_P_ALL = 3  # linux/if_ether.h: what is sent, too
 OPTION_AFTR_NAME = 64
 
@@ -47,6 +49,10 @@ def global_addresses(lab: Lab, b4: str) -> dict[str, list[str]]:
     """The B4's IPv6 addresses by interface: of its IA_NA and of its IA_PD."""
     interfaces = json.loads(lab.run(b4, "ip", "-json", "-6", "address", "show", "scope", "global"))
     return {one["ifname"]: [address["local"] for address in one["addr_info"] if address] for one in interfaces if one}
+
+
+def host_of(b4: str) -> str:
+    return b4.replace("b4", "host")
 
 
 def external_address(lab: Lab, host: str) -> str:

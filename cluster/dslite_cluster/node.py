@@ -13,12 +13,13 @@ from typing import Any
 import yaml
 
 from aftr_lab.network import End, add_link, add_namespace, add_route
+from aftr_lab.plan import ACCESS_LINK
 from aftr_lab.processes import is_running, recorded
 from dslite_cluster.authority import Authority
 from dslite_cluster.binaries import FAMILIES, binary
 from dslite_cluster.controlplane import INSIDE
 from dslite_cluster.errors import ClusterError
-from dslite_cluster.plan import DOMAIN, LINKS, MTU, PLANE_HOST, PODS, SIDES, Node, Plan
+from dslite_cluster.plan import DOMAIN, LINKS, MTU, PLANE_HOST, PODS, SIDES, Node, Plan, router_addresses
 from dslite_cluster.record import Record
 from dslite_cluster.volumes import volume_folders
 
@@ -31,10 +32,11 @@ NAMESPACES = ("--mount", "--pid", "--ipc", "--uts")
 
 # ---------------------------------------------------------------- network
 def add_node_network(plan: Plan, node: Node) -> None:
-    """The node's namespace: its link to the control plane, and the devices that pods may have."""
+    """The node's namespace: its link to the control plane and the outside's router, and the devices that pods may have."""
     name, plane = plan.namespace(node.name), plan.namespace("plane")
     add_namespace(name, FORWARDING)
     add_link(End(name, "eth0", node.addresses), End(plane, node.name, bridge="nodes"), MTU)
+    add_route(name, str(ACCESS_LINK), gateway=str(router_addresses()[1].ip))  # where the provider's servers are
     for side in SIDES:
         for number in range(plan.devices):
             port = End(plan.namespace("fabric"), f"{node.number}-{side}{number}", bridge=side)

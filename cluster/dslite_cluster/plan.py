@@ -4,6 +4,7 @@ kubectl ─ 127.0.0.1:PORT ─ haproxy ─┐ (into the namespace `plane`)
                              API server, etcd, DNS ─ 172.18.0.1 ─┬─ node-1: kubelet, containerd, kube-proxy, pods 10.244.1.0/24
                                                                  └─ node-2 …
 outside's router ─ access, internet (bridges in `fabric`) ─ access0 … of each node ─ (moved into pods by CNI)
+                 └ 172.18.0.254, on the nodes' link: pods' way to the provider's servers
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ LINKS = (IPv4Network("172.18.0.0/24"), IPv6Network("fd18::/64"))  # control plan
 PODS = (IPv4Network("10.244.0.0/16"), IPv6Network("fd10:244::/56"))
 SERVICES = (IPv4Network("10.96.0.0/16"), IPv6Network("fd10:96::/112"))
 API_SERVICE = SERVICES[0][1]
-PLANE_HOST, FIRST_NODE_HOST = 1, 11
+PLANE_HOST, FIRST_NODE_HOST, ROUTER_HOST = 1, 11, 254
 API_PORT = 6443
 DOMAIN = "cluster.local"
 SIDES = ("access", "internet")  # of an AFTR: kinds of devices, bridges of the fabric
@@ -72,6 +73,11 @@ def _on_links(host: int) -> tuple[IPv4Interface | IPv6Interface, ...]:
 def plane_addresses() -> tuple[IPv4Interface | IPv6Interface, ...]:
     """The control plane's own, on the link of the nodes."""
     return _on_links(PLANE_HOST)
+
+
+def router_addresses() -> tuple[IPv4Interface | IPv6Interface, ...]:
+    """Those of the outside's router there, once it has joined."""
+    return _on_links(ROUTER_HOST)
 
 
 def api_names() -> tuple[str | IPv4Address | IPv6Address, ...]:

@@ -12,7 +12,7 @@ from aftr_lab.errors import LabExistsError
 from aftr_lab.network import End, Interface, add_bridge, add_link, add_namespace, add_route
 from aftr_lab.plan import B4, Aftr, Options, Plan, describe, make_plan
 from aftr_lab.programs import Say, start_programs
-from aftr_lab.provider import DHCP, DNS, RESOLVER
+from aftr_lab.provider import PLACES
 from aftr_lab.record import Record
 from aftr_lab.stores import MANAGEMENT_LINK
 from aftr_lab.teardown import note_mount, tear_down
@@ -116,10 +116,11 @@ def _build_access(plan: Plan) -> None:
 
 
 def _build_provider(plan: Plan) -> None:
-    """Kea in the B4s' layer 2, and on the access link where relays ask it; what answers for names there."""
+    """Kea in the B4s' layer 2, and on the access link where relays ask it; what answers for names, and Kea's agent, there."""
     port = End(plan.namespace("access"), "dhcp", bridge="subscribers")
     add_link(End(plan.namespace("dhcp"), "access"), port, plan.options.access_mtu)
-    for node, device, address in (("dhcp", "relay", DHCP), ("dns", "access", DNS), ("resolver", "access", RESOLVER)):
+    for node in plan.provider:
+        device, address = PLACES[node]
         own = End(plan.namespace(node), device, (_with(address, planned.ACCESS_LINK.prefixlen),))
         add_link(own, End(plan.namespace("router"), node, bridge="access"), plan.options.access_mtu)
         add_route(plan.namespace(node), "::/0", gateway=str(planned.ROUTER_IPV6))

@@ -93,7 +93,7 @@ def main(ctx: click.Context, lab: str) -> None:
     help="B4s learn their AFTR from the lab's Kea and DNS by this DHCPv6 client; given several times: they take them in turn.",
 )
 @click.option("--without-aftr", is_flag=True, hidden=True, help="Everything but the AFTR's program.")
-@click.option("--outside", is_flag=True, help="No AFTRs and no store: they are elsewhere and peer with the router.")
+@click.option("--outside", is_flag=True, help="No AFTRs and no store: they are elsewhere, and so is who tells Kea.")
 @click.pass_obj
 def up(
     record: Record,

@@ -3,7 +3,7 @@
 host-n ─ 192.168.1.0/24 ─ b4-n ─┐                                                    ┌─ internet (198.18.0.80)
                                 ├─ access (a bridge, IPv6 only) ─ router ─ access link ─ aftr-a ─┐─ management ─ store (Redis)
 host-m ─ 192.168.1.0/24 ─ b4-m ─┘                                    └──── internet link ────────┘
-                            dhcp ┘ (where B4s learn their AFTR)   dns, resolver ┘ on the access link
+                            dhcp ┘ (where B4s learn their AFTR)   dns, resolver, agent ┘ on the access link
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from aftr_lab.errors import LabError
-from aftr_lab.provider import NODES, Client, describe_provider, subnets_of
+from aftr_lab.provider import PLACES, Client, describe_provider, subnets_of
 from aftr_lab.stores import MANAGEMENT_LINK, StoreKind, StoreNode, store_nodes, store_url
 from dslite_contract.load import Configuration
 from dslite_contract.schema import (
@@ -127,7 +127,7 @@ class Options:
     with_aftr: bool = True
     store: StoreKind | None = None  # None: one Redis with `embedded`, one with a replica behind a `secretRef`
     clients: Sequence[Client] = ()  # DHCPv6 clients, which B4s take in turn; none: B4s are told their AFTR
-    outside: bool = False  # the pool's AFTRs are elsewhere, and join the router's links
+    outside: bool = False  # the pool's AFTRs are elsewhere, and join the router's links; so is who tells B4s that learn
 
 
 @dataclass(frozen=True)
@@ -171,13 +171,25 @@ class Plan:
         """Its nodes."""
         return store_nodes(self.store) if self.durability else ()
 
+    @property
+    def provider(self) -> tuple[str, ...]:
+        """The nodes of the servers that B4s learn from, and, outside, of the way to Kea for who tells it."""
+        if not self.options.clients:
+            return ()
+        return tuple(node for node in PLACES if node != "agent" or self.options.outside)
+
+    @property
+    def learners(self) -> tuple[B4, ...]:
+        """B4s that learn their AFTR."""
+        return tuple(b4 for b4 in self.b4s if b4.client)
+
     def namespace(self, node: str) -> str:
         return f"dsl-{self.lab}-{node}"
 
     def nodes(self) -> Iterator[str]:
         yield from ("router", "internet", "access")
         yield from (store.name for store in self.stores)
-        yield from (NODES if self.options.clients else ())
+        yield from self.provider
         yield from (aftr.name for aftr in self.aftrs)
         for b4 in self.b4s:
             yield from (b4.name, b4.host)
@@ -404,14 +416,15 @@ def _describe_aftr(plan: Plan, aftr: Aftr) -> dict[str, Any]:
 
 
 def _describe_b4(plan: Plan, b4: B4) -> dict[str, Any]:
+    known = not (b4.client and plan.options.outside)
     return {
         "name": b4.name,
         "namespace": plan.namespace(b4.name),
         "group": b4.group,
         "prefix": str(b4.prefix),
         "address": str(b4.address),
-        "slot": b4.slot,
-        "tunnelAddress": str(b4.tunnel_address),
+        "slot": b4.slot if known else None,
+        "tunnelAddress": str(b4.tunnel_address) if known else None,
         "client": b4.client,
         "host": {"name": b4.host, "namespace": plan.namespace(b4.host), "address": str(HOST_ADDRESS)},
     }

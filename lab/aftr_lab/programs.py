@@ -19,7 +19,6 @@ from aftr_lab.plan import (
     bgp_sessions,
 )
 from aftr_lab.processes import await_end, is_running, recorded, session_of, signal_all, start
-from aftr_lab.provider import NODES
 from aftr_lab.provisioning import await_host, await_provider, host_command, provider_command
 from aftr_lab.ready import Program, answers_echo, answers_http, has_written, succeeds, wait_until
 from aftr_lab.record import Record
@@ -37,20 +36,22 @@ Say = Callable[[str], None]
 def start_programs(plan: Plan, record: Record, say: Say) -> None:
     """Start every program, then wait for each; B4s that learn their AFTR start when they can be told it.
 
-    Raises `NotReadyError` with what the program said.
+    Outside they are told later, by others, and not waited for.  Raises `NotReadyError` with what the program said.
     """
     nodes = [node for node in _nodes(plan) if plan.options.with_aftr or node not in _aftrs(plan)]
-    learners = {node for b4 in plan.b4s if b4.client for node in (b4.name, b4.host)}
+    learners = {node for b4 in plan.learners for node in (b4.name, b4.host)}
     programs = {node: _start(plan, record, node) for node in nodes if node not in learners}
-    if plan.options.clients:
-        for node in _provider(plan):
-            _await(plan, record, programs[node])
+    for node in plan.provider:
+        _await(plan, record, programs[node])
+    if plan.provider and not plan.options.outside:
         say("telling Kea which B4 goes to which slot")
         tell_b4s(record, plan, plan.configuration)
     programs |= {node: _start(plan, record, node) for node in nodes if node in learners}
+    untold = {b4.name for b4 in plan.learners if plan.options.outside}
     for node in nodes:
-        say(f"waiting for {node}")
-        _await(plan, record, programs[node])
+        if node not in untold:
+            say(f"waiting for {node}")
+            _await(plan, record, programs[node])
 
 
 def start_node(plan: Plan, record: Record, node: str) -> None:
@@ -79,7 +80,7 @@ def kill_node(record: Record, node: str, number: signal.Signals) -> None:
 
 def _nodes(plan: Plan) -> list[str]:
     """Nodes with a program, in the order in which one needs the other."""
-    first = [*(["router"] if plan.bgp else []), *_stores(plan), *_provider(plan), "internet"]
+    first = [*(["router"] if plan.bgp else []), *_stores(plan), *plan.provider, "internet"]
     return [*first, *(b4.name for b4 in plan.b4s), *_hosts(plan), *_aftrs(plan)]
 
 
@@ -91,13 +92,9 @@ def _stores(plan: Plan) -> dict[str, StoreNode]:
     return {store.name: store for store in plan.stores}
 
 
-def _provider(plan: Plan) -> tuple[str, ...]:
-    return NODES if plan.options.clients else ()
-
-
 def _hosts(plan: Plan) -> list[str]:
     """Hosts that ask for their addresses."""
-    return [b4.host for b4 in plan.b4s if b4.client]
+    return [b4.host for b4 in plan.learners]
 
 
 def _start(plan: Plan, record: Record, node: str) -> Program:
@@ -118,7 +115,7 @@ def _command(plan: Plan, record: Record, node: str) -> list[str]:
         return [sys.executable, "-m", "aftr_lab.server", "--address", str(SERVER_ADDRESS)]
     if node in _aftrs(plan):
         return _aftr_command(plan, record, _aftrs(plan)[node])
-    if node in _provider(plan):
+    if node in plan.provider:
         return provider_command(plan, record, node)
     if node in _hosts(plan):
         return host_command(record, node)
@@ -175,7 +172,7 @@ def _await(plan: Plan, record: Record, program: Program) -> None:
         wait_until(answers_http(plan.namespace("router"), url), f"{url} answers", PROGRAM_READY_S, program)
     elif node in _aftrs(plan):
         _await_aftr(plan, record, _aftrs(plan)[node], program)
-    elif node in _provider(plan):
+    elif node in plan.provider:
         await_provider(plan, program, PROGRAM_READY_S)
     elif node in _hosts(plan):
         await_host(program, PROGRAM_READY_S)

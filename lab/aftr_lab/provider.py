@@ -3,8 +3,10 @@
 dhcp       Kea, in the B4s' own layer 2: gives each its address and its prefix
 dns        Knot with the zone of `softwire.domain`, which takes updates
 resolver   dnsmasq, which B4s are told to ask
+agent      Kea's control agent: the way to Kea for an operator that is elsewhere
 
-Names of slots are not here: `distribution` writes them to the zone and tells them to Kea, as the operator does.
+Names of slots are not here: `distribution` writes them to the zone and tells them to Kea, as the operator does.  With `--outside` the
+operator does it itself, and only then there is an agent.
 """
 
 from __future__ import annotations
@@ -24,13 +26,20 @@ if TYPE_CHECKING:
 Client = Literal["dhclient", "dhcpcd"]
 CLIENTS: tuple[Client, ...] = ("dhclient", "dhcpcd")
 
-NODES = ("dhcp", "dns", "resolver")
 DNS, RESOLVER = IPv6Address("2001:db8:ffff::53"), IPv6Address("2001:db8:ffff::54")  # on the access link
 DHCP = IPv6Address("2001:db8:ffff::547")  # there too: where a relay finds Kea
+AGENT, AGENT_PORT = IPv6Address("2001:db8:ffff::8000"), 8000  # there too
+PLACES = {  # node: its device on the access link, and its address
+    "dhcp": ("relay", DHCP),
+    "dns": ("access", DNS),
+    "resolver": ("access", RESOLVER),
+    "agent": ("access", AGENT),
+}
 SERVER_NAME = "server"  # of the lab's HTTP server, in the zone
 RENEW_S, REBIND_S, PREFERRED_S, VALID_S = 5, 8, 60, 120  # T1 so short that a changed name shows soon
 TTL_S = 60
 TSIG = "lab"  # name of the key that may write names of slots, and of the folder that has it
+LOGIN = "lab"  # user of Kea's control agent, and name of the folder that has the password
 ROOT_ANCHORS = Path("/usr/share/dnsmasq-base/trust-anchors.conf")
 LEASE_HOOK = Path(__file__).with_name("lease_hook.sh")
 KEA_HOOKS = Path("/usr/lib/x86_64-linux-gnu/kea/hooks")
@@ -84,9 +93,30 @@ def kea_conf(plan: Plan, directory: Path) -> Object:
                     "subnet6": [{"id": number, **subnet} for number, subnet in enumerate(subnets, 1)],
                 }
             ],
-            "loggers": [{"name": "kea-dhcp6", "severity": "INFO", "output_options": [{"output": "stdout"}]}],
+            "loggers": [_logger("kea-dhcp6")],
         }
     }
+
+
+def agent_conf(directory: Path, password: str) -> Object:
+    """The control agent of the Kea whose files are in `directory`; it asks for the login."""
+    return {
+        "Control-agent": {
+            "http-host": str(AGENT),
+            "http-port": AGENT_PORT,
+            "authentication": {
+                "type": "basic",
+                "realm": "kea",
+                "clients": [{"user": LOGIN, "password": password}],
+            },
+            "control-sockets": {"dhcp6": {"socket-type": "unix", "socket-name": str(kea_socket(directory))}},
+            "loggers": [_logger("kea-ctrl-agent")],
+        }
+    }
+
+
+def _logger(program: str) -> Object:
+    return {"name": program, "severity": "INFO", "output_options": [{"output": "stdout"}]}
 
 
 def subnets_of(group: B4Group) -> list[IPv6Network]:
@@ -109,11 +139,11 @@ def _reservation(b4: B4, prefix: IPv6Network) -> Object:
     return {"duid": b4.duid.hex(":"), "ip-addresses": [str(address)], "prefixes": [str(b4.prefix)]}
 
 
-def kea_command(conf: Path) -> list[str]:
-    """Kea in the foreground, with all its files where its configuration is; newer ones use other places only when told so."""
+def kea_command(program: str, conf: Path) -> list[str]:
+    """A program of Kea's in the foreground, with all files where its configuration is; newer ones use other places only when told so."""
     places = [f"KEA_{kind}_DIR={conf.parent}" for kind in ("LOCKFILE", "PIDFILE", "DHCP_DATA", "CONTROL_SOCKET")]
     scripts = f"KEA_HOOK_SCRIPTS_PATH={LEASE_HOOK.parent}"
-    return ["env", *places, scripts, *unconfined(), "kea-dhcp6", "-c", str(conf)]
+    return ["env", *places, scripts, *unconfined(), program, "-c", str(conf)]
 
 
 # ---------------------------------------------------------------- DNS

@@ -69,7 +69,8 @@ def render(state: dict[str, Any]) -> Group:
     b4s = table("B4s", "B4", "IPv6 address", "slot", "tunnel address", "group", "host")
     for b4 in state["b4s"]:
         host = f"{b4['host']['name']} {b4['host']['address']}"
-        b4s.add_row(b4["name"], b4["address"], str(b4["slot"]), b4["tunnelAddress"], b4["group"], host)
+        told = (str(b4["slot"]), b4["tunnelAddress"]) if b4["slot"] is not None else ("", "told outside")
+        b4s.add_row(b4["name"], b4["address"], *told, b4["group"], host)
     programs = show_processes(state["processes"], "node", "node")
     aftrs = "; ".join(f"{a['name']} {a['access']['address']} {a['internet']['address']}" for a in state["aftrs"])
     head = f"Lab {state['lab']}, pool {state['pool']}: {aftrs}"

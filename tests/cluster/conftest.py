@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from installed_pool import POOL, Pool, quick_start, reaches, until
-from running_cluster import Cluster, cluster_up, dslite_cluster
-from running_lab import ROOT, Lab, lab_up
+from installed_pool import Pool, installed, outside_of, reaches, until
+from running_cluster import Cluster, cluster_up
+from running_lab import Lab
 
-SAMPLE = ROOT / "samples" / "kubernetes" / "sriov.yaml"
 NODES, DEVICES = 2, 2  # of each side, on each node
 
 
@@ -23,20 +22,15 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def outside(cluster: Cluster) -> Iterator[Lab]:
-    """A router with BGP, two homes with B4s, a server on the internet; joined to the cluster's devices."""
-    with lab_up("cluster", SAMPLE, "--outside") as lab:
-        joined = dslite_cluster(cluster.name, "join", lab.name)
-        assert joined.returncode == 0, joined.stderr
+    """B4s that are told their AFTR, and what else is around the cluster."""
+    with outside_of(cluster, "cluster") as lab:
         yield lab
 
 
 @pytest.fixture(scope="session")
 def pool(cluster: Cluster, outside: Lab) -> Pool:
     """The pool of README's quick start, whose slots all B4s reach."""
-    for command in quick_start():
-        cluster.shell(command)
-    found = Pool(cluster, POOL)
-    found.settle()
+    found = installed(cluster)
     for b4 in outside.state["b4s"]:
         until(lambda b4=b4: reaches(outside, b4), f"{b4['name']} reaches {b4['tunnelAddress']}")  # type: ignore[misc]
     return found

@@ -20,16 +20,18 @@ import pytest
 import yaml
 
 from aftr_lab.chaos.routes import read_table
-from aftr_lab.provider import CLIENTS, RENEW_S
+from aftr_lab.provider import RENEW_S
 from dslite_operator.distribution.buckets import bucket_of
 from dslite_operator.distribution.maps import map_of
 from dslite_operator.distribution.providers.kea.patching import copies
 from learning_b4s import (
+    WITH_CLIENTS,
     ZONE,
     external_address,
     followed,
     frames_at,
     global_addresses,
+    host_of,
     is_of_slot,
     kea,
     option_64,
@@ -40,7 +42,6 @@ from running_lab import FAILOVER, HOMES, HOMES_DIVIDED, SERVER, Lab, aftr_lab, l
 short = pytest.mark.lab
 long = pytest.mark.distribution
 
-WITH_CLIENTS = tuple(word for client in CLIENTS for word in ("--client", client))
 SUBNETS = ["2001:db8:1000::/36", "2001:db8:2000::/36"]
 PREFIX_DELEGATED = "2"  # lease_type of an IA_PD in Kea's lease file
 MOVED_S = 2 * RENEW_S + 5  # T1, what is left of a renewal that was under way, and a busy machine
@@ -74,10 +75,6 @@ def slots_by_map(lab: Lab) -> dict[str, int]:
             if prefix.subnet_of(area.subnet)
         ]
     return found
-
-
-def host_of(b4: str) -> str:
-    return b4.replace("b4", "host")
 
 
 def sessions_of(lab: Lab, b4: str, slot: int) -> int:

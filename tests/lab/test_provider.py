@@ -10,10 +10,10 @@ import yaml
 
 from aftr_lab.errors import LabError
 from aftr_lab.plan import Options, Plan, describe, make_plan
-from aftr_lab.provider import CLIENTS, kea_conf, knot_conf, trust_anchors, zone_file
+from aftr_lab.provider import CLIENTS, LOGIN, agent_conf, kea_conf, knot_conf, trust_anchors, zone_file
 from dns_servers import snippet
 from dslite_contract.load import load_config
-from running_lab import SAMPLE
+from running_lab import FAILOVER, SAMPLE
 
 
 def plan(b4s: int = 4) -> Plan:
@@ -35,7 +35,20 @@ def test_clients_take_turns_and_nobody_has_one_unasked() -> None:
     told = make_plan("test", load_config(SAMPLE), Options())
     assert [b4.client for b4 in told.b4s] == [None, None]
     assert describe(told)["provider"] is None
-    assert not {"dhcp", "dns", "resolver"} & set(told.nodes())
+    assert not {"dhcp", "dns", "resolver", "agent"} & set(told.nodes())
+    assert plan().provider == ("dhcp", "dns", "resolver")
+
+
+def test_outside_kea_has_an_agent_that_asks_for_a_login_and_nobody_says_what_b4s_are_told() -> None:
+    outside = make_plan("test", load_config(FAILOVER), Options(clients=CLIENTS, outside=True))
+    assert outside.provider == ("dhcp", "dns", "resolver", "agent")
+    assert [(b4["client"], b4["slot"], b4["tunnelAddress"]) for b4 in describe(outside)["b4s"]] == [
+        ("dhclient", None, None),
+        ("dhcpcd", None, None),
+    ]
+    agent, kea = agent_conf(Path("/x"), "s3cret")["Control-agent"], kea_conf(outside, Path("/x"))["Dhcp6"]
+    assert agent["control-sockets"]["dhcp6"] == kea["control-socket"]
+    assert agent["authentication"]["clients"] == [{"user": LOGIN, "password": "s3cret"}]
 
 
 def test_a_b4_gets_the_prefix_of_the_plan_and_an_address_that_is_in_nobodys() -> None:

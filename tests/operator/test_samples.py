@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
+from aftr_lab.provider import AGENT, AGENT_PORT, DHCP, DNS
+from dslite_operator.settings import Settings
 from kube_api import Api
-from operating import operator
+from operating import SETTINGS, operator
 from reconciling import condition, until
 
 SAMPLES = Path(__file__).parents[2] / "samples/kubernetes"
 OURS = ("sriov.yaml", "one-armed.yaml", "external-store.yaml", "autoscaling.yaml", "two-nat-pools.yaml", "divided.yaml")
 OTHERS = {"hpa.yaml": "HorizontalPodAutoscaler", "keda.yaml": "ScaledObject"}
-ADAPTER = "prometheus-adapter.yaml"  # values of another chart
+ADAPTER, VALUES = "prometheus-adapter.yaml", "values.yaml"  # values of another chart, and of ours
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -23,7 +25,15 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def test_every_sample_is_tried_here() -> None:
-    assert {path.name for path in SAMPLES.iterdir()} == {*OURS, *OTHERS, ADAPTER}
+    assert {path.name for path in SAMPLES.iterdir()} == {*OURS, *OTHERS, ADAPTER, VALUES}
+
+
+def test_the_values_name_the_labs_servers() -> None:
+    (values,) = documents(VALUES)
+    settings = Settings.model_validate({**SETTINGS, **values})
+    (kea,), (zone,) = settings.dhcp.servers, settings.dns.zones
+    assert (kea.url, kea.probe) == (f"http://[{AGENT}]:{AGENT_PORT}/", (str(DHCP), 547))
+    assert (zone.zone, zone.server) == (documents("sriov.yaml")[0]["spec"]["softwire"]["domain"], (str(DNS), 53))
 
 
 def test_the_adapter_offers_what_the_autoscaler_asks_for() -> None:

@@ -22,7 +22,7 @@ from dslite_cluster.controlplane import CLIENTS, write_plane
 from dslite_cluster.errors import BuildError, ClusterError
 from dslite_cluster.networks import attachments, capacity_patch
 from dslite_cluster.outside import join
-from dslite_cluster.plan import LINKS, PODS, SERVICES, api_names, describe, make_plan
+from dslite_cluster.plan import LINKS, PODS, SERVICES, api_names, describe, make_plan, plane_addresses, router_addresses
 from dslite_cluster.record import Record
 from dslite_cluster.tools import run
 
@@ -41,6 +41,12 @@ def test_nodes_and_their_pods_have_networks_of_their_own() -> None:
         "node-1": "dsc-test-node-1",
         "node-2": "dsc-test-node-2",
     }
+
+
+def test_the_outsides_router_takes_no_address_of_the_nodes_link_from_others() -> None:
+    others = {address for node in make_plan("test", 4, 1, 6443).nodes for address in node.addresses}
+    assert not {*others, *plane_addresses()} & {*router_addresses()}
+    assert [str(address) for address in router_addresses()] == ["172.18.0.254/24", "fd18::fe/64"]
 
 
 def test_certificates_are_signed_by_the_one_authority_and_say_who_it_is(tmp_path: Path) -> None:
