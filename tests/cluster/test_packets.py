@@ -27,13 +27,18 @@ def test_b4s_download_and_upload_through_the_pods(outside: Lab, pool: Pool) -> N
 
 
 def test_the_router_learnt_each_slot_from_the_pod_that_serves_it(outside: Lab, pool: Pool) -> None:
-    routes = dict(
-        re.findall(r"^(2001:db8:64::\S+) via (\S+)", outside.run("router", "ip", "-6", "route"), re.MULTILINE)
-    )
-    addresses = {pod["metadata"]["name"]: address(pod, "access") for pod in pool.pods()}
-    slots = pool.read()["status"]["slots"]
-    assert routes == {slot["address"]: addresses[slot["pod"]] for slot in slots}
-    assert {slot["pod"] for slot in slots} == addresses.keys()
+    """Once slots are spread: who has just got one is in the routes at once, and in the status a little later."""
+
+    def agree() -> bool:
+        listing = outside.run("router", "ip", "-6", "route")
+        routes = dict(re.findall(r"^(2001:db8:64::\S+) via (\S+)", listing, re.MULTILINE))
+        addresses = {pod["metadata"]["name"]: address(pod, "access") for pod in pool.pods()}
+        served = {slot["address"]: slot.get("pod") for slot in pool.read()["status"]["slots"]}
+        return set(served.values()) == addresses.keys() and routes == {
+            slot: addresses.get(pod or "") for slot, pod in served.items()
+        }
+
+    until(agree, "the router's routes lead to the pods that the status names, and each has some")
 
 
 def address(pod: dict[str, Any], network: str) -> str:
@@ -90,5 +95,5 @@ def test_packets_flow_while_a_part_of_kubernetes_is_away(
 
 def processes(cluster: Cluster) -> list[str]:
     """The processes of the AFTRs on the nodes."""
-    listing = "pgrep -f 'aftr run' || true"  # a node may have none
+    listing = "pgrep -f '[a]ftr run' || true"  # not this shell; a node may have none
     return [f"{node} {pid}" for node in cluster.nodes for pid in cluster.run(node, "sh", "-c", listing).split()]
