@@ -85,7 +85,7 @@ def set_up_logging(as_json: bool) -> None:
     )
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), renderer],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # a line at once: BIRD writes there too
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
 
