@@ -60,9 +60,15 @@ def owners(lab: Lab) -> dict[int, dict[str, Any]]:
 
 
 def settled(lab: Lab) -> dict[int, dict[str, Any]]:
-    """The same, once every slot is where it stays."""
-    until(lambda: owners(lab), "every slot is served, and load is even")
-    return owners(lab)
+    """The same, once every slot is where it stays: two looks in succession find the same."""
+    looks: list[dict[int, dict[str, Any]]] = [{}]
+
+    def stay() -> bool:
+        looks.append(owners(lab))
+        return bool(looks[-1]) and looks[-1] == looks[-2]
+
+    until(stay, "every slot is served, and load is even")
+    return looks[-1]
 
 
 def station(lab: Lab, aftr: dict[str, Any], device: str) -> str:
