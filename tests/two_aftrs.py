@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import yaml
 
 from aftr_lab.chaos.crowd import Crowd
 from aftr_lab.chaos.served import slots_of
-from running_lab import FAILOVER, Lab, lab_up, until_settled
+from running_lab import AFTR, FAILOVER, Lab, lab_up, until_settled
 
 STORE = "10.64.0.1"
 CLI = f"redis-cli -h {STORE}"
@@ -61,3 +62,19 @@ def owner_of(lab: Lab, slot: int, seconds: float = 20.0) -> str:
 def redis(lab: Lab, *words: str) -> str:
     """What redis-cli prints."""
     return lab.run("store", "redis-cli", "-h", STORE, *words).rstrip("\n")
+
+
+def aftr(lab: Lab, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `aftr WORDS` for one of the AFTRs."""
+    path = next(aftr["socket"] for aftr in lab.state["aftrs"] if aftr["name"] == name)
+    return subprocess.run(
+        [str(AFTR), *words, "--socket", path], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def until_healed(lab: Lab, slot: int) -> None:
+    """Until what was damaged in a slot is kept apart no more: who has all of it has stored it once more."""
+    deadline = time.monotonic() + 10
+    while redis(lab, "KEYS", "*:quarantine") or not redis(lab, "KEYS", f"{{default/east/{slot}}}:accepted"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -6,17 +6,15 @@ Two AFTRs, a Redis whose bytes are changed, and a crowd of B4s whose packets are
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from aftr_lab.chaos.crowd import FIRST_PORT, PREFIX, Crowd, crowd_of
-from running_lab import AFTR, ROOT, Lab, aftr_lab, until_settled
-from two_aftrs import B4S, STORE, owner_of, redis, talk, two_aftrs
+from running_lab import ROOT, Lab, aftr_lab, until_settled
+from two_aftrs import B4S, STORE, aftr, owner_of, redis, talk, two_aftrs, until_healed
 
 pytestmark = pytest.mark.lab
 
@@ -59,13 +57,6 @@ def damaged(lab: Lab, slot: int, *ways: str) -> set[int]:
     return {(port - FIRST_PORT) * B4S + (address - int(PREFIX[0]) >> 72) for address, port in lost}
 
 
-def aftr(lab: Lab, name: str, *words: str) -> subprocess.CompletedProcess[str]:
-    path = next(aftr["socket"] for aftr in lab.state["aftrs"] if aftr["name"] == name)
-    return subprocess.run(
-        [str(AFTR), *words, "--socket", path], capture_output=True, text=True, timeout=60, check=False
-    )
-
-
 def entry_of(lab: Lab, slot: int) -> dict[str, Any]:
     entries = json.loads(aftr(lab, owner_of(lab, slot), "show", "slots", "-o", "json").stdout)
     found: dict[str, Any] = entries[slot]
@@ -97,10 +88,7 @@ def test_damage_that_an_owner_sees_in_time_is_healed(lab: Lab, crowd: Crowd) -> 
     redis(lab, "SETRANGE", f"{{default/east/1}}:checkpoint:{generation}:0", "60", "????")
     assert aftr_lab(lab.name, "start", other).returncode == 0
     until_settled(lab)
-    deadline = time.monotonic() + 10
-    while redis(lab, "KEYS", "*:quarantine") or not redis(lab, "KEYS", "{default/east/1}:accepted"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until_healed(lab, 1)
     assert talk(crowd, set(FLOWS)) == set(FLOWS)
     assert talk(crowd, new := newcomers(1)) == new
     assert aftr(lab, owner_of(lab, 1), "verify").returncode == 0

@@ -6,7 +6,6 @@ Rows of docs/failure-modes.md, each under traffic of B4s that is judged by the s
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +16,8 @@ import pytest
 from aftr_lab.chaos.crowd import Crowd, crowd_of
 from aftr_lab.chaos.served import slots_of
 from dslite_contract.journal import NOTHING, EntryId
-from running_lab import AFTR, REPLICATED, Lab, aftr_lab, until_settled
-from two_aftrs import B4S, CLI, owner_of, redis, talk, two_aftrs
+from running_lab import REPLICATED, Lab, aftr_lab, until_settled
+from two_aftrs import B4S, CLI, aftr, owner_of, redis, talk, two_aftrs, until_healed
 
 KNOWN = set(range(16))  # subscribers that talk from the beginning, half of them in each slot
 LEASE_S = 0.4  # ended, surely
@@ -32,9 +31,8 @@ def talking(lab: Lab) -> Iterator[Crowd]:
         assert talk(crowd, KNOWN) == KNOWN
         yield crowd
         assert crowd.outcome.moved == crowd.outcome.doubled == crowd.outcome.misdelivered == []
-    for aftr in lab.state["aftrs"]:
-        command = [str(AFTR), "verify", "--socket", aftr["socket"]]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    for one in lab.state["aftrs"]:
+        done = aftr(lab, one["name"], "verify")
         assert done.returncode == 0, done.stderr
 
 
@@ -73,14 +71,8 @@ def newcomers(turn: int) -> set[int]:
 
 def not_stored(lab: Lab) -> int:
     """How many mappings the AFTRs have used without a store."""
-    counters = (
-        subprocess.run(
-            [str(AFTR), "show", "counters", "-o", "json", "--socket", aftr["socket"]],
-            capture_output=True, check=True, timeout=60,
-        ).stdout
-        for aftr in lab.state["aftrs"]
-    )  # fmt: skip
-    return sum(json.loads(one)["events"]["mappings-not-stored"] for one in counters)
+    counters = (aftr(lab, one["name"], "show", "counters", "-o", "json") for one in lab.state["aftrs"])
+    return sum(json.loads(one.stdout)["events"]["mappings-not-stored"] for one in counters)
 
 
 # ── out of reach ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -165,10 +157,7 @@ def test_an_entry_that_is_missing_is_stored_anew_by_who_has_it(lab: Lab, crowd: 
     assert redis(lab, "XDEL", "{default/east/1}:journal", missing) == "1"
     assert aftr_lab(lab.name, "start", other).returncode == 0
     until_settled(lab)
-    deadline = time.monotonic() + 10
-    while redis(lab, "KEYS", "*:quarantine") or not redis(lab, "KEYS", "{default/east/1}:accepted"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until_healed(lab, 1)
     victim = owner_of(lab, 1)
     assert aftr_lab(lab.name, "kill", victim).returncode == 0
     assert talk(crowd, everyone := KNOWN | more(KNOWN, 15)) == everyone

@@ -85,9 +85,8 @@ class Observation:
     known: frozenset[str] = frozenset()
     head: Head | None = None
     owner_dead: bool = False
-    gives_up: bool = (
-        False  # the store names us for an epoch of the process before ours, and others are about to take the slot
-    )
+    # the store names us for an epoch of the process before ours, and others are about to take the slot
+    gives_up: bool = False
     assigned: str | None = None
     warm: str | None = None
     turn: bool = False  # this slot is the one that this pod may hand over now (assignment.next_handover)

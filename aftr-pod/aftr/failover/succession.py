@@ -32,7 +32,7 @@ def ended_epochs(me: str, heads: Sequence[Head], copies: Mapping[str, Copies], e
 
 def still_given_up(ended: Ended, me: str, heads: Sequence[Head]) -> dict[int, int]:
     """Those of our ended epochs that nobody has followed yet."""
-    return {slot: epoch for slot, epoch in ended.items() if (heads[slot].owner, heads[slot].epoch) == (me, epoch)}
+    return {slot: epoch for slot, epoch in ended.items() if has_ended(slot, heads[slot], {me: ended})}
 
 
 def has_ended(slot: int, head: Head, ended: Mapping[str, Ended]) -> bool:

@@ -8,20 +8,17 @@ stop it: the readable rest is delivered, then UnreadableRecordError is raised.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 from aftr.store.client import Client
 from aftr.store.errors import Damage, StoreUnreachableError, UnreadableRecordError
 from aftr.store.inspection import Judge, Place, check_versions, inspect
-from aftr.store.slots import SlotHead, Slots
+from aftr.store.slots import Row, SlotHead, Slots, rows_of
 from dslite_contract.journal import NOTHING, EntryId, Records, joined
 from dslite_contract.store_keys import checkpoint_keys, journal_key
 
 ATTEMPTS = 10  # a checkpoint that lasts no longer than its reading
 CHUNKS_AT_ONCE, ENTRIES_AT_ONCE = 16, 500  # of one question, and of one piece
 PATIENCE_S = 10.0  # for an answer of many MiB
-
-Row = tuple[EntryId, dict[bytes, bytes]]
 
 
 class Reading:
@@ -95,14 +92,6 @@ class Reading:
                 after = row[0]
             if len(some) < ENTRIES_AT_ONCE:
                 return rows, gaps
-
-
-def rows_of(answer: list[Any]) -> list[Row]:
-    """Entries of a stream as Redis answers them."""
-    return [
-        (EntryId.parse(str(entry, "ascii")), dict(zip(fields[::2], fields[1::2], strict=True)))
-        for entry, fields in answer
-    ]
 
 
 def place_of(key: str, row: Row) -> Place:

@@ -22,6 +22,8 @@ from dslite_contract.store_keys import head_key, journal_key
 MOST_CLAIMS = 16  # in succession, that are looked through
 NO_RECORDS: Records = np.empty(0, RECORD)
 
+Row = tuple[EntryId, dict[bytes, bytes]]  # an entry of a journal and its fields
+
 
 class Reply(Enum):
     """What became of a write."""
@@ -94,12 +96,16 @@ def parse_head(fields: Sequence[bytes | None]) -> SlotHead | None:
     )
 
 
-def claims_in(answer: list[Any]) -> dict[EntryId, EntryId]:
-    """Of entries of a journal, those that only raised an epoch, with the entry that each came after."""
-    rows = [
+def rows_of(answer: list[Any]) -> list[Row]:
+    """Entries of a stream as Redis answers them."""
+    return [
         (EntryId.parse(str(entry, "ascii")), dict(zip(fields[::2], fields[1::2], strict=True)))
         for entry, fields in answer
     ]
+
+
+def claims_in(rows: list[Row]) -> dict[EntryId, EntryId]:
+    """Of entries of a journal, those that only raised an epoch, with the entry that each came after."""
     return {
         entry: EntryId.parse(str(fields[b"after"], "ascii"))
         for entry, fields in rows
@@ -186,7 +192,7 @@ class Slots:
         claims = dict[EntryId, EntryId]()
         while at.seq == 0 and at != NOTHING and len(claims) < MOST_CLAIMS:
             (answer,) = await self._client.ask(key, "ask", ("XREVRANGE", key, str(at), "-", "COUNT", number))
-            found = claims_in(answer)
+            found = claims_in(rows_of(answer))
             if at not in found:
                 break
             while at in found:

@@ -14,7 +14,8 @@ from aftr.store.client import Client
 from aftr.store.errors import JournalGapError, UnreadableRecordError
 from aftr.store.inspection import Judge, inspect
 from aftr.store.line import Command
-from aftr.store.reading import Row, is_next, place_of, rows_of
+from aftr.store.reading import is_next, place_of
+from aftr.store.slots import Row, rows_of
 from dslite_contract.journal import EntryId, Records
 from dslite_contract.store_keys import journal_key
 

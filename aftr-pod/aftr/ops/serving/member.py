@@ -295,14 +295,14 @@ class Member:
         self.heads = self._all_heads(heads, sent)
         alive = members.alive(self._view, self.rules.dead_after)
         gone = self._left - counters.keys()  # they said so; all others may hold what the store lost
-        self._left = {uid for uid in counters if self._says(uid, "leaving", "0") == "1"}
+        self._left = {uid for uid, record in records.items() if is_leaving(record)}
         self._departed |= gone
         for uid in gone:
             self.addresses.pop(uid, None)
         self._copies = {uid: copies_of(record) for uid, record in records.items()}
         self._ended = {uid: ended_in(record) for uid, record in records.items()}
         self._gives_up = still_given_up(self._gives_up, self.uid, self.heads) if self.now < self._give_up_until else {}
-        linked = [uid for uid in alive if self._says(uid, "linked", "1") == "1"]
+        linked = [uid for uid in alive if uid not in records or is_linked(records[uid])]
         owners = tuple(head.owner or None for head in self.heads)
         self._settle_version()
         waiting = giving_up(self.heads, self._ended)
@@ -551,7 +551,17 @@ def copies_of(record: MemberRecord) -> dict[int, EntryId]:
 
 def may_own(record: MemberRecord) -> bool:
     """Whether a member says that slots may go to it."""
-    return record.info.get("linked", "1") == "1" and record.info.get("leaving", "0") == "0"
+    return is_linked(record) and not is_leaving(record)
+
+
+def is_linked(record: MemberRecord) -> bool:
+    """Whether a member says that routers hear it."""
+    return record.info.get("linked", "1") == "1"
+
+
+def is_leaving(record: MemberRecord) -> bool:
+    """Whether a member says that it leaves."""
+    return record.info.get("leaving", "0") == "1"
 
 
 def ended_in(record: MemberRecord) -> dict[int, int]:
