@@ -112,6 +112,7 @@ EVENTS: dict[str, str] = {
     "neighbours-answered": "ARP requests and neighbour solicitations answered",
     "neighbour-conflicts": "claims of other stations to an address of a slot that is served here",
     "mappings-restored": "mappings taken over from another pod",
+    "journal-overrun": "changes that found the journal of their slot full: the checkpoint that is written then has them",
     "mappings-not-stored": "mappings used while no store was in reach: they end with this pod",
     "takeover-spurious": "slots taken from a pod that turned out to be alive",
 }

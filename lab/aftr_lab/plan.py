@@ -183,6 +183,11 @@ class Plan:
         """B4s that learn their AFTR."""
         return tuple(b4 for b4 in self.b4s if b4.client)
 
+    @property
+    def told_outside(self) -> tuple[B4, ...]:
+        """Those of them that somebody else tells, an operator in a cluster: their slots are not known here."""
+        return self.learners if self.options.outside else ()
+
     def namespace(self, node: str) -> str:
         return f"dsl-{self.lab}-{node}"
 
@@ -416,7 +421,7 @@ def _describe_aftr(plan: Plan, aftr: Aftr) -> dict[str, Any]:
 
 
 def _describe_b4(plan: Plan, b4: B4) -> dict[str, Any]:
-    known = not (b4.client and plan.options.outside)
+    known = b4 not in plan.told_outside
     return {
         "name": b4.name,
         "namespace": plan.namespace(b4.name),

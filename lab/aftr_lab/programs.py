@@ -47,7 +47,7 @@ def start_programs(plan: Plan, record: Record, say: Say) -> None:
         say("telling Kea which B4 goes to which slot")
         tell_b4s(record, plan, plan.configuration)
     programs |= {node: _start(plan, record, node) for node in nodes if node in learners}
-    untold = {b4.name for b4 in plan.learners if plan.options.outside}
+    untold = {b4.name for b4 in plan.told_outside}
     for node in nodes:
         if node not in untold:
             say(f"waiting for {node}")

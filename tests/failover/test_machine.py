@@ -581,6 +581,29 @@ def test_a_store_that_refuses_to_write() -> None:
     assert run(state, event=Result.ACCEPTED).actions == (Do.ALLOW_BLOCKS,)
 
 
+def test_a_checkpoint_that_the_store_refuses_is_written_again() -> None:
+    """Meanwhile customers go on in the blocks that they have, as ever when the store refuses."""
+    rewriting = of("a", Phase.REWRITING, opened=True, until=10_200, rewrite=True)
+    for event in (Result.REFUSED, Result.REWOUND):
+        state, actions, sentence = run(rewriting, event=event)
+        assert actions == (ServeUntil(10_280), Do.REFUSE_BLOCKS, Do.WRITE_CHECKPOINT)
+        assert (state.phase, state.refused) == (Phase.REWRITING, True)
+        assert sentence == f"serves; writes the checkpoint again: {event.value}"
+        done = run(state, event=Result.CHECKPOINTED)
+        assert (done.state.phase, done.state.refused, done.actions) == (Phase.SERVING, False, (Do.ALLOW_BLOCKS,))
+
+
+def test_the_same_before_it_opens() -> None:
+    rewriting = of("b", Phase.REWRITING, epoch=8, until=10_200, rewrite=True)
+    mine = Head(8, "b", EntryId(8, 0))
+    state, actions, sentence = run(rewriting, event=Result.REFUSED, head=mine)
+    assert (actions, state.refused) == ((Do.WRITE_CHECKPOINT,), True)
+    assert sentence == "writes the checkpoint again: the store refuses to write"
+    assert not run(state, event=Result.UNRESOLVED, head=mine).state.refused
+    opening = run(state, event=Result.CHECKPOINTED, head=mine).state
+    assert (opening.phase, opening.refused) == (Phase.OPENING, False)
+
+
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

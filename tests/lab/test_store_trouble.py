@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 
 from aftr_lab.chaos.crowd import Crowd, crowd_of
 from aftr_lab.chaos.served import is_settled, slots_of
+from dslite_contract.store_keys import head_key, members_key
 from running_lab import AFTR_LAB, Lab, aftr_lab
 from two_aftrs import B4S, CLI, STORE, redis, talk, two_aftrs
 
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.chaos
 
 KNOWN = 16  # subscribers that talk from the beginning
 PATIENCE_S = 10.0
+PREFIX = "default/east"
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,38 @@ def test_what_was_made_meanwhile_outlives_its_aftr(lab: Lab, crowd: Crowd) -> No
     assert talk(crowd, everyone) == everyone
     assert crowd.outcome.moved == crowd.outcome.doubled == []
     assert aftr_lab(lab.name, "start", victim).returncode == 0
+
+
+def test_what_is_no_heartbeat_and_no_head_ends_nobody(lab: Lab, crowd: Crowd) -> None:
+    """Both are named; a head is stored anew by who serves the slot, once a person has removed it."""
+    everyone, aftrs = set(crowd.endpoints), [aftr["name"] for aftr in lab.state["aftrs"]]
+    before = processes(lab)
+    redis(lab, "HSET", members_key(PREFIX), "stray", "nothing")
+    until(lambda: all("the field b'stray' is no heartbeat: b'nothing'" in log_of(lab, name) for name in aftrs))
+    redis(lab, "HDEL", members_key(PREFIX), "stray")
+    head = head_key(PREFIX, 0)
+    redis(lab, "HSET", head, "epoch", "seven")
+    until(lambda: all(f"DEL {head}" in pages(lab, name)[0] for name in aftrs))
+    assert talk(crowd, everyone) == everyone
+    redis(lab, "DEL", head)
+    until(lambda: all(pages(lab, name)[:2] == ("", "ready\n") for name in aftrs))
+    assert talk(crowd, everyone) == everyone
+    assert crowd.outcome.moved == crowd.outcome.doubled == []
+    until(lambda: is_settled(lab.state))
+    assert processes(lab) == before
+
+
+def processes(lab: Lab) -> dict[str, int]:
+    """Of each node, its program's process."""
+    found = json.loads(aftr_lab(lab.name, "status", "-o", "json").stdout)["processes"]
+    return {process["node"]: process["pid"] for process in found}
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_store_of_another_pool_is_not_touched(lab: Lab, crowd: Crowd) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aftr.ops.copies import apply, close, open_restored, snapshot, stop
 from aftr.ops.tables import slots
-from aftr.state.journal import drain
+from aftr.state.journal import drain, peek
 from aftr.state.layout import JOURNAL_RECORDS, SLOT_MAPPINGS, slot_at, table_at
 from dslite_contract.bounds import bounds_of, faults
 from dslite_contract.journal import RECORD, Kind, Records
@@ -150,6 +150,27 @@ def test_what_waited_for_its_record_leaves_once_the_slot_is_taken_again() -> Non
     stop(pod, 0)
     open_restored(pod, 0, 0, rig.now // 1_000_000, journaling=True, parking=True)
     assert len(rig.up(ipv4(udp(5000, 53), src=HOST, dst=SERVER))) == 1
+    rig.close()
+
+
+@pytest.mark.nojit
+def test_a_full_journal_keeps_what_it_has_and_says_that_something_is_missing() -> None:
+    """The state of a connection is recorded whether the store answers or not; the tables have it, and so has a checkpoint."""
+    owner = Owner(2)
+    rig, slot = owner.rig, slot_at(owner.pod.memory, owner.pod.slot(0))
+    connection = rig.open(tcp(5001, 80, SYN))
+    slot.journal_head = slot.journal_tail + JOURNAL_RECORDS  # not stored for long
+    before = peek(owner.pod.memory, owner.pod.slot(0), JOURNAL_RECORDS)
+    rig.since()
+    rig.down(ipv4(tcp(80, connection.port, SYN | ACK), src=SERVER, dst=connection.address))
+    rig.up(ipv4(tcp(5001, 80, ACK), src=HOST, dst=SERVER))
+    assert rig.since()["events"]["journal-overrun"] == 1
+    assert (slot.overrun, slot.journal_head - slot.journal_tail) == (1, JOURNAL_RECORDS)
+    assert (peek(owner.pod.memory, owner.pod.slot(0), JOURNAL_RECORDS) == before).all()
+    copy = taken_over(list(snapshot(owner.pod, 0)), rig.now // 1_000_000)
+    copy.wait(7000)
+    assert len(copy.engine.bindings()) == 1, "it is known to be established"
+    copy.close()
     rig.close()
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
+from redis.asyncio import Redis
 
+from aftr.store.errors import UnreadableHeadError
 from aftr.store.slots import Owner, Reply
 from aftr.store.store import Store
 from dslite_contract.journal import NOTHING, EntryId
@@ -34,6 +37,20 @@ async def test_a_store_that_holds_other_than_was_written_is_rewound(store: Store
         await store.append(SLOT, owner, EntryId(1, seq), entry(seq))
     assert await store.append(SLOT, owner, last, entry(9)) is Reply.REWOUND
     assert await numbers_of(store.read(SLOT)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("field", ["epoch", "last", "covers", "writing", "newest"])
+async def test_a_head_that_is_none_is_named(store: Store, shared_redis: Server, field: str) -> None:
+    await claimed(store)
+    key = head_key(store.settings.prefix, SLOT)
+    async with Redis.from_url(shared_redis.url) as redis:
+        await redis.hset(key, field, "seven")
+        named = re.escape(f"{key} is damaged (") + f".*: while an AFTR serves the slot, {re.escape(f'DEL {key}')}"
+        for reading in (store.owners(), numbers_of(store.read(SLOT))):
+            with pytest.raises(UnreadableHeadError, match=named):
+                await reading
+        await redis.delete(key)
+    assert await store.owners() == {}
 
 
 async def test_an_empty_store_is_rewound(store: Store) -> None:

@@ -153,6 +153,9 @@ def test_nothing_is_said_of_a_slot_that_is_no_longer_ours(monkeypatch: pytest.Mo
         due = wire.announcer._slots[0].due
         assert [await wire.look(due), await wire.look(due + 0.5)] == [0, 0]
         assert wire.said == []
+        wire.owned = True  # it was frozen, and stays
+        assert [await wire.look(due + 0.6), await wire.look(due + 0.7)] == [1, ALL]
+        assert len(wire.said) == 1
 
     asyncio.run(play())
 

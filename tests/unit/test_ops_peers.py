@@ -126,6 +126,22 @@ async def test_an_answer_signed_with_another_key_is_none() -> None:
             assert await asker.ask("b", 0, 5) is None
 
 
+async def test_nobody_is_answered_before_the_pools_key_is_known() -> None:
+    """Anybody can sign with an empty one."""
+    answerer = Peers(member("b", {}))
+    app = web.Application()
+    app.add_routes(answerer.routes())
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        headers = {SIGNATURE: answerer.sign(b"{}")}
+        async with session.post(
+            f"http://{server.host}:{server.port}/v1/peer/ask", data=b"{}", headers=headers
+        ) as answer:
+            assert (answer.status, await answer.text()) == (
+                503,
+                "the store was not reached yet, and so the pool's key is not known\n",
+            )
+
+
 async def test_a_slot_that_is_emptied_while_it_is_read_is_not_given() -> None:
     """Half of it, said to be all of it, would be what the asker opens with."""
     async with two(KEY) as (asker, answering, _):

@@ -9,19 +9,21 @@ from typing import Any
 
 import pytest
 
+from aftr.failover.observation import Result, Won
 from aftr.failover.state import Failsafe, Phase
 from aftr.ops.secrets import StoreLogin
-from aftr.ops.serving.member import copies_of, own_address, rules_of, store_settings
+from aftr.ops.serving.member import own_address, rules_of, store_settings
 from aftr.ops.serving.slot import Slot
 from aftr.ops.serving.versions import READS, readers, to_write
 from aftr.ops.show import slot_table
+from aftr.store.errors import StoreUnreachableError
 from aftr.store.members import MemberRecord
 from aftr.store.settings import Durability
 from aftr.store.slots import Owner, SlotHead
 from dslite_contract.journal import FORMATS, EntryId
 from dslite_contract.load import load_config
 from next_version.next_format import NEXT, NEXT_VERSION
-from rig import config_text
+from rig import Rig, config_text
 
 STORE = {"replicas": 2, "slots": 4, "store": {"embedded": {}}}
 
@@ -53,9 +55,10 @@ def test_others_reach_us_where_we_reach_the_store_from(url: str, address: str) -
     assert own_address(url) == address
 
 
-def test_warm_copies_are_listed_by_heartbeats() -> None:
-    assert copies_of(MemberRecord(7, {"warm": '{"3": "2-17"}'})) == {3: EntryId(2, 17)}
-    assert copies_of(MemberRecord(7)) == {}
+def test_a_host_of_the_store_that_has_no_name_just_now_is_passed_over() -> None:
+    assert own_address("redis+sentinel://gone.invalid:26379,127.0.0.1:26379/east") == "127.0.0.1"
+    with pytest.raises(StoreUnreachableError, match=r"no way to any host of the store: gone\.invalid: look at"):
+        own_address("redis://gone.invalid")
 
 
 def reading(version: int | None) -> MemberRecord:
@@ -98,6 +101,20 @@ def test_people_see_owner_epoch_and_how_far_the_warm_copy_is() -> None:
     assert (columns["owner"], columns["epoch"]) == (["a", "a"], ["3", "3"])
     assert (columns["warm copy"], columns["behind"]) == (["b", ""], ["0", ""])
     assert columns["quarantine"] == ["2 unreadable, 90 s", ""]
+
+
+def test_an_owner_whose_journal_was_full_stores_all_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(config_text({**STORE, "slots": 1}))
+    pod, told = rig.engine.pod, list[Result | Won]()
+    member: Any = SimpleNamespace(uid="a", pod=pod, store=SimpleNamespace(quarantine=None, version=min(FORMATS)))
+    slot = Slot(member, 0)
+    slot.state = replace(slot.state, phase=Phase.SERVING, epoch=3)
+    monkeypatch.setattr(Slot, "tell", lambda _, event: told.append(event))
+    slot.record.journal_head, slot.record.overrun = 2, 1
+    assert (slot.next_append(), told) == (None, [Result.REWOUND])
+    slot.record.journal_tail, slot.record.overrun = 0, 0
+    assert slot.next_append() is not None
+    rig.close()
 
 
 async def test_a_copy_that_is_being_read_follows_nothing() -> None:

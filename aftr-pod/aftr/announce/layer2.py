@@ -121,18 +121,20 @@ class Layer2Announcer:
             for number, slot in list(self._slots.items()):
                 try:
                     await self._look(number, slot, now)
-                except AnnounceError as error:
+                except (AnnounceError, OSError) as error:
                     self._say(str(error))
 
     async def _look(self, number: int, slot: Announced, now: float) -> None:
-        """Tell of a slot when that is due, or somebody else claims an address of it."""
+        """Tell of a slot when that is due, or somebody else claims an address of it; of one that is frozen, once it goes on."""
+        if not self._owns(number):
+            return
         if now >= slot.due:
             await self._tell(number, with_arp=slot.next_round(now))
         elif self._claims(number) != slot.claims and now - slot.defended >= DEFEND_S:
-            slot.claims, slot.defended = self._claims(number), now
-            if self._owns(number):
-                self._say(f"another station claims an address of slot {number}: announcing it again")
+            claims, slot.defended = self._claims(number), now
+            self._say(f"another station claims an address of slot {number}: announcing it again")
             await self._tell(number, with_arp=True)
+            slot.claims = claims
 
     async def _tell(self, number: int, *, with_arp: bool) -> None:
         """A slot's frames, as long as it is ours."""

@@ -56,11 +56,18 @@ def rewriting(state: State, seen: Observation, rules: Rules) -> Step:
         return lose(state, seen, why)
     if seen.event is Result.CHECKPOINTED:
         return enter(
-            replace(state, rewrite=False), seen, Phase.SERVING, "serves; the store holds all of it", Do.ALLOW_BLOCKS
+            replace(state, rewrite=False, refused=False),
+            seen,
+            Phase.SERVING,
+            "serves; the store holds all of it",
+            Do.ALLOW_BLOCKS,
         )
     if not seen.connected or seen.event is Result.UNRESOLVED:
         return go_without(state, seen, "the store is out of reach again")
     state, actions = extend(state, seen.lease_until)
+    if seen.event in (Result.REFUSED, Result.REWOUND):
+        again = f"serves; writes the checkpoint again: {seen.event.value}"
+        return stay(replace(state, refused=True), again, *actions, Do.REFUSE_BLOCKS, Do.WRITE_CHECKPOINT)
     return stay(state, "serves; writes a checkpoint", *actions)
 
 

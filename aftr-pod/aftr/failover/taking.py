@@ -212,8 +212,9 @@ def rewriting_before_opening(state: State, seen: Observation, rules: Rules) -> S
         return lapse(state, seen, rules)
     if seen.event is Result.CHECKPOINTED:
         return open_slot(state, seen)
-    if seen.event is Result.UNRESOLVED:
-        return stay(state, "writes the checkpoint again: the connection broke", Do.WRITE_CHECKPOINT)
+    if seen.event in (Result.UNRESOLVED, Result.REFUSED, Result.REWOUND):
+        waiting = replace(state, refused=seen.event is not Result.UNRESOLVED)
+        return stay(waiting, f"writes the checkpoint again: {seen.event.value}", Do.WRITE_CHECKPOINT)
     return stay(state, "writes a checkpoint before it opens")
 
 
@@ -230,7 +231,7 @@ def lapse(state: State, seen: Observation, rules: Rules) -> Step:
 
 def open_slot(state: State, seen: Observation) -> Step:
     """Open, with the deadline of the lease."""
-    opening = replace(state, rewrite=False, gap=False)
+    opening = replace(state, rewrite=False, gap=False, refused=False)
     return enter(opening, seen, Phase.OPENING, f"opens with epoch {state.epoch}", Open(state.epoch, state.until))
 
 

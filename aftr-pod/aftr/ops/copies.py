@@ -74,7 +74,7 @@ def open_restored(
         control.now = max(now, control.now)
         restart(pod.memory, pod.control, slot, now)
     record = slot_at(pod.memory, slot)
-    record.journal_head = record.journal_tail = record.committed = 0
+    record.journal_head = record.journal_tail = record.committed = record.overrun = 0
     record.journaling, record.parking, record.frozen, record.refuse_blocks = int(journaling), int(parking), 0, 0
     add_event(pod.memory, pod.control, MAPPINGS_RESTORED, table_at(pod.memory, slot + SLOT_MAPPINGS).live)
     pod.open(number, worker, now)

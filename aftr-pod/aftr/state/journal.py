@@ -2,6 +2,7 @@
 
 A ring of 32-byte records between one worker, which appends, and the control thread, which drains.  Records are numbered from 1 on and
 numbers only grow: `journal_head` the last one written, `journal_tail` the last one drained, `committed` the last one stored.
+What finds the ring full is left out, and `overrun` says so: the tables have it, and so has the checkpoint that must be written then.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import numpy as np
 
 from aftr.lowlevel.bits import Memory, load64_acquire, store16, store32, store64, store64_release
 from aftr.lowlevel.kernel import kernel
+from aftr.state.counters import count_event
 from aftr.state.layout import JOURNAL_RECORD, SLOT, slot_at, worker_at
+from aftr.state.reasons import JOURNAL_OVERRUN
 from dslite_contract.journal import RECORD, Kind, Records
 
 MAPPING_RECORD, MAPPING_REMOVED = int(Kind.MAPPING), int(Kind.MAPPING_REMOVED)
@@ -43,6 +46,10 @@ def write_record(
     """Append a record, if the slot has a journal; `word`: kind | protocol << 8 | flags << 16 | bits << 24."""
     record = slot_at(memory, slot)
     if record.journaling == 0:
+        return
+    if journal_room(memory, slot) <= 0:
+        record.overrun = 1
+        count_event(memory, worker, JOURNAL_OVERRUN, 1)
         return
     at = record.journal + (record.journal_head & record.journal_mask) * JOURNAL_RECORD
     store32(memory, at, word)

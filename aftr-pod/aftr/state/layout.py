@@ -86,7 +86,7 @@ SLOT = record_layout(
     *_i8("context_buffers context_stride context_head context_tail context_bytes"),
     *_i8("icmp_tokens icmp_time fragment_counter syn_ring syn_head syn_count sweep_time"),
     *_i8("journal journal_mask journal_head journal_tail committed journaling parking frozen refuse_blocks"),
-    *_i8("park_ring park_head park_tail restored moving neighbour_tokens neighbour_time claims"),
+    *_i8("park_ring park_head park_tail restored moving neighbour_tokens neighbour_time claims overrun"),
 )
 SLOT_MAPPINGS, SLOT_SESSIONS, SLOT_SOFTWIRES, SLOT_SUBSCRIBERS, SLOT_CONTEXTS = 512, 640, 768, 896, 1024
 SLOT_POOLS = 1152  # per pool: first external, count (2 × i8), at most 16 pools

@@ -7,6 +7,7 @@ DsliteError
     ├── StoreUnsuitableError    this store, as it is set up, cannot keep what was asked of it
     ├── JournalGapError         entries between two ids are missing: load the slot again
     ├── UnreadableVersionError  the slot is stored in a format version of another program: wait until it is written anew
+    ├── UnreadableHeadError     the head of a slot is damaged
     └── UnreadableRecordError   some of a slot is damaged; the rest was delivered before this was raised
 """
 
@@ -37,6 +38,15 @@ class StoreRefusedError(StoreError):
 
 class StoreUnsuitableError(StoreError):
     """The store's settings do not fit ours."""
+
+
+class UnreadableHeadError(StoreError):
+    """A head has a field that is none."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(
+            f"{key} is damaged ({why}): while an AFTR serves the slot, DEL {key}, and it is stored anew; else correct the field"
+        )
 
 
 class JournalGapError(StoreError):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from pydantic import TypeAdapter
 
 from aftr.store.client import Client
 from dslite_contract.store_keys import members_key, secret_key
@@ -19,6 +20,10 @@ class MemberRecord:
     info: Mapping[str, str] = field(default_factory=dict)
 
 
+SHOWN = 80  # bytes of what cannot be read
+RECORD = TypeAdapter(MemberRecord)  # names that this program does not know are left out
+
+
 class Members:
     """Heartbeats of this member, on a connection of their own, and those of all."""
 
@@ -26,6 +31,7 @@ class Members:
         self._client, self._uid = client, client.settings.uid
         self._key = members_key(client.settings.prefix)
         self._counter = 0
+        self.unread: frozenset[str] = frozenset()  # what `all` found and is no heartbeat, in words
 
     async def heartbeat(self, info: Mapping[str, str]) -> None:
         """Has been seen by the store when this returns; StoreError otherwise."""
@@ -34,14 +40,19 @@ class Members:
 
     async def put(self, uid: str, record: MemberRecord) -> None:
         """Enter what is said of a member."""
-        text = json.dumps({"counter": record.counter, "info": dict(record.info)})
-        await self._client.ask(self._key, "members", ("HSET", self._key, uid, text))
+        await self._client.ask(self._key, "members", ("HSET", self._key, uid, RECORD.dump_json(record)))
 
     async def all(self) -> dict[str, MemberRecord]:
-        """Who has ever sent a heartbeat and not left."""
+        """Who has ever sent a heartbeat and not left; what cannot be read is named in `unread`, and the next heartbeat replaces it."""
         (answer,) = await self._client.ask(self._key, "members", ("HGETALL", self._key))
-        pairs = zip(answer[::2], answer[1::2], strict=True)
-        return {str(uid, "utf-8"): MemberRecord(**json.loads(record)) for uid, record in pairs}
+        records, unread = dict[str, MemberRecord](), set[str]()
+        for uid, text in zip(answer[::2], answer[1::2], strict=True):
+            try:
+                records[str(uid, "utf-8")] = RECORD.validate_json(text)
+            except ValueError:
+                unread.add(f"{self._key}: the field {uid!r} is no heartbeat: {text[:SHOWN]!r}")
+        self.unread = frozenset(unread)
+        return records
 
     async def key(self) -> bytes:
         """A secret that all members share: made by the first one that asks."""

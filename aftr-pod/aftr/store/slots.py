@@ -12,7 +12,15 @@ import numpy as np
 from redis.exceptions import ResponseError
 
 from aftr.store.client import Client
-from aftr.store.errors import PASSING, StoreError, StoreRefusedError, StoreUnreachableError, code_of, refusal
+from aftr.store.errors import (
+    PASSING,
+    StoreError,
+    StoreRefusedError,
+    StoreUnreachableError,
+    UnreadableHeadError,
+    code_of,
+    refusal,
+)
 from aftr.store.line import Command
 from aftr.store.scripts import APPEND, RAISE
 from aftr.store.settings import Node
@@ -76,8 +84,16 @@ class Append(NamedTuple):
     entry: bytes
 
 
+def read_head(key: str, fields: Sequence[bytes | None]) -> SlotHead | None:
+    """The same, of a key.  Raises UnreadableHeadError."""
+    try:
+        return parse_head(fields)
+    except ValueError as error:
+        raise UnreadableHeadError(key, str(error)) from error
+
+
 def parse_head(fields: Sequence[bytes | None]) -> SlotHead | None:
-    """Answer to HMGET of HEAD_FIELDS; None for a slot that was never owned."""
+    """Answer to HMGET of HEAD_FIELDS; None for a slot that was never owned.  ValueError if a field is none."""
     epoch, uid, last, generation, chunks, covers, writing, sealed, old, new = (
         str(one or b"", "utf-8") for one in fields
     )
@@ -224,11 +240,10 @@ class Slots:
 
     async def _heads(self, slots: Sequence[int]) -> list[SlotHead | None]:
         commands = [("HMGET", head_key(self._prefix, slot), *HEAD_FIELDS) for slot in slots]
-        return [
-            parse_head(answer) for answer in await self._client.ask(head_key(self._prefix, slots[0]), "ask", *commands)
-        ]
+        answers = await self._client.ask(head_key(self._prefix, slots[0]), "ask", *commands)
+        return [read_head(head_key(self._prefix, slot), answer) for slot, answer in zip(slots, answers, strict=True)]
 
     async def head(self, slot: int, purpose: str = "ask") -> SlotHead | None:
         """One slot's."""
         key = head_key(self._prefix, slot)
-        return parse_head((await self._client.ask(key, purpose, ("HMGET", key, *HEAD_FIELDS)))[0])
+        return read_head(key, (await self._client.ask(key, purpose, ("HMGET", key, *HEAD_FIELDS)))[0])

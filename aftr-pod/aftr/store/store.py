@@ -138,6 +138,11 @@ class Store:
         """Another is no member any more, until it raises its counter again."""
         await self._members.remove(uid)
 
+    @property
+    def unread_members(self) -> frozenset[str]:
+        """What the last reading of all members found and is no heartbeat, in words."""
+        return self._members.unread
+
     async def leave(self) -> None:
         """We are no member any more."""
         await self._members.remove(self.settings.uid)

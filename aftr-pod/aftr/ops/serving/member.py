@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import structlog
@@ -26,6 +26,7 @@ from aftr.failover.takeovers import Pulse, Takeovers
 from aftr.ops.clock import boottime_ms
 from aftr.ops.faulthook import FaultHook
 from aftr.ops.secrets import StoreLogin
+from aftr.ops.serving.heartbeats import copies_of, damaged_in, ended_in, is_leaving, is_linked, may_own
 from aftr.ops.serving.peers import Peers
 from aftr.ops.serving.slot import Slot
 from aftr.ops.serving.versions import READS, readers, to_write
@@ -34,7 +35,7 @@ from aftr.state.counters import add_event
 from aftr.state.layout import pod_at
 from aftr.state.pod import Pod
 from aftr.state.reasons import TAKEOVER_SPURIOUS
-from aftr.store.errors import JournalGapError, StoreError, UnreadableRecordError
+from aftr.store.errors import JournalGapError, StoreError, StoreUnreachableError, UnreadableRecordError
 from aftr.store.members import MemberRecord
 from aftr.store.settings import Durability, Kind, StoreSettings, parse_url
 from aftr.store.slots import SlotHead
@@ -115,6 +116,8 @@ class Member:
         self._gives_up: dict[int, int] = {}  # those of ours that are over
         self._give_up_until = 0
         self._failure: asyncio.Future[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._unread: frozenset[str] = frozenset()  # heartbeats of others
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         control = pod_at(pod.memory, 0)
         control.journal_event = self._event
@@ -142,7 +145,8 @@ class Member:
         loop.add_reader(self._event, self._written)
         try:
             async with asyncio.TaskGroup() as group:
-                for work in (self._beat, self._watch_links, self._follow, self._flush, self._tick):
+                self._beating = group.create_task(self._beat())
+                for work in (self._watch_links, self._follow, self._flush, self._tick):
                     group.create_task(work())
                 group.create_task(self._fail(self._failure))
         finally:
@@ -171,6 +175,8 @@ class Member:
         deadline = self.now + leave_seconds(self.pod.configuration.pool) * 1000
         while self._hands_over() and self.now < deadline:  # noqa: ASYNC110  it is a matter of several members' steps
             await asyncio.sleep(TICK_S)
+        if self._beating is not None:  # a heartbeat after it would list us again
+            self._beating.cancel()
         with suppress(StoreError):
             await self.store.leave()
 
@@ -195,6 +201,7 @@ class Member:
         while True:
             try:
                 await self.store.prepare()
+                self.address = f"{own_address(self.store.settings.url)}:{self._status_port}"
                 await self.peers.open(await self.store.peer_key())
                 break
             except StoreError as error:
@@ -203,7 +210,6 @@ class Member:
                 await asyncio.sleep(1.0)
         for warning in self.store.warnings:
             log.warning(warning)
-        self.address = f"{own_address(self.store.settings.url)}:{self._status_port}"
 
     async def _look_back(self) -> None:
         """What the process before ours served, before anybody hears of us: others may have it sooner than we."""
@@ -286,6 +292,7 @@ class Member:
         if not self.connected:
             log.info("store reached")
         self.answered, self.trouble, self.records = True, "", records
+        self._note_unread(self.store.unread_members)
         self._count_spurious()
         counters = {uid: record.counter for uid, record in records.items()}
         view = members.observe(self._view, counters, sent, self.now)
@@ -348,8 +355,7 @@ class Member:
 
     def _lacks_some(self, number: int, generation: int) -> bool:
         """Whether a copy of ours was made from this very checkpoint, and not all of that was readable."""
-        said = (json.loads(self._says(uid, "damaged", "{}")) for uid in self.records)
-        return any(one.get(str(number)) == generation for one in said)
+        return any(damaged_in(record).get(number) == generation for record in self.records.values())
 
     def _all_heads(self, heads: Mapping[int, SlotHead], sent: int) -> list[Head]:
         return [head_of(heads.get(number), sent) for number in range(len(self.slots))]
@@ -365,10 +371,6 @@ class Member:
         for owner, slots in self._takeovers.settle(self._pulses()).items():
             add_event(self.pod.memory, self.pod.control, TAKEOVER_SPURIOUS, slots)
             log.warning("slots were taken from a pod that is alive", pod=owner, slots=slots)
-
-    def _says(self, uid: str, name: str, default: str) -> str:
-        record = self.records.get(uid)
-        return str(record.info.get(name, default)) if record else default
 
     def lose_store(self, why: str) -> None:
         """The store did not answer."""
@@ -484,6 +486,12 @@ class Member:
                     slot.begin_checkpoint(slot.shorten())
             await asyncio.sleep(WRITE_GATHER_S)
 
+    def _note_unread(self, unread: frozenset[str]) -> None:
+        """Say so once of each heartbeat that is none."""
+        for sentence in unread - self._unread:
+            log.warning("heartbeat not read", reason=sentence)
+        self._unread = unread
+
     def _note_refusal(self, why: str) -> None:
         """Say so once, when the store begins not to store what we write."""
         if why and why not in (self.trouble, self._refusal):
@@ -544,31 +552,6 @@ class Member:
         ]
 
 
-def copies_of(record: MemberRecord) -> dict[int, EntryId]:
-    """Warm copies as a member's heartbeat lists them."""
-    return {int(slot): EntryId.parse(held) for slot, held in json.loads(record.info.get("warm", "{}")).items()}
-
-
-def may_own(record: MemberRecord) -> bool:
-    """Whether a member says that slots may go to it."""
-    return is_linked(record) and not is_leaving(record)
-
-
-def is_linked(record: MemberRecord) -> bool:
-    """Whether a member says that routers hear it."""
-    return record.info.get("linked", "1") == "1"
-
-
-def is_leaving(record: MemberRecord) -> bool:
-    """Whether a member says that it leaves."""
-    return record.info.get("leaving", "0") == "1"
-
-
-def ended_in(record: MemberRecord) -> dict[int, int]:
-    """Epochs that a member's heartbeat says are over."""
-    return {int(slot): epoch for slot, epoch in json.loads(record.info.get("ended", "{}")).items()}
-
-
 def head_of(head: SlotHead | None, sent: int) -> Head:
     """What a reading that was sent at `sent` says of a slot."""
     if head is None:
@@ -577,14 +560,23 @@ def head_of(head: SlotHead | None, sent: int) -> Head:
 
 
 def own_address(url: str) -> str:
-    """The address by which we reach the store, and others reach us, as a URL has it."""
+    """The address by which we reach the store, and others reach us, as a URL has it.  Raises StoreUnreachableError."""
     address = parse_url(url)
-    host = "127.0.0.1" if address.kind is Kind.UNIX else address.nodes[0].host
+    hosts = ["127.0.0.1"] if address.kind is Kind.UNIX else [node.host for node in address.nodes]
+    for host in hosts:  # one that is down may have no name either
+        with suppress(OSError):
+            mine = _address_towards(host)
+            return f"[{mine}]" if mine.version == 6 else str(mine)
+    raise StoreUnreachableError(
+        f"no way to any host of the store: {', '.join(hosts)}: look at their names, and our routes"
+    )
+
+
+def _address_towards(host: str) -> IPv4Address | IPv6Address:
     family, _, _, _, target = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect(target)
-        mine = ip_address(probe.getsockname()[0])
-    return f"[{mine}]" if mine.version == 6 else str(mine)
+        return ip_address(probe.getsockname()[0])
 
 
 def store_settings(

@@ -114,6 +114,8 @@ class Peers:
         return [web.post("/v1/peer/ask", self.get_ask), web.post("/v1/peer/tail", self.get_tail)]
 
     async def _question(self, request: web.Request) -> tuple[bytes, Any, dict[str, Any]]:
+        if not self._key:
+            raise web.HTTPServiceUnavailable(text="the store was not reached yet, and so the pool's key is not known\n")
         body = await request.read()
         if not hmac.compare_digest(request.headers.get(SIGNATURE, ""), self.sign(body)):
             raise web.HTTPForbidden(text="not signed with the pool's key\n")

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 TELL_AGAIN_S = 0.5
+WRITE_AGAIN_S = 0.5  # a checkpoint that the store refused
 ENTRY_BYTES = 2 << 10  # an entry costs who reads it as much as so many bytes of records
 READ_AGAIN_S = 0.5  # a slot that a newer program has written
 QUIET_MS = 1000  # for a slot's journal to be stored, once nothing is added
@@ -86,7 +87,7 @@ class Slot:
     flushing: bool = False
     written: int = 0  # since the last checkpoint, as `cost`
     generation: int = 0  # of that checkpoint, as the store says
-    forgone: bool = False  # what was made without the store did not fit into the journal
+    unstored_block: bool = False  # one was taken, and its record is not in the journal any more
     copy: asyncio.Task[None] | None = None
     checkpoint: asyncio.Task[None] | None = None
     takes_tail: bool = False
@@ -119,6 +120,11 @@ class Slot:
     def record(self) -> Any:
         """The engine's record of the slot."""
         return slot_at(self.member.pod.memory, self.member.pod.area(self.number))
+
+    @property
+    def forgone(self) -> bool:
+        """Whether the journal lacks something that the tables have: there was no room for it."""
+        return bool(self.record.overrun)
 
     @property
     def owner(self) -> Owner:
@@ -260,7 +266,7 @@ class Slot:
                 task.cancel()
         with self.member.pod.turn, self.member.workers.halted():
             copies.close(self.member.pod, self.number)
-        self.held, self.flight, self.flushing, self.written, self.forgone = NOTHING, None, False, 0, False
+        self.held, self.flight, self.flushing, self.written, self.unstored_block = NOTHING, None, False, 0, False
         self.quarantine.damages = ()
 
     # ------------------------------------------------------------ taking
@@ -271,7 +277,8 @@ class Slot:
         try:
             owner = await store.claim(self.number, self.member.uid, expected, wanted.epoch - 1, wanted.last)
             before = await store.before(self.number, owner.epoch) if owner else (NOTHING, frozenset[EntryId]())
-            await self.quarantine.begin()
+            if owner:
+                await self.quarantine.begin()
         except StoreError as error:
             log.warning("claim not decided", slot=self.number, reason=str(error))
             self.member.lose_store(str(error))
@@ -325,6 +332,9 @@ class Slot:
                 return None
             version = self.member.store.version
             records = drain(memory, area, most_records(version))
+            if self.forgone:
+                self.tell(Result.REWOUND)
+                return None
             self.flight = Flight(pack_entry(records, version), int(self.record.journal_tail))
         return Append(self.number, self.owner, self.held, self.flight.entry)
 
@@ -345,10 +355,16 @@ class Slot:
 
     async def write_checkpoint(self) -> None:
         """All that we hold, fenced by our epoch; what waited for the store leaves with it."""
+        if self.state.refused:
+            await asyncio.sleep(WRITE_AGAIN_S)
+            if self.phase is not Phase.REWRITING:
+                return
         pod = self.member.pod
         with self.member.workers.halted():  # what has a record is in the tables
             self.take_records()
-            self.record.parking = int(self.member.commits)
+            self.record.overrun = 0
+            if not self.state.refused:
+                self.record.parking = int(self.member.commits)
         number, owner = int(self.record.journal_tail), self.owner
         reply = await self.member.store.write_anew(self.number, owner, self.held, self.chunks())
         if (self.phase, self.owner) != (Phase.REWRITING, owner):
@@ -365,15 +381,15 @@ class Slot:
         if (self.phase, self.owner) != (Phase.REWRITING, owner):
             return
         self.held = max(self.held, head.last) if head and head.owner == owner else self.held
-        self.written = 0
-        self.forgone = False
+        self.written, self.unstored_block = 0, False
         commit(pod.memory, pod.area(self.number), number)
         self.tell(Result.CHECKPOINTED)
 
-    def take_records(self) -> Records:
+    def take_records(self) -> None:
         """Everything out of the journal: it is to be stored in another way, or not at all."""
+        self.unstored_block = self.has_unstored_block()
         self.flight = None
-        return drain(self.member.pod.memory, self.member.pod.area(self.number), self.record.journal_mask + 1)
+        drain(self.member.pod.memory, self.member.pod.area(self.number), self.record.journal_mask + 1)
 
     async def shorten(self) -> None:
         """A checkpoint in passing, so that the journal stays short; writing goes on meanwhile."""
@@ -544,7 +560,9 @@ class Slot:
         """Whether a port block is in use that the store may not know."""
         pod, flight = self.member.pod, self.flight
         kinds = set(peek(pod.memory, pod.area(self.number), self.record.journal_mask + 1)["kind"].tolist())
-        return Kind.BLOCK_TAKEN in kinds | (copies.kinds_of(flight.entry) if flight is not None else set())
+        return self.unstored_block or Kind.BLOCK_TAKEN in kinds | (
+            copies.kinds_of(flight.entry) if flight is not None else set()
+        )
 
     def let_go(self) -> None:
         """What waits for the store leaves without it, and is counted; the journal keeps it until the store is back, while there is room."""
@@ -555,7 +573,7 @@ class Slot:
         commit(pod.memory, area, int(record.journal_head))
         if waiting(pod.memory, area) > record.journal_mask // 2:
             self.take_records()
-            self.forgone = True
+            self.record.overrun = 1
 
     def allow_blocks(self) -> None:
         """As ever."""

@@ -13,7 +13,8 @@ READS = "reads"  # in a heartbeat: the newest version that the member reads; it 
 
 def read_by(record: MemberRecord | None) -> int:
     """The newest version that a member reads; one that announces nothing is from before there were announcements."""
-    return int(record.info.get(READS, UNANNOUNCED)) if record else UNANNOUNCED
+    said = record.info.get(READS, "") if record else ""
+    return int(said) if said.isdecimal() else UNANNOUNCED
 
 
 def to_write(records: Iterable[MemberRecord]) -> int:
