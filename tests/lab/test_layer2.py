@@ -118,7 +118,9 @@ def stranger(lab: Lab, device: str) -> Iterator[socket.socket]:
     lab.run("router", "ip", "link", "add", "stranger", "type", "veth", "peer", "name", "stranger-port")
     lab.run("router", "ip", "link", "set", "stranger-port", "master", device, "up")
     lab.run("router", "ip", "link", "set", "stranger", "up")
+    state = ("bridge", "-j", "link", "show", "dev", "stranger-port")
     try:
+        until(lambda: json.loads(lab.run("router", *state))[0]["state"] == "forwarding", "the bridge forwards its frames")
         with lab.socket("router", socket.AF_PACKET, socket.SOCK_RAW) as one:
             one.bind(("stranger", 0))
             yield one

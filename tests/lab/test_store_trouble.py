@@ -56,7 +56,7 @@ TROUBLES = {
     "read-only replica": Trouble(
         f"{CLI} replicaof 10.64.0.99 6379",
         f"{CLI} replicaof no one",
-        "READONLY .*; it is a replica: give the primary's address",
+        "READONLY .*; it is a replica: give the address of the primary",
     ),
     "disk": Trouble(
         f"{IN_ITS_FOLDER}; mkdir dump.rdb; {CLI} config set save '1 1'; {FAILED}",

@@ -104,7 +104,7 @@ async def test_a_replica_is_not_written(open_store: Open) -> None:
         redis.cli("REPLICAOF", "127.0.0.1", str(other.port))
         assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.REFUSED
         assert "READONLY" in store.trouble
-        assert "give the primary's address" in store.trouble
+        assert "give the address of the primary" in store.trouble
         with pytest.raises(StoreUnsuitableError, match="is a replica"):
             await open_store(redis.url, uid="b")
 

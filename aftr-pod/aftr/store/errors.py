@@ -96,7 +96,7 @@ class UnreadableRecordError(StoreError):
 WHAT_TO_DO = {
     "OOM": "its maxmemory is used up: raise maxmemory, or remove what else is stored there",
     "MISCONF": "it cannot write its snapshot to disk: look at its log and its disk, or set stop-writes-on-bgsave-error no",
-    "READONLY": "it is a replica: give the primary's address, or let Sentinel or Cluster name it",
+    "READONLY": "it is a replica: give the address of the primary, or let Sentinel or Cluster name it",
     "NOREPLICAS": "fewer replicas are connected than its min-replicas-to-write: start them, or lower it",
     "NOAUTH": "it wants a password: put username and password into the store's secret",
     "WRONGPASS": "user or password are wrong: compare the store's secret with the ACL of Redis",

@@ -88,7 +88,7 @@ async def facts_of(client: Client, node: Node) -> Facts:
             raise refusal(str(node), answer)
     if role[0] != b"master":
         raise StoreUnsuitableError(
-            f"store {node} is a replica: give the primary's address, or let Sentinel or Cluster name it"
+            f"store {node} is a replica: give the address of the primary, or let Sentinel or Cluster name it"
         )
     lines = dict(line.split(":", 1) for line in str(info, "utf-8").splitlines() if ":" in line)
     version = tuple(int(part) for part in lines["redis_version"].split("."))
