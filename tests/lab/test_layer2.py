@@ -32,6 +32,9 @@ pytestmark = pytest.mark.lab
 
 SLOTS, ADDRESSES = 8, 32  # external ones of a slot
 STRANGER = "02:00:00:00:00:77"
+HIGHEST = (
+    "fe:ff:ff:ff:ff:ff"  # a bridge takes the lowest station of its ports, and when that changes forgets its neighbours
+)
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +118,16 @@ def announced(frames: list[tuple[float, bytes]], of: str) -> list[tuple[float, s
 @contextmanager
 def stranger(lab: Lab, device: str) -> Iterator[socket.socket]:
     """A further station on one of the router's links."""
-    lab.run("router", "ip", "link", "add", "stranger", "type", "veth", "peer", "name", "stranger-port")
+    lab.run(
+        "router", "ip", "link", "add", "stranger", "type", "veth", "peer", "name", "stranger-port", "address", HIGHEST
+    )
     lab.run("router", "ip", "link", "set", "stranger-port", "master", device, "up")
     lab.run("router", "ip", "link", "set", "stranger", "up")
     state = ("bridge", "-j", "link", "show", "dev", "stranger-port")
     try:
-        until(lambda: json.loads(lab.run("router", *state))[0]["state"] == "forwarding", "the bridge forwards its frames")
+        until(
+            lambda: json.loads(lab.run("router", *state))[0]["state"] == "forwarding", "the bridge forwards its frames"
+        )
         with lab.socket("router", socket.AF_PACKET, socket.SOCK_RAW) as one:
             one.bind(("stranger", 0))
             yield one
@@ -183,7 +190,7 @@ def test_each_customer_reaches_the_internet(lab: Lab) -> None:
 def test_who_looks_for_a_duplicate_of_a_slots_address_finds_it(lab: Lab) -> None:
     """Another node may not use it (RFC 4862)."""
     script = f"""
-        ip link add dad type veth peer name dad-port
+        ip link add dad type veth peer name dad-port address {HIGHEST}
         ip link set dad-port master access up
         sysctl -qw net.ipv6.conf.dad.accept_dad=1 net.ipv6.conf.dad.dad_transmits=1
         ip link set dad up
@@ -196,7 +203,6 @@ def test_who_looks_for_a_duplicate_of_a_slots_address_finds_it(lab: Lab) -> None
         lab.run("router", "ip", "link", "del", "dad")
 
 
-@pytest.mark.chaos  # and not of `make test`: one in several times, for a reason not known yet, the router stays with the stranger
 @pytest.mark.parametrize("device", ["internet", "access"])
 def test_a_false_claim_is_put_right(lab: Lab, device: str) -> None:
     """As one of an AFTR that stood still while its slot went to another."""
