@@ -77,7 +77,8 @@ sriov-test: root system env bpf kernels  ## an AFTR on SR-IOV virtual functions 
 lab-gigabyte: root system env bpf kernels  ## 1 GiB each way through a B4: clamped, answered by ICMP, fragmented
 	$(BIN)/pytest -m soak tests/lab/test_transfer.py --timeout=1800 --capture=no
 
-soak: root system env bpf kernels  ## ten minutes of new flows, mutated packets and a killed process
+soak: root system env bpf kernels  ## ten minutes of new flows, mutated packets and a killed process; Kea at its limits
+	@scripts/system.sh mmdebstrap
 	$(BIN)/pytest -m soak --timeout=1800 --override-ini=faulthandler_timeout=2000 --capture=no
 
 chaos: chaos-crash chaos-handover chaos-partition chaos-store chaos-model  ## the long fault tests, one after another

@@ -12,7 +12,7 @@ PACKAGES=(
     dnsmasq-base tcpdump ca-certificates
     bird2 redis-server redis-sentinel                      # routes of slots; the store of bindings
     knot bind9                                             # DNS servers that names of slots are written to
-    kea-dhcp6-server kea-ctrl-agent                        # the DHCPv6 server that B4s learn their AFTR from
+    kea-dhcp6-server kea-ctrl-agent kea-admin              # the DHCPv6 server that B4s learn their AFTR from; its perfdhcp
     isc-dhcp-relay isc-dhcp-client dhcpcd-base             # a relay, and B4s' clients in front of it
 )
 CLUSTER_PACKAGES=(
