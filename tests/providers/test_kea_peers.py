@@ -10,7 +10,13 @@ import pytest
 
 from assignments import S0, S1, b4, whole
 from dhcp_network import SERVERS, Network
-from dslite_operator.distribution.providers.errors import RolledBackError, UnreachableError, UnsuitableError
+from dslite_operator.distribution.providers.errors import (
+    RefusedError,
+    RolledBackError,
+    SilentError,
+    UnreachableError,
+    UnsuitableError,
+)
 from dslite_operator.distribution.providers.kea import peers
 from dslite_operator.distribution.providers.kea.change import Changer
 from dslite_operator.distribution.providers.kea.peers import states
@@ -56,6 +62,36 @@ async def test_one_peer_after_the_other_and_one_always_serves(pair: list[Running
     for server in pair:
         assert await server.provider().observe(b4(0)) == S0
         assert S0 in server.file.read_text()
+
+
+async def test_a_peer_that_was_given_an_older_file_is_seen_and_told_again(pair: list[RunningKea]) -> None:
+    """The second, of which the first knows nothing; B4s ask whichever serves them."""
+    await together(pair)
+    first, second = pair
+    provider, old = provider_of(pair), await second.document()
+    plan = provider.render([whole()])
+    await provider.apply(plan)
+    await together(pair)
+    await second.kea.set(old)
+    await together(pair)
+    with pytest.raises(
+        RefusedError,
+        match=r"is told s0.east.aftr.example.net by Kea at .*kea-1.sock and no name by Kea at .*kea-2.sock",
+    ):
+        await provider.observe(b4(0))
+    assert (await provider.apply(plan)).changed == (str(second.channel.path),)
+    assert await provider.observe(b4(0)) == S0
+    assert [await one.provider().observe(b4(0)) for one in (first, second)] == [S0, S0]
+
+
+async def test_a_peer_that_is_silent_is_named(network: Network, pair: list[RunningKea]) -> None:
+    await together(pair)
+    provider = provider_of(pair)
+    await provider.apply(provider.render([whole()]))
+    network.ip("router", "link", "set", "to-kea-2", "down")
+    with pytest.raises(SilentError, match=rf"the DHCPv6 server at {SERVERS['kea-2']} port 547 answers none of 3"):
+        await provider.observe(b4(0))
+    assert await pair[0].provider().observe(b4(0)) == S0
 
 
 async def test_nothing_is_changed_while_a_peer_is_not_there(network: Network, version: str) -> None:

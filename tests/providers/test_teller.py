@@ -172,6 +172,24 @@ async def test_a_server_that_falls_silent_is_not_settled(network: Network, serve
         assert not teller.tells("isp/homes")
 
 
+async def test_a_server_that_falls_silent_is_asked_again_and_not_read(network: Network, server: RunningKea) -> None:
+    """Reading stops Kea, and of two peers the other serves meanwhile.  What it tells is seen by what it answers."""
+
+    def read() -> int:
+        return server.log.read_text().count("Received command 'config-get'")
+
+    async with telling(server) as (teller, ear):
+        teller.tell(wanted(whole()))
+        await ear.until(lambda: teller.settled)
+        before = read()
+        network.ip("router", "link", "set", "to-kea-1", "down")
+        await ear.until(lambda: "answers none of 3 Information-requests" in teller.trouble)
+        assert not teller.settled
+        network.ip("router", "link", "set", "to-kea-1", "up")
+        await ear.until(lambda: teller.settled)
+        assert read() == before
+
+
 async def test_what_it_tells_already_it_is_not_told_again(server: RunningKea, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "CHECK_S", 60.0)
     async with telling(server) as (teller, ear):

@@ -15,7 +15,13 @@ from typing import Any
 import structlog
 
 from dslite_operator.distribution.buckets import duid_in
-from dslite_operator.distribution.providers.errors import ForeignError, MovedOnError, ProviderError, RefusedError
+from dslite_operator.distribution.providers.errors import (
+    ForeignError,
+    MovedOnError,
+    ProviderError,
+    RefusedError,
+    SilentError,
+)
 from dslite_operator.distribution.providers.provider import B4, Assignment, Given, Provider, Timers
 
 log = structlog.get_logger()
@@ -64,7 +70,8 @@ class Teller:
     @property
     def settled(self) -> bool:
         """Whether it tells what it should, or, of groups that are blocked, what it did."""
-        return self.told is not None and self._wanted is not None and self._wanted == self._carried_out
+        told = self.told is not None and self._wanted is not None and self._wanted == self._carried_out
+        return told and not self.trouble
 
     def tells(self, group: str) -> bool:
         """Whether it tells a group's B4s what it should."""
@@ -113,7 +120,8 @@ class Teller:
         except Exception as error:  # one server's trouble must not stop the others
             say = log.warning if isinstance(error, ProviderError) else log.exception
             say("a DHCPv6 server is not told", server=self.name, reason=str(error))
-            self._carried_out = None
+            if not isinstance(error, SilentError) or self._wanted != self._carried_out:
+                self._carried_out = None  # who is silent is asked again, not read: that would stop a peer that serves
             return self._say(str(error), SOON_S if isinstance(error, MovedOnError) else AGAIN_S)
         return self._say("", CHECK_S)
 

@@ -109,7 +109,7 @@ class Provider(Protocol[Plan]):
         """Make it so, and see that it is so.  Raises ProviderError; then the server serves as before unless the error says otherwise."""
 
     async def observe(self, b4: B4) -> str | None:
-        """The name that a B4 is told, by a real question; None: no name.  Raises ProviderError."""
+        """The name that a B4 is told, by a real question to every peer; None: no name.  Raises ProviderError."""
 
     async def copies(self) -> Mapping[str, str]:
         """The copies of bucket maps that the server keeps, by group.  Raises ProviderError."""

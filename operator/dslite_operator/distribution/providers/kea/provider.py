@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 from typing import Any
 
-from dslite_operator.distribution.providers.errors import ForeignError
+from dslite_operator.distribution.providers.errors import ForeignError, RefusedError
 from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.leases import given
@@ -91,17 +91,25 @@ class KeaProvider:
         return Outcome(tuple(changed), said)
 
     async def observe(self, b4: B4) -> str | None:
-        """What the first peer tells it; raises ProviderError.
+        """What each peer tells it, whoever of them serves it now; raises ProviderError, also where they do not tell it the same."""
+        asked = question(*await self._link_of(b4.subnet), b4.duid, b4.interface_id)
+        names = {peer.kea.where: await peer.prober.ask(asked) for peer in self._peers}
+        if len(set(names.values())) > 1:
+            told = " and ".join(f"{name or 'no name'} by Kea at {where}" for where, name in names.items())
+            raise RefusedError(
+                f"a B4 on subnet {b4.subnet} is told {told}: what is wrong is told again; see who else changes it"
+            )
+        return next(iter(names.values()))
 
-        The configuration is read once, for its relays' addresses, and again for a subnet that it did not have: reading stops Kea.
-        """
-        peer = self._peers[0]
-        if b4.subnet not in self._links:
-            document = (await peer.kea.configuration()).document
+    async def _link_of(self, subnet: IPv6Network) -> Found:
+        """As the first peer has it, whose configuration is read once, and again for a subnet that it did not have: reading stops Kea."""
+        kea = self._peers[0].kea
+        if subnet not in self._links:
+            document = (await kea.configuration()).document
             self._links = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(document)}
-        if b4.subnet not in self._links:
-            raise ForeignError(f"Kea at {peer.kea.where} has no subnet {b4.subnet}: a B4 there is told nothing")
-        return await peer.prober.ask(question(*self._links[b4.subnet], b4.duid, b4.interface_id))
+        if subnet not in self._links:
+            raise ForeignError(f"Kea at {kea.where} has no subnet {subnet}: a B4 there is told nothing")
+        return self._links[subnet]
 
     async def copies(self) -> dict[str, str]:
         """Those that the first peer keeps; raises ProviderError."""
