@@ -17,7 +17,7 @@ from dns_servers import ZONE, Server, dns_server
 from dslite_operator.distribution.buckets import Cut
 from dslite_operator.distribution.maps import map_of
 from dslite_operator.distribution.providers.provider import Given
-from kea_servers import LEASES_HOOK, RunningKea, configuration, running_kea
+from kea_servers import AGENT, LEASES_HOOK, PASSWORD, USER, RunningKea, configuration, control_agent, running_kea
 from kube_api import Api
 from operating import SETTINGS
 from reconciling import api_with_definitions, condition, get
@@ -43,13 +43,13 @@ class Installation:
     kea: RunningKea
     dns: Server
     secrets: Path
+    way: Object  # to Kea
 
     def settings(self, **dhcp: Any) -> Object:
         """The operator's, as the chart's values make them."""
         zone = {"zone": ZONE, "server": str(self.dns.place), "tsigSecretRef": "tsig"}
         server = {
-            "name": "metro", "url": f"unix://{self.kea.channel.path}", "probe": str(SERVERS[self.kea.node]),
-            "minInterval": 0, **dhcp,
+            "name": "metro", "probe": str(SERVERS[self.kea.node]), "minInterval": 0, **self.way, **dhcp,
         }  # fmt: skip
         return {
             **SETTINGS, "secrets": str(self.secrets), "dns": {"owner": OWNER, "zones": [zone]},
@@ -115,8 +115,22 @@ def installation(folder: Path, version: str) -> Iterator[Installation]:
             api_with_definitions("edge") as api,
             running_kea(network, version, document(version)) as kea,
             dns_server("knot") as dns,
+            way_to(kea, network, secret_in(folder)) as way,
         ):
-            yield Installation(api, network, kea, dns, secret_in(folder))
+            yield Installation(api, network, kea, dns, folder, way)
+
+
+@contextmanager
+def way_to(kea: RunningKea, network: Network, secrets: Path) -> Iterator[Object]:
+    """How the operator reaches it, as the chart says it: its unix socket; of 2.6 the control agent, by a login out of a Secret."""
+    if kea.version != "2.6":
+        yield {"url": f"unix://{kea.channel.path}"}
+        return
+    (secrets / "kea").mkdir()
+    (secrets / "kea/username").write_text(USER)
+    (secrets / "kea/password").write_text(PASSWORD)
+    with control_agent(network, kea):
+        yield {"url": AGENT, "agent": True, "secretRef": "kea"}
 
 
 def homes(name: str = "homes", prefix: str = "2001:db8:40::/60", *subnets: str, **spec: Any) -> Object:

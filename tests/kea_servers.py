@@ -26,6 +26,9 @@ PACKAGES = ("kea-dhcp6-server", "kea-ctrl-agent", "kea-admin")
 HOOKS = "/usr/lib/x86_64-linux-gnu/kea/hooks"
 LEASES_HOOK = {"hooks-libraries": [{"library": f"{HOOKS}/libdhcp_lease_cmds.so"}]}
 OWNER = "installation-1"
+USER, PASSWORD = "dslite", "s3cret-of-kea"
+CLIENTS = {"type": "basic", "realm": "kea", "clients": [{"user": USER, "password": PASSWORD}]}
+AGENT = f"http://[{SERVERS['kea-1']}]:8000/"
 
 
 def tree(version: str) -> Path:
@@ -171,3 +174,19 @@ def running_kea(
         until(f"Kea {version} runs", started)
         assert process.poll() is None, server.log.read_text()
         yield server
+
+
+@contextmanager
+def control_agent(network: Network, server: RunningKea) -> Iterator[None]:
+    """Kea's control agent beside it, which asks for a password."""
+    sockets = {"dhcp6": {"socket-type": "unix", "socket-name": f"/run/kea/{server.node}.sock"}}
+    place = {"http-host": str(SERVERS[server.node]), "http-port": 8000}
+    loggers = [{"name": "kea-ctrl-agent", "severity": "INFO", "output_options": [{"output": "stdout"}]}]
+    document = {"Control-agent": {**place, "authentication": CLIENTS, "control-sockets": sockets, "loggers": loggers}}
+    (server.folder / "agent.json").write_text(json.dumps(document))
+    log = network.folder / "agent.log"
+    command = in_tree(server, "kea-ctrl-agent -c /run/kea/agent.json")
+    with network.running(server.node, *command, log=log) as process:
+        until("the agent runs", lambda: process.poll() is not None or "HTTP_SERVICE_STARTED" in log.read_text())
+        assert process.poll() is None, log.read_text()
+        yield

@@ -26,9 +26,10 @@ pytestmark = pytest.mark.api
 
 SECOND = "2001:db8:53::99"
 DUID = "00:03:00:01:02:00:00:00:00:"
+NEWER = [pytest.param(version, marks=pytest.mark.distribution) for version in ("2.6", "3.0")]
 
 
-@pytest.fixture(scope="module", params=["2.2", pytest.param("3.0", marks=pytest.mark.distribution)])
+@pytest.fixture(scope="module", params=["2.2", *NEWER])
 def there(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with installation(tmp_path_factory.mktemp("installation"), str(request.param)) as made:
         yield made

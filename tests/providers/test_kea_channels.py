@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from assignments import S0, b4, whole
-from dhcp_network import SERVERS, Network, until
+from dhcp_network import SERVERS, Network
 from dslite_cluster.authority import Authority
 from dslite_operator.distribution.providers.errors import MovedOnError, UnreachableError
 from dslite_operator.distribution.providers.kea.channel import Channel, HttpChannel, client_tls
-from kea_servers import RunningKea, configuration, in_tree, running_kea
+from kea_servers import AGENT, CLIENTS, PASSWORD, USER, RunningKea, configuration, control_agent, running_kea
 
-USER, PASSWORD = "dslite", "s3cret-of-kea"
-CLIENTS = {"type": "basic", "realm": "kea", "clients": [{"user": USER, "password": PASSWORD}]}
-AGENT, DIRECT = f"http://[{SERVERS['kea-1']}]:8000/", f"https://[{SERVERS['kea-1']}]:8443/"
-
-
-@contextmanager
-def control_agent(network: Network, server: RunningKea) -> Iterator[None]:
-    """Kea's control agent beside it, which asks for a password."""
-    sockets = {"dhcp6": {"socket-type": "unix", "socket-name": f"/run/kea/{server.node}.sock"}}
-    place = {"http-host": str(SERVERS[server.node]), "http-port": 8000}
-    loggers = [{"name": "kea-ctrl-agent", "severity": "INFO", "output_options": [{"output": "stdout"}]}]
-    document = {"Control-agent": {**place, "authentication": CLIENTS, "control-sockets": sockets, "loggers": loggers}}
-    (server.folder / "agent.json").write_text(json.dumps(document))
-    log = network.folder / "agent.log"
-    command = in_tree(server, "kea-ctrl-agent -c /run/kea/agent.json")
-    with network.running(server.node, *command, log=log) as process:
-        until("the agent runs", lambda: process.poll() is not None or "HTTP_SERVICE_STARTED" in log.read_text())
-        assert process.poll() is None, log.read_text()
-        yield
+DIRECT = f"https://[{SERVERS['kea-1']}]:8443/"
 
 
 async def has_the_last_word(server: RunningKea, channel: Channel) -> None:
