@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -26,7 +27,10 @@ pytestmark = pytest.mark.api
 
 SECOND = "2001:db8:53::99"
 DUID = "00:03:00:01:02:00:00:00:00:"
-NEWER = [pytest.param(version, marks=pytest.mark.distribution) for version in ("2.6", "3.0")]
+LONG = pytest.mark.distribution
+NEWER = [pytest.param(version, marks=LONG) for version in ("2.6", "3.0")]
+
+Strike = Callable[[], object]  # what goes wrong, when it is called
 
 
 @pytest.fixture(scope="module", params=["2.2", *NEWER])
@@ -283,19 +287,96 @@ def test_a_server_that_is_not_there_is_named(there: Installation, tmp_path: Path
         )
 
 
-def test_what_kea_refuses_is_said_in_its_words_and_it_serves_on(there: Installation, tmp_path: Path) -> None:
-    """Proof 4: an address that Kea listened on is gone, so it refuses whatever it is given."""
+# ---------------------------------------------------------------- what a Kea refuses (proof 4)
+def listening_on(there: Installation, place: str) -> None:
+    """Kea, on a further interface or address."""
+    asyncio.run(there.kea.person(lambda whole: whole["interfaces-config"]["interfaces"].append(place)))
+
+
+def lost_address(there: Installation) -> Strike:
     there.network.ip("kea-1", "address", "add", f"{SECOND}/64", "dev", "eth0", "nodad")
-    asyncio.run(there.kea.person(lambda whole: whole["interfaces-config"]["interfaces"].append(f"eth0/{SECOND}")))
+    listening_on(there, f"eth0/{SECOND}")
+    return lambda: there.network.ip("kea-1", "address", "del", f"{SECOND}/64", "dev", "eth0")
+
+
+def lost_interface(there: Installation) -> Strike:
+    there.network.ip("kea-1", "link", "add", "eth9", "type", "bridge")
+    there.network.ip("kea-1", "link", "set", "eth9", "up")
+    listening_on(there, "eth9")
+    return lambda: there.network.ip("kea-1", "link", "del", "eth9")
+
+
+def foreign_name(there: Installation) -> Strike:
+    """A person names another AFTR for the whole subnet, which comes before our classes."""
+
+    def mine(whole: dict[str, Any]) -> None:
+        subnet = next(one for one in whole["subnet6"] if one["subnet"] == str(HOMES))
+        subnet["option-data"] = [{"name": "aftr-name", "data": "mine.example.net", "always-send": True}]
+
+    return lambda: asyncio.run(there.kea.person(mine))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words", "told"),
+    [
+        (lost_address, "refuses config-set: Failed to select interface", {"s0", "s1"}),
+        pytest.param(lost_interface, "refuses config-set: Failed to select interface", {"s0", "s1"}, marks=LONG),
+        pytest.param(
+            foreign_name, "an aftr-name 'mine.example.net' that is not ours", {"mine.example.net"}, marks=LONG
+        ),
+    ],
+)
+def test_what_kea_refuses_is_said_in_its_words_and_it_serves_on(
+    there: Installation, tmp_path: Path, refusal: Callable[[Installation], Strike], words: str, told: set[str]
+) -> None:
+    """A map that changes, and a Kea that will not have it."""
+    strike = refusal(there)
     give(there.api, east(), homes())
     with operator(there.api, tmp_path, there.settings()):
         until(lambda: settled(there), 60)
-        before = there.all_told()
-        there.network.ip("kea-1", "address", "del", f"{SECOND}/64", "dev", "eth0")
+        assert set(there.all_told()) == {"s0", "s1"}
+        strike()
         give(there.api, homes(slots=1))
-        until(lambda: there.says()[0] == "False")
-        said = there.says()[1]
-        assert "refuses config-set: Failed to select interface" in said or f"it serves without eth0/{SECOND}" in said
-        assert there.all_told() == before
+        until(lambda: words in there.says()[1], 60)
+        assert there.says()[0] == "False"
+        assert set(there.all_told()) == told
         events = there.api.kubectl("get", "events", "-n", "edge", "--field-selector=reason=ProvisionedRefused").stdout
-        assert "refuses config-set: Failed to select interface" in events
+        assert words in events
+
+
+@LONG
+def test_a_kea_that_lost_its_lease_file_is_named_and_served_from_as_soon_as_it_can(
+    there: Installation, tmp_path: Path
+) -> None:
+    """The one refusal after which it is deaf (docs/dhcp.md)."""
+    give(there.api, east(), homes())
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        file = there.kea.folder / "kea-1.csv"
+        leases = file.read_bytes()
+        file.unlink()
+        file.mkdir()
+        try:
+            give(there.api, homes(slots=1))
+            until(lambda: "Unable to open database" in there.says()[1], 60)
+            assert there.says()[0] == "False"
+        finally:
+            file.rmdir()
+            file.write_bytes(leases)
+        until(lambda: settled(there), 60)
+        assert len(set(there.all_told())) == 1
+
+
+@LONG
+def test_a_kea_that_falls_silent_is_named_until_it_answers_again(there: Installation, tmp_path: Path) -> None:
+    give(there.api, east(), homes())
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        there.network.ip("router", "link", "set", "to-kea-1", "down")
+        try:
+            until(lambda: "answers none of 3 Information-requests" in there.says()[1], 90)
+            assert there.says()[0] == "False"
+        finally:
+            there.network.ip("router", "link", "set", "to-kea-1", "up")
+        until(lambda: settled(there), 60)
+        assert set(there.all_told()) == {"s0", "s1"}

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from assignments import OTHER, S0, S1, b4, whole
+from assignments import OTHER, S0, S1, b4, spread, whole
 from dhcp_network import HOMES, Network
 from dslite_operator.distribution import teller as room
 from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers.provider import Assignment
 from dslite_operator.distribution.teller import Teller
-from kea_servers import RunningKea, configuration, running_kea, subnet
+from kea_servers import HOOKS, RunningKea, configuration, running_kea, subnet
 
 MISSING = IPv6Network("2001:db8:42::/64")
 
@@ -161,6 +161,21 @@ async def test_a_server_that_was_given_an_older_file_is_told_again(server: Runni
         assert not teller.settled
         await ear.until(lambda: teller.settled)
         assert await server.provider().observe(b4(0)) == S0
+
+
+@pytest.mark.distribution
+async def test_a_class_that_a_person_deleted_is_told_again(network: Network) -> None:
+    """Kea 3.0 deletes one that subnets ask for, and their B4s are told nothing."""
+    hooks = {"hooks-libraries": [{"library": f"{HOOKS}/libdhcp_class_cmds.so"}]}
+    with running_kea(network, "3.0", configuration("3.0", "kea-1", **hooks)) as server:
+        async with telling(server) as (teller, ear):
+            teller.tell(wanted(spread((S0, S1))))
+            await ear.until(lambda: teller.settled)
+            deleted = {"command": "class-del", "arguments": {"name": f"dslite/isp/homes/{S1}"}}
+            assert (await server.channel.call(deleted))["result"] == 0
+            await ear.until(lambda: "is told no name by DHCPv6 server metro and not s1" in teller.trouble)
+            await ear.until(lambda: teller.settled)
+            assert [await server.provider().observe(b4(bucket)) for bucket in (0, 1)] == [S0, S1]
 
 
 async def test_a_server_that_falls_silent_is_not_settled(network: Network, server: RunningKea) -> None:
