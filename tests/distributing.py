@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +15,23 @@ from assignments import b4
 from cluster_objects import group, pool
 from dhcp_network import HOMES, SERVERS, Network, dhcp_network
 from dns_servers import ZONE, Server, dns_server
+from dslite_cluster.authority import Authority
 from dslite_operator.distribution.buckets import Cut
 from dslite_operator.distribution.maps import map_of
 from dslite_operator.distribution.providers.provider import Given
-from kea_servers import AGENT, LEASES_HOOK, PASSWORD, USER, RunningKea, configuration, control_agent, running_kea
+from kea_servers import (
+    AGENT,
+    DIRECT,
+    LEASES_HOOK,
+    PASSWORD,
+    USER,
+    RunningKea,
+    authority_of,
+    configuration,
+    control_agent,
+    running_kea,
+    with_https,
+)
 from kube_api import Api
 from operating import SETTINGS
 from reconciling import api_with_definitions, condition, get
@@ -31,7 +45,8 @@ MAP = "homes-buckets"
 
 def document(version: str) -> Object:
     """Its Kea, which shows leases."""
-    return configuration(version, "kea-1", **LEASES_HOOK)
+    made = configuration(version, "kea-1", **LEASES_HOOK)
+    return with_https(made) if version == "3.0" else made
 
 
 @dataclass(frozen=True)
@@ -111,26 +126,33 @@ def installation(folder: Path, version: str) -> Iterator[Installation]:
     with dhcp_network(folder) as network:
         network.ip("operator", "address", "add", "192.0.2.15/24", "dev", "eth0")  # kube-apiserver wants an IPv4 way out
         network.ip("operator", "route", "add", "default", "via", "192.0.2.1")
+        authority = authority_of(network)
         with (
             api_with_definitions("edge") as api,
             running_kea(network, version, document(version)) as kea,
             dns_server("knot") as dns,
-            way_to(kea, network, secret_in(folder)) as way,
+            way_to(kea, network, authority, secret_in(folder)) as way,
         ):
             yield Installation(api, network, kea, dns, folder, way)
 
 
 @contextmanager
-def way_to(kea: RunningKea, network: Network, secrets: Path) -> Iterator[Object]:
-    """How the operator reaches it, as the chart says it: its unix socket; of 2.6 the control agent, by a login out of a Secret."""
-    if kea.version != "2.6":
+def way_to(kea: RunningKea, network: Network, authority: Authority, secrets: Path) -> Iterator[Object]:
+    """How the operator reaches it, as the chart says it: the unix socket of 2.2, the control agent of 2.6, the HTTPS of 3.0."""
+    secret = secrets / "kea"
+    secret.mkdir()
+    (secret / "username").write_text(USER)
+    (secret / "password").write_text(PASSWORD)
+    if kea.version == "2.2":
         yield {"url": f"unix://{kea.channel.path}"}
-        return
-    (secrets / "kea").mkdir()
-    (secrets / "kea/username").write_text(USER)
-    (secrets / "kea/password").write_text(PASSWORD)
-    with control_agent(network, kea):
-        yield {"url": AGENT, "agent": True, "secretRef": "kea"}
+    elif kea.version == "2.6":
+        with control_agent(network, kea):
+            yield {"url": AGENT, "agent": True, "secretRef": secret.name}
+    else:
+        files = (authority.ca_file, *authority.issue("client", "dslite"))
+        for file, name in zip(files, ("ca.crt", "tls.crt", "tls.key"), strict=True):
+            shutil.copy(file, secret / name)
+        yield {"url": DIRECT, "secretRef": secret.name}
 
 
 def homes(name: str = "homes", prefix: str = "2001:db8:40::/60", *subnets: str, **spec: Any) -> Object:

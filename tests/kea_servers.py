@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dhcp_network import HOMES, SERVERS, Network, until
+from dslite_cluster.authority import Authority
 from dslite_operator.distribution.providers.kea.change import Changer
 from dslite_operator.distribution.providers.kea.channel import HttpChannel, UnixChannel
 from dslite_operator.distribution.providers.kea.provider import KeaProvider
@@ -28,7 +29,7 @@ LEASES_HOOK = {"hooks-libraries": [{"library": f"{HOOKS}/libdhcp_lease_cmds.so"}
 OWNER = "installation-1"
 USER, PASSWORD = "dslite", "s3cret-of-kea"
 CLIENTS = {"type": "basic", "realm": "kea", "clients": [{"user": USER, "password": PASSWORD}]}
-AGENT = f"http://[{SERVERS['kea-1']}]:8000/"
+AGENT, DIRECT = f"http://[{SERVERS['kea-1']}]:8000/", f"https://[{SERVERS['kea-1']}]:8443/"
 
 
 def tree(version: str) -> Path:
@@ -91,6 +92,22 @@ def with_peers(document: Object, node: str, mode: str) -> Object:
     ]
     workers = {"enable-multi-threading": True, "thread-pool-size": 2, "packet-queue-size": 64}
     return {"Dhcp6": {**document["Dhcp6"], "multi-threading": workers, "hooks-libraries": hooks}}
+
+
+def with_https(document: Object) -> Object:
+    """The same of Kea 3.0, which takes commands by HTTPS too: from who has a certificate of `authority_of`, and the password."""
+    files = {"trust-anchor": "/run/kea/ca.crt", "cert-file": "/run/kea/server.crt", "key-file": "/run/kea/server.key"}
+    place = {"socket-type": "https", "socket-address": str(SERVERS["kea-1"]), "socket-port": 8443}
+    https = {**place, **files, "cert-required": True, "authentication": CLIENTS}
+    whole = document["Dhcp6"]
+    return {"Dhcp6": {**whole, "control-sockets": [*whole["control-sockets"], https]}}
+
+
+def authority_of(network: Network) -> Authority:
+    """Signs certificates into the folder of the first Kea, first of all Kea's own."""
+    authority = Authority.make(network.folder / "kea-1-run" / "kea")
+    authority.issue("server", "kea-1", hosts=[SERVERS["kea-1"]])
+    return authority
 
 
 @dataclass

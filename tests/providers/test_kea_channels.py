@@ -7,13 +7,22 @@ from pathlib import Path
 import pytest
 
 from assignments import S0, b4, whole
-from dhcp_network import SERVERS, Network
+from dhcp_network import Network
 from dslite_cluster.authority import Authority
 from dslite_operator.distribution.providers.errors import MovedOnError, UnreachableError
 from dslite_operator.distribution.providers.kea.channel import Channel, HttpChannel, client_tls
-from kea_servers import AGENT, CLIENTS, PASSWORD, USER, RunningKea, configuration, control_agent, running_kea
-
-DIRECT = f"https://[{SERVERS['kea-1']}]:8443/"
+from kea_servers import (
+    AGENT,
+    DIRECT,
+    PASSWORD,
+    USER,
+    RunningKea,
+    authority_of,
+    configuration,
+    control_agent,
+    running_kea,
+    with_https,
+)
 
 
 async def has_the_last_word(server: RunningKea, channel: Channel) -> None:
@@ -54,20 +63,8 @@ async def test_a_control_agent_with_a_password(network: Network, server: Running
 
 @pytest.mark.distribution
 async def test_https_of_kea_itself_with_certificates(network: Network, tmp_path: Path) -> None:
-    folder = network.folder / "kea-1-run" / "kea"
-    folder.mkdir(parents=True)
-    authority, stranger = Authority.make(folder), Authority.make(tmp_path / "stranger")
-    authority.issue("server", "kea-1", hosts=[SERVERS["kea-1"]])
-    files = {"trust-anchor": "/run/kea/ca.crt", "cert-file": "/run/kea/server.crt", "key-file": "/run/kea/server.key"}
-    https = {
-        "socket-type": "https",
-        "socket-address": str(SERVERS["kea-1"]),
-        "socket-port": 8443,
-        "cert-required": True,
-    }
-    document = configuration("3.0", "kea-1")
-    document["Dhcp6"]["control-sockets"].append({**https, **files, "authentication": CLIENTS})
-    with running_kea(network, "3.0", document) as server:
+    authority, stranger = authority_of(network), Authority.make(tmp_path / "stranger")
+    with running_kea(network, "3.0", with_https(configuration("3.0", "kea-1"))) as server:
         tls = client_tls(authority.ca_file, *authority.issue("client", "dslite"))
         provider = server.provider(through=HttpChannel(DIRECT, user=USER, password=PASSWORD, tls=tls))
         assert (await provider.apply(provider.render([whole()]))).changed == (DIRECT,)
