@@ -26,14 +26,22 @@ def bound(weights: Sequence[int], number: int) -> int:
 
 
 def most_that_stays(weights: Sequence[int], most: int) -> int:
-    """The largest sum of some of `weights` that is not above `most`: bit n of `sums` is set when n is a sum."""
-    if sum(weights) <= most:
+    """The largest sum of some of `weights` that is not above `most`: all but the least sum that makes up the excess.
+
+    Bit n of `sums` is set when n is a sum.  Without any of its weights the least sum would be too little, so it is below the
+    excess and the largest weight together, and larger ones need no bits.
+    """
+    excess = sum(weights) - most
+    if excess <= 0:
         return sum(weights)
-    sums = 1
+    sums, bits = 1, (1 << (excess + max(weights))) - 1
     for weight, times in Counter(weights).items():
         for several in powers(times):
-            sums |= sums << weight * several
-    return (sums & ((1 << (most + 1)) - 1)).bit_length() - 1
+            sums |= (sums << weight * several) & bits
+        if sums >> excess & 1:
+            break  # nothing is less than what is needed
+    enough = sums >> excess
+    return sum(weights) - excess - ((enough & -enough).bit_length() - 1)
 
 
 def powers(times: int) -> Iterator[int]:
