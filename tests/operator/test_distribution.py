@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -106,8 +107,10 @@ def test_a_group_is_divided_and_merged_again(there: Installation, tmp_path: Path
         until(lambda: there.says("Provisioned", "shops")[0] == "True" and settled(there), 60)
         assert there.all_told() == before
         assert len(asyncio.run(there.kea.provider(OWNER).copies())) == 2
+        began = time.monotonic()
         give(there.api, homes(slots=1))
         until(lambda: set(there.all_told()) == {"s0"} and settled(there))
+        print(f"Kea {there.kea.version}: told {time.monotonic() - began:.1f} s after `kubectl apply`")
         there.api.kubectl("delete", "b4group", "shops", "-n", "edge")
         until(lambda: asyncio.run(there.kea.provider(OWNER).copies()).keys() == {"edge/homes"})
         assert set(there.all_told()) == {"s0"}
@@ -239,7 +242,9 @@ def test_o03_a_real_client_follows_at_its_renewal_and_keeps_its_leases(there: In
         earlier = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
         there.api.kubectl("annotate", "aftr", "east", "-n", "edge", f"{DRAIN_SLOTS}={slot}={earlier}")
         until(lambda: there.all_slots()[bucket] != slot)
+        began = time.monotonic()
         until(lambda: is_told(said, f"s{there.all_slots()[bucket]}.east.{ZONE}"))
+        print(f"Kea {there.kea.version}: a client with a T1 of 5 s is told after {time.monotonic() - began:.1f} s")
         assert there.leases() == held
         assert len({one["prefix"] for one in events(said)} - {""}) == 1
 
