@@ -101,6 +101,21 @@ def test_d21_the_hour_begins_when_the_server_was_told() -> None:
     assert slots(last) == {0}
 
 
+def test_d21_what_is_taken_back_before_its_window_opens_moves_nobody() -> None:
+    """Its cost was read, and was too much."""
+    window, before = {"start": "02:00", "end": "05:00"}, decided(given())
+    planned = decided(given(), before.map, slots=1, moveWindow=window)
+    assert (planned.due, [batch.sessions for batch in planned.batches]) == (None, [2400])
+    back = decided(given(), planned.map, moveWindow=window)
+    assert (areas(back), back.batches) == (areas(before), ())
+
+
+def test_d21_what_is_taken_back_half_way_moves_nobody_any_more() -> None:
+    half = decided(given(), decided(given()).map, slots=1, maxMovesPerHour=400)
+    back = decided(given(), half.map)
+    assert (areas(back), back.batches) == (areas(half), ())
+
+
 # ---------------------------------------------------------------- a drain
 def test_o03_a_drained_slot_is_left_one_renewal_later_with_t1_shortened_until_all_have_heard() -> None:
     before = decided(given())
