@@ -197,15 +197,33 @@ def test_a_restart_loses_all_of_them(engine: Engine) -> None:
     assert mappings_lost(engine.pod, engine.configuration, wanted(HOMES, spec=spec)) == 4
 
 
+EMBEDDED: dict[str, Any] = {"store": {"embedded": {}}}
+
+
 def test_with_a_store_a_restart_loses_none_but_what_has_no_address_any_more(engine: Engine) -> None:
-    store: dict[str, Any] = {"store": {"embedded": {}}}
-    spec = TWO_POOLS | {"capacity": {"mappingsPerSlot": 64}} | store
-    assert mappings_lost(engine.pod, engine.configuration, wanted(HOMES, spec=spec)) == 0
+    running = wanted(HOMES, spec=TWO_POOLS | EMBEDDED)
+    spec = TWO_POOLS | {"capacity": {"mappingsPerSlot": 64}} | EMBEDDED
+    assert mappings_lost(engine.pod, running, wanted(HOMES, spec=spec)) == 0
     pools = [{"name": "default", "prefixes": ["192.0.2.32/28"]}, {"name": "other", "prefixes": ["192.0.2.16/28"]}]
-    moved = {"nat": TWO_POOLS["nat"] | {"pools": pools}} | store
-    assert mappings_lost(engine.pod, engine.configuration, wanted(HOMES, spec=moved)) == 4
-    blocks = {"nat": TWO_POOLS["nat"] | {"portBlock": {"size": 512}}} | store
-    assert mappings_lost(engine.pod, engine.configuration, wanted(HOMES, spec=blocks)) == 4
+    moved = {"nat": TWO_POOLS["nat"] | {"pools": pools}} | EMBEDDED
+    assert mappings_lost(engine.pod, running, wanted(HOMES, spec=moved)) == 4
+    blocks = {"nat": TWO_POOLS["nat"] | {"portBlock": {"size": 512}}} | EMBEDDED
+    assert mappings_lost(engine.pod, running, wanted(HOMES, spec=blocks)) == 4
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lost"),
+    [
+        ({}, EMBEDDED, 4), (EMBEDDED, {}, 4), (EMBEDDED, {"store": {"secretRef": "redis"}}, 4),
+        ({"store": {"secretRef": "redis"}}, {"store": {"secretRef": "other"}}, 4),
+        (EMBEDDED, {"store": {"embedded": {}, "durability": "disk"}}, 0), (EMBEDDED, EMBEDDED, 0),
+    ],
+)  # fmt: skip
+def test_another_store_knows_no_mapping(
+    engine: Engine, before: dict[str, Any], after: dict[str, Any], lost: int
+) -> None:
+    running, new = (wanted(HOMES, spec=TWO_POOLS | store) for store in (before, after))
+    assert mappings_lost(engine.pod, running, new) == lost
 
 
 def test_disruption_can_be_allowed() -> None:
