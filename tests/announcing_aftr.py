@@ -1,7 +1,7 @@
 """An AFTR that only announces, as a program: `python announcing_aftr.py CONFIG RUNTIME_DIR`, inside the AFTR's namespace.
 
-Reads commands, a line each (`announce SLOT EPOCH`, `announce-all EPOCH`, `withdraw SLOT`, `reconfigure CONFIG`, `sessions`, `seen`,
-`pid`, `stop`), and answers each with a line of JSON.
+Reads commands, a line each (`announce SLOT EPOCH`, `announce-all EPOCH`, `withdraw SLOT`, `reconfigure CONFIG`,
+`log-in SECRET PASSWORD`, `sessions`, `seen`, `pid`, `stop`), and answers each with a line of JSON.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ async def main(config: Path, runtime_dir: Path) -> None:
                     answer("reconfigured")
                 except AnnounceError as error:
                     answer(str(error))
+            case ["log-in", secret, password]:
+                await announcer.log_in({secret: password})
+                answer("logged in")
             case ["sessions"]:
                 answer(await announcer.sessions())
             case ["seen"]:

@@ -16,8 +16,8 @@ from dslite_operator.settings import AftrSettings, StoreSettings
 Object = dict[str, Any]
 
 USER = "aftr"
-# What the store does, and nothing that empties or stops a server (WAIT and WAITAOF are of @connection).
-COMMANDS = "+@read +@write +@connection +@scripting -@dangerous +info +role +config|get"
+# What the store does, and nothing that empties or stops a server (WAIT and WAITAOF are of @connection); ACL LOAD reads the Secret anew.
+COMMANDS = "+@read +@write +@connection +@scripting -@dangerous +info +role +config|get +acl|load"
 REDIS_USER = 6379  # as in the image
 DATA, CONFIG = "/data", "/etc/redis"
 
@@ -27,13 +27,13 @@ def key_prefix(key: Key) -> str:
     return f"{key.namespace}/{key.name}"
 
 
-def acl(key: Key, password: str) -> str:
-    """Users of the server: only the pool's, for the pool's keys.
+def acl(key: Key, *passwords: str) -> str:
+    """Users of the server: only the pool's, for the pool's keys, with any of these passwords.
 
     Redis executes its append-only file with what `default` may do: without rights it leaves out each transaction, silently.
     """
-    prefix, digest = key_prefix(key), hashlib.sha256(password.encode()).hexdigest()
-    user = f"user {USER} on #{digest} ~{prefix}:* ~{{{prefix}/* resetchannels {COMMANDS}"
+    prefix, digests = key_prefix(key), " ".join(f"#{hashlib.sha256(one.encode()).hexdigest()}" for one in passwords)
+    user = f"user {USER} on {digests} ~{prefix}:* ~{{{prefix}/* resetchannels {COMMANDS}"
     return f"user default off allkeys allchannels allcommands\n{user}\n"
 
 

@@ -263,6 +263,57 @@ def test_a_changed_configuration_keeps_sessions_and_moves_what_it_changes(
     assert one.established()
 
 
+def test_a_password_changes_and_only_its_session_begins_anew(
+    pair: tuple[Agent, Agent], folder: Path, tmp_path: Path
+) -> None:
+    """First at the AFTR, then at the router; the other session and its routes stay."""
+    one, name = pair[0], f"{AFTRS[0].name}-tor6"
+    documents = list(yaml.safe_load_all(SAMPLE.read_text()))
+    documents[0]["spec"]["routing"]["bgp"]["peers"][0]["passwordSecret"] = "tor"
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump_all(documents))
+    with router_password(folder, name, "first") as change:
+        assert one.tell("log-in", "tor", "first") == "logged in"
+        assert one.tell("reconfigure", tmp_path / "pool.yaml") == "reconfigured"
+        until(one.established, "the session is up with the first password")
+        one.tell("announce", 2, 1)
+        until(owned_by(AFTRS[0]), "the owner has the slot")
+        since = up_since(f"{AFTRS[0].name}-tor4")
+        assert one.tell("log-in", "tor", "second") == "logged in"
+        until(lambda: gateways() == (None, str(AFTRS[0].internet_address)), "the session is down, and it alone")
+        change("second")
+        until(owned_by(AFTRS[0]), "the session is up with the second password")
+        assert up_since(f"{AFTRS[0].name}-tor4") == since
+
+
+@contextlib.contextmanager
+def router_password(folder: Path, session: str, password: str) -> Iterator[Callable[[str], None]]:
+    """The router wants this password of a session while the block runs, or another one."""
+    file, head = folder / "router.conf", f"protocol bgp '{session}' {{\n"
+    before = file.read_text()
+    assert head in before
+
+    def configure(text: str) -> None:
+        file.write_text(text)
+        run(ROUTER, ["birdc", "-s", str(folder / "router.ctl"), "configure"])
+
+    def change(password: str) -> None:
+        configure(before.replace(head, f'{head}    password "{password}";\n'))
+
+    change(password)
+    try:
+        yield change
+    finally:
+        configure(before)
+
+
+def up_since(session: str) -> str:
+    """When a session of the router came up."""
+    shown = run(ROUTER, ["birdc", "-s", f"/run/{PREFIX}/router.ctl", "show", "protocols", session])
+    found = re.search(r"BGP\s+\S+\s+up\s+(\S+)\s+Established", shown)
+    assert found, shown
+    return found[1]
+
+
 def test_bfd_finds_a_link_that_is_cut(pair: tuple[Agent, Agent]) -> None:
     """Not part of the one-second budget: nobody closes a session here, and only silence tells."""
     one, two = pair

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,30 @@ async def test_a_server_that_is_started_again_has_everything(users: Path) -> Non
         assert await again.owners() == {SLOT: SlotHead(owner, EntryId(1, 1))}
         assert await numbers_of(again.read(SLOT)) == [10, 11]
         await again.close()
+
+
+async def test_the_password_changes_while_all_serve(users: Path) -> None:
+    """The pool's own user has Redis read its users anew: first with both passwords, in the end with the second."""
+    with server("--aclfile", str(users), tcp=True) as redis:
+
+        def cli(password: str, *words: str) -> str:
+            return redis.cli("--user", "aftr", "--pass", password, "--no-auth-warning", *words)
+
+        store = Store(settings(redis.url, key_prefix(KEY)))
+        await store.prepare()
+        users.write_text(acl(KEY, "secret", "second"))
+        assert cli("secret", "ACL", "LOAD") == "OK"
+        await store.heartbeat({})
+        store.log_in(replace(store.settings, password="second"))
+        users.write_text(acl(KEY, "second"))
+        assert cli("second", "ACL", "LOAD") == "OK"
+        with suppress(StoreError):  # a connection that Redis has just ended with the first password
+            await store.heartbeat({})
+        await store.heartbeat({})
+        assert list(await store.members()) == ["a"]
+        assert "NOAUTH" in cli("secret", "PING")
+        assert "NOPERM" in cli("second", "ACL", "LIST")
+        await store.close()
 
 
 async def test_another_pools_keys_and_another_password_are_refused(users: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +68,35 @@ async def test_passwords(open_store: Open) -> None:
         await store.append(SLOT, owner, EntryId(1, 0), entry(1))  # may still go to the old connection
         assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.REFUSED
         assert "WRONGPASS" in store.trouble
+
+
+async def test_a_second_password_takes_the_place_of_the_first_without_a_gap(open_store: Open) -> None:
+    """Redis lets in both for a while; connections that are open stay, those that are made anew have the login of then."""
+    with server(tcp=True) as redis:
+        redis.cli("ACL", "SETUSER", "pool", "on", ">first", "allkeys", "allchannels", "+@all")
+        store = await open_store(redis.url, username="pool", password="first")
+        owner = await claimed(store)
+        redis.cli("ACL", "SETUSER", "pool", ">second")
+        store.log_in(replace(store.settings, password="second"))
+        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+        redis.cli("ACL", "SETUSER", "pool", "<first")
+        assert await store.append(SLOT, owner, EntryId(1, 1), entry(2)) is Reply.OK
+        redis.cli("CLIENT", "KILL", "USER", "pool")
+        await store.heartbeat({})
+        await store.append(SLOT, owner, EntryId(1, 2), entry(3))  # may still go to the old connection
+        assert await store.append(SLOT, owner, EntryId(1, 2), entry(3)) in (Reply.OK, Reply.DUPLICATE)
+        assert await numbers_of(store.read(SLOT)) == [1, 2, 3]
+        with pytest.raises(StoreRefusedError, match="WRONGPASS"):
+            await open_store(redis.url, uid="b", username="pool", password="first")
+
+
+async def test_a_login_of_another_place_is_refused(open_store: Open, shared_redis: Server) -> None:
+    store = await open_store(shared_redis.url)
+    words = "names redis://elsewhere:6379 now, and this process keeps to unix:"
+    with pytest.raises(StoreUnsuitableError, match=words) as caught:
+        store.log_in(replace(store.settings, url="redis://pool:secret@elsewhere"))
+    assert "secret@" not in str(caught.value)
+    await store.heartbeat({})
 
 
 async def test_a_user_of_one_pool(open_store: Open, prefix: str) -> None:

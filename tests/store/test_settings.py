@@ -27,6 +27,17 @@ def test_addresses(url: str, address: Address) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://u:p@host", "redis://host:6379"), ("rediss+sentinel://a,b:3/east", "rediss+sentinel://a:26379,b:3/east"),
+        ("redis+cluster://[::1]:2", "redis+cluster://[::1]:2"), ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+    ],
+)  # fmt: skip
+def test_addresses_are_shown_without_the_login(url: str, shown: str) -> None:
+    assert str(parse_url(url)) == shown
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "",

@@ -1,4 +1,4 @@
-"""The configuration file is watched: written in place, replaced, swapped like a ConfigMap, asked by SIGHUP."""
+"""Files are watched, alone or in a folder: written in place, replaced, swapped like a ConfigMap, asked by SIGHUP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aftr.ops import watch as module
-from aftr.ops.watch import folders_of, watch
+from aftr.ops.watch import files_of, folders_of, watch
 
 QUIET_S = 0.3
 
@@ -46,7 +46,7 @@ class Calls:
 @asynccontextmanager
 async def watched(path: Path) -> AsyncIterator[Calls]:
     calls = Calls()
-    async with watch(path, calls.changed):
+    async with watch({path: calls.changed}):
         yield calls
 
 
@@ -128,6 +128,41 @@ async def test_a_config_map_is_swapped(tmp_path: Path) -> None:
             config_map(tmp_path, version)
             await calls.one_more()
             await calls.none()
+
+
+def secret(folder: Path, version: str) -> None:
+    """A Secret of two keys, as the kubelet mounts it, and mounts it anew."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config_map(folder, version)
+    (folder / f"..{version}" / "password").write_text(version)
+    for name in ("pool.yaml", "password"):
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")
+
+
+async def test_a_folder_of_secrets_is_watched_as_a_whole(tmp_path: Path) -> None:
+    store, tor = tmp_path / "store", tmp_path / "bgp/tor"
+    for folder in (store, tor):
+        secret(folder, "1")
+    assert files_of(tmp_path) == [tor / "password", tor / "pool.yaml", store / "password", store / "pool.yaml"]
+    async with watched(tmp_path) as calls:
+        for folder, version in ((store, "2"), (tor, "2"), (tor, "3")):
+            secret(folder, version)
+            await calls.one_more()
+            await calls.none()
+        (store / "..data/ca.crt").write_text("not linked to")
+        await calls.none()
+        (store / "ca.crt").symlink_to("..data/ca.crt")
+        await calls.one_more()
+
+
+async def test_sighup_asks_everything_that_is_watched(tmp_path: Path, file: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    one, two = Calls(), Calls()
+    async with watch({file: one.changed, tmp_path / "secrets": two.changed}):
+        os.kill(os.getpid(), signal.SIGHUP)
+        await one.one_more()
+        await two.one_more()
 
 
 async def test_a_link_into_another_folder_is_followed(tmp_path: Path, file: Path) -> None:

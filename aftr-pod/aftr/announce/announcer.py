@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class Announcer:
         self._routes, self._beside = SlotRoutes(), beside
         self._bird = Bird(runtime_dir, say=say, on_sessions=on_sessions)
         self._epochs: dict[int, int] = {}
+        self._changing = asyncio.Lock()  # BIRD has one draft of its configuration
         self._started = False
 
     @property
@@ -116,11 +118,21 @@ class Announcer:
         Whether there is any routing at all never changes while a process runs (`[rolling]`).
         """
         addresses = self._addresses if interface_addresses is None else interface_addresses
-        if self._started:
-            await self._bird.reconfigure(self._text(configuration, addresses))
-        self._configuration, self._addresses = configuration, addresses
-        for slot, epoch in self._epochs.items():
-            await self.announce(slot, epoch)
+        async with self._changing:
+            if self._started:
+                await self._bird.reconfigure(self._text(configuration, addresses))
+            self._configuration, self._addresses = configuration, addresses
+        for slot, epoch in list(self._epochs.items()):
+            if self._epochs.get(slot) == epoch:  # it may have gone elsewhere meanwhile
+                await self.announce(slot, epoch)
+
+    async def log_in(self, passwords: Mapping[str, str]) -> None:
+        """Use these passwords; sessions whose password is another one begin anew. Raises AnnounceError, keeping what runs."""
+        async with self._changing:
+            if self._started and passwords != self._passwords:
+                pool, addresses = self._configuration.pool, self._addresses
+                await self._bird.reconfigure(bird_conf(pool, addresses, passwords, bfd=self._bfd))
+            self._passwords = passwords
 
     async def stop(self) -> None:
         """Close the sessions, and leave no route behind."""

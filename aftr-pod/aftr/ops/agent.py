@@ -36,6 +36,7 @@ from aftr.state.frames import frames_at
 from aftr.state.layout import MAX_INTERFACES, pod_at, slot_at, worker_at
 from aftr.state.pod import Pod, Sizes
 from aftr.state.policy import Hop, InterfaceSetting, RouteSetting, write_hops, write_interfaces, write_policy
+from aftr.store.settings import StoreSettings
 from aftr.store.store import Store
 from dslite_contract.bounds import Bounds, bounds_of, faults
 from dslite_contract.errors import DsliteError
@@ -171,26 +172,34 @@ class Agent:
                 await announcer.announce(number, 0)
             return
         options = self.options
-        login = StoreLogin(options.store)
-        if options.secrets is not None and not options.store:
-            login = read_login(options.secrets / "store")
-        settings = store_settings(self.configuration.pool, login, options.member, options.hooks)
-        store = Store(settings, self._judge)
+        store = Store(self._store_settings(), self._judge)
         stack.push_async_callback(store.close)
         self.member = Member(
             self.pod, self.workers, store, announcer, options.member, options.status_port, options.hooks
         )
+
+    def _store_settings(self) -> StoreSettings:
+        """The store, with the login of now."""
+        options = self.options
+        login = StoreLogin(options.store)
+        if options.secrets is not None and not options.store:
+            login = read_login(options.secrets / "store")
+        return store_settings(self.configuration.pool, login, options.member, options.hooks)
+
+    def _passwords(self) -> dict[str, str]:
+        """Those of BGP sessions, as they are now."""
+        return read_passwords(self.options.secrets / "bgp") if self.options.secrets else {}
 
     async def _make_announcer(self) -> Announcer | Layer2Announcer:
         """How the configuration wants slots to be announced, if at all."""
         devices = {one.name: one.device for one in self.options.interfaces}
         routing = self.configuration.pool.spec.routing
         if routing is None or routing.layer2 is None:
-            secrets, addresses = self.options.secrets, await read_addresses(devices)
+            addresses = await read_addresses(devices)
             self._sessions_changed({})
             return Announcer(
                 self.configuration, addresses, self.options.runtime or DEFAULT_RUNTIME, say=log.info,
-                passwords=read_passwords(secrets / "bgp") if secrets else {}, on_sessions=self._sessions_changed,
+                passwords=self._passwords(), on_sessions=self._sessions_changed,
                 beside=self.kernel.run,
             )  # fmt: skip
         sides = {one.name: one.side for one in self.options.interfaces}
@@ -306,6 +315,18 @@ class Agent:
             await self.announcer.reconfigure(configuration)
         except AnnounceError as error:
             self.refuse(str(error))
+
+    async def log_in(self) -> None:
+        """Secrets have new content: the store's next connections and the routers' sessions are made with it."""
+        try:
+            if self.member is not None:
+                self.member.store.log_in(self._store_settings())
+            if isinstance(self.announcer, Announcer):
+                await self.announcer.log_in(self._passwords())
+        except DsliteError as error:
+            log.error("secrets not taken", reason=str(error))
+        else:
+            log.info("secrets taken")
 
     def _sessions_changed(self, found: dict[str, str]) -> None:
         routing = self.configuration.pool.spec.routing

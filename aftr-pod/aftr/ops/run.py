@@ -21,7 +21,7 @@ from aftr.ops.faulthook import read_hooks
 from aftr.ops.reload import Apply, decide, mappings_lost
 from aftr.ops.supervise import supervise
 from aftr.ops.warm import warm
-from aftr.ops.watch import watch
+from aftr.ops.watch import Changed, watch
 from dslite_contract.errors import DsliteError
 from dslite_contract.load import load_config
 
@@ -108,7 +108,10 @@ async def serve(agent: Agent, address: str | None, socket: Path) -> AsyncIterato
         else:
             agent.refuse("; ".join(decision.sentences))
 
-    async with serve_status(agent, address, socket), watch(agent.options.config, changed):
+    watched: dict[Path, Changed] = {agent.options.config: changed}
+    if agent.options.secrets is not None:
+        watched[agent.options.secrets] = agent.log_in
+    async with serve_status(agent, address, socket), watch(watched):
         yield
 
 

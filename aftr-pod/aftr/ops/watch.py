@@ -1,7 +1,7 @@
-"""Notices that the configuration file has new content: inotify on its folder, and SIGHUP.
+"""Notices that files which others write have new content: inotify on their folders, and SIGHUP.
 
-A ConfigMap's file is a symbolic link through `..data`, which Kubernetes replaces by a rename: so every folder on the way
-from link to link is watched, and what counts is whether the bytes at the end of the way are others than before.
+A ConfigMap's or Secret's file is a symbolic link through `..data`, which Kubernetes replaces by a rename: so every folder on
+the way from link to link is watched, and what counts is whether the bytes at the end of the way are others than before.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -42,16 +42,27 @@ def folders_of(path: Path) -> set[Path]:
     return {*folders, place.parent}
 
 
+def files_of(path: Path) -> list[Path]:
+    """A file alone; of a folder all files in it and below, but for those that Kubernetes keeps behind its links (`..data`)."""
+    if not path.is_dir():
+        return [path]
+    found = (file for file in path.rglob("*") if file.is_file())
+    return sorted(file for file in found if not any(part.startswith("..") for part in file.relative_to(path).parts))
+
+
 def fingerprint(path: Path) -> bytes | None:
-    """A hash of the content, None while it cannot be read."""
+    """A hash of the content, and of a folder's names; None while it cannot be read."""
+    digest = hashlib.sha256()
     try:
-        return hashlib.sha256(path.read_bytes()).digest()
+        for file in files_of(path):
+            digest.update(f"{file}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     except OSError:
         return None
+    return digest.digest()
 
 
 class Watch:
-    """Calls `changed` when the content is another, one call at a time."""
+    """Calls `changed` when the content of a file, or of a folder's files, is another, one call at a time."""
 
     def __init__(self, path: Path, changed: Changed) -> None:
         self._path, self._changed = path, changed
@@ -63,7 +74,7 @@ class Watch:
 
     def _watch_folders(self) -> None:
         """Watch the folders that are on the way now."""
-        folders = folders_of(self._path)
+        folders = self._folders()
         for folder in self._watched.keys() - folders:
             with contextlib.suppress(OSError):  # the folder may be gone, and its watch with it
                 self._inotify.rm_watch(self._watched[folder])
@@ -71,6 +82,12 @@ class Watch:
         for folder in folders:
             with contextlib.suppress(OSError):  # not there at the moment: its parent on the way tells when it is
                 self._watched[folder] = self._inotify.add_watch(folder, _EVENTS)
+
+    def _folders(self) -> set[Path]:
+        try:
+            return set[Path]().union(*(folders_of(file) for file in files_of(self._path)))
+        except OSError:  # it is being replaced: the folders that are watched tell when that is done
+            return set(self._watched)
 
     def notified(self) -> None:
         """inotify has something to say."""
@@ -101,26 +118,36 @@ class Watch:
         try:
             await self._changed()
         except Exception:  # the watch must outlive whatever a new file brings about
-            log.exception("a changed configuration could not be looked at", file=str(self._path))
+            log.exception("a changed file could not be looked at", file=str(self._path))
 
-    def close(self) -> None:
-        """Let go of inotify."""
-        self._inotify.close()
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Look, while the context lasts."""
+        loop, number = asyncio.get_running_loop(), self._inotify.fileno()
+        loop.add_reader(number, self.notified)
+        task = asyncio.create_task(self.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            loop.remove_reader(number)
+            self._inotify.close()
 
 
 @contextlib.asynccontextmanager
-async def watch(path: Path, changed: Changed) -> AsyncIterator[None]:
-    """Await `changed()` whenever the file has new content, and at every SIGHUP, while the context lasts."""
-    loop, watching = asyncio.get_running_loop(), Watch(path, changed)
-    loop.add_reader(watching._inotify.fileno(), watching.notified)
-    loop.add_signal_handler(signal.SIGHUP, watching.ask)
-    task = asyncio.create_task(watching.run())
-    try:
+async def watch(changed: Mapping[Path, Changed]) -> AsyncIterator[None]:
+    """Await what belongs to a file or folder whenever it has new content, and at every SIGHUP, while the context lasts."""
+    loop, watches = asyncio.get_running_loop(), [Watch(path, call) for path, call in changed.items()]
+
+    def ask_all() -> None:
+        for one in watches:
+            one.ask()
+
+    async with contextlib.AsyncExitStack() as stack:
+        for one in watches:
+            await stack.enter_async_context(one.running())
+        loop.add_signal_handler(signal.SIGHUP, ask_all)
+        stack.callback(loop.remove_signal_handler, signal.SIGHUP)
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        loop.remove_reader(watching._inotify.fileno())
-        loop.remove_signal_handler(signal.SIGHUP)
-        watching.close()

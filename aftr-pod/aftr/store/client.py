@@ -28,14 +28,25 @@ class Client:
     def __init__(self, settings: StoreSettings) -> None:
         self.settings = settings
         address = parse_url(settings.url)
-        tls = _existing(settings.tls) if address.tls else None
-        username, password = settings.username or address.username, settings.password or address.password
-        self._access = Access(username, password, tls, settings.timeout)
-        sentinel_access = Access("", settings.sentinel_password, tls, settings.timeout)
+        self._access = access_of(settings)
+        sentinel_access = Access("", settings.sentinel_password, self._access.tls, settings.timeout)
         self.topology = Topology(address, self._access, sentinel_access)
         self.confirmation = Confirmation(settings)
         self.trouble = ""
         self._lines: dict[tuple[Node, Hashable], Line] = {}
+
+    def log_in(self, settings: StoreSettings) -> None:
+        """Make connections from now on with the login of these settings; those that are open stay.
+
+        Raises StoreUnsuitableError when they name another place: that takes a new process.
+        """
+        before, after = (str(parse_url(one.url)) for one in (self.settings, settings))
+        if before != after:
+            raise StoreUnsuitableError(
+                f"store: its secret names {after} now, and this process keeps to {before}: another store takes new pods"
+            )
+        access = access_of(settings)
+        self._access.username, self._access.password, self._access.tls = access.username, access.password, access.tls
 
     async def ask(self, key: str, purpose: Hashable, *commands: Command, within: float | None = None) -> list[Any]:
         """Answers of the node that holds `key`; raises StoreUnreachableError or StoreRefusedError if one is an error."""
@@ -98,6 +109,13 @@ class Client:
         """Close all connections."""
         while self._lines:
             await self._lines.popitem()[1].close()
+
+
+def access_of(settings: StoreSettings) -> Access:
+    """The login that these settings give; raises StoreUnsuitableError."""
+    address = parse_url(settings.url)
+    username, password = settings.username or address.username, settings.password or address.password
+    return Access(username, password, _existing(settings.tls) if address.tls else None, settings.timeout)
 
 
 def _existing(tls: Tls) -> Tls:

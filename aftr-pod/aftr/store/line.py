@@ -20,9 +20,9 @@ from aftr.store.settings import Node, Tls
 Command = tuple[str | bytes | int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Access:
-    """How a node lets us in. `tls` None: in clear."""
+    """How nodes let us in, changed in place: the next connections follow. `tls` None: in clear."""
 
     username: str
     password: str
@@ -31,10 +31,10 @@ class Access:
 
 
 class Line:
-    """Connects when it is first needed, and again after an error; `greeting` is sent first on every new connection."""
+    """Connects when it is first needed, and again after an error, each time with the login of then; `greeting` is sent first."""
 
     def __init__(self, node: Node, access: Access, greeting: Sequence[Command] = ()) -> None:
-        self.node, self._timeout, self._greeting = node, access.timeout, tuple(greeting)
+        self.node, self._access, self._greeting = node, access, tuple(greeting)
         self._connection = _connection(node, access)
         self._lock = asyncio.Lock()
         self.opened = 0  # times that it has connected
@@ -46,10 +46,11 @@ class Line:
         """
         async with self._lock:
             try:
-                async with asyncio.timeout(within or self._timeout):
+                async with asyncio.timeout(within or self._access.timeout):
                     if self._connection.is_connected and await self._connection.can_read():
                         await self._hang_up()  # the other end has closed it meanwhile
                     if not self._connection.is_connected:
+                        self._connection = _connection(self.node, self._access)
                         await self._connection.connect()  # type: ignore[no-untyped-call]
                         self.opened += 1
                         for answer in await self._exchange(self._greeting) if self._greeting else ():
@@ -59,7 +60,7 @@ class Line:
             except TimeoutError:
                 await self._hang_up()
                 raise StoreUnreachableError(
-                    f"store {self.node} did not answer in {within or self._timeout:g} s"
+                    f"store {self.node} did not answer in {within or self._access.timeout:g} s"
                 ) from None
             except (RedisError, OSError) as error:
                 await self._hang_up()

@@ -86,6 +86,11 @@ class Address:
     username: str = ""
     password: str = field(default="", repr=False)
 
+    def __str__(self) -> str:
+        """As a URL, without the login."""
+        scheme = self.kind.value.replace("redis", "rediss", 1) if self.tls else self.kind.value
+        return f"{scheme}://{','.join(map(str, self.nodes))}{'/' if self.name else ''}{self.name}"
+
 
 DEFAULT_PORT = {Kind.SENTINEL: 26379}
 _PATHS = {

@@ -47,6 +47,10 @@ class Store:
         self.warnings = await check(self._client)
         await own(self._client)
 
+    def log_in(self, settings: StoreSettings) -> None:
+        """Make connections from now on with the login of these settings; StoreUnsuitableError when they name another place."""
+        self._client.log_in(settings)
+
     async def peer_key(self) -> bytes:
         """The secret that the pool's members sign their questions with: the first one made it."""
         return await self._members.key()

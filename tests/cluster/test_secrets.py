@@ -1,0 +1,127 @@
+"""Passwords change while AFTRs serve: the store's by the commands of the runbook, those of BGP sessions at both ends."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from aftr_lab.record import Record
+from aftr_lab.routing import ESTABLISHED, router_sessions
+from installed_pool import Pool, commands, until
+from running_cluster import Cluster
+from running_lab import Lab
+from under_load import under_load
+
+pytestmark = pytest.mark.cluster
+
+STORE = "east-store"
+SECRET, CHANGED = "tor", "dslite.dev/secret-changed"
+FIRST, SECOND = "a first password", "a second password"
+PEERS = ("tor6", "tor4")  # of the sample; the router's sessions have these names
+Change = Callable[[str], None]
+
+
+# ---------------------------------------------------------------- the store's
+def test_the_stores_password_changes_under_traffic(cluster: Cluster, outside: Lab, pool: Pool) -> None:
+    """No pod is replaced; afterwards a Redis that starts again lets in all of them, and nobody with the old password."""
+    before, old = pool.uids(), password(cluster)
+    script = "\n".join(["set -e", *commands("docs/runbook.md", "Change the store's password")])
+    with under_load(outside) as load:
+        load.during(lambda: cluster.shell(script))
+        load.during(lambda: start_again(cluster, pool))
+    new = password(cluster)
+    assert new != old
+    assert pool.uids() == before
+    assert [ping(cluster, pool, one) for one in (new, old)] == [True, False]
+
+
+def password(cluster: Cluster) -> str:
+    return base64.b64decode(cluster.get("secret", STORE)["data"]["password"]).decode()
+
+
+def ping(cluster: Cluster, pool: Pool, password: str) -> bool:
+    """Whether the store answers an AFTR with this password."""
+    script = f"redis-cli -u redis://aftr:{password}@{STORE}:6379 --no-auth-warning ping 2>&1 || true"
+    return "PONG" in cluster.kubectl("exec", pool.pods()[0]["metadata"]["name"], "--", "sh", "-c", script)
+
+
+def start_again(cluster: Cluster, pool: Pool) -> None:
+    """The Redis: every connection to it is made anew."""
+    cluster.kubectl("delete", "pod", f"{STORE}-0")
+    until(lambda: all(reaches_store(cluster, pod["metadata"]["name"]) for pod in pool.pods()), "all AFTRs reach it")
+    pool.settle()
+
+
+def reaches_store(cluster: Cluster, pod: str) -> bool:
+    """By the AFTR's own word."""
+    said = json.loads(cluster.kubectl("get", "--raw", f"/api/v1/namespaces/default/pods/{pod}:9464/proxy/status"))
+    return bool(said["store"]["reachable"] and not said["store"]["trouble"])
+
+
+# ---------------------------------------------------------------- of BGP sessions
+@contextmanager
+def router_wants(outside: Lab, password: str) -> Iterator[Change]:
+    """A password of every AFTR while the block runs; another one when that is called."""
+    record = Record(outside.name)
+    before = record.router_file.read_text()
+
+    def configure(text: str) -> None:
+        record.router_file.write_text(text)
+        outside.run("router", "birdc", "-s", str(record.router_socket), "configure")
+
+    def change(password: str) -> None:
+        text = before
+        for peer in PEERS:
+            head = f"protocol bgp '{peer}' {{\n"
+            assert head in text
+            text = text.replace(head, f'{head}    password "{password}";\n')
+        configure(text)
+
+    change(password)
+    try:
+        yield change
+    finally:
+        configure(before)
+
+
+@pytest.fixture
+def router(cluster: Cluster, outside: Lab, pool: Pool) -> Iterator[Change]:
+    """The router and the pool with a password; a function that gives the router another one."""
+    cluster.kubectl("create", "secret", "generic", SECRET, f"--from-literal=password={FIRST}")
+    peers = pool.read()["spec"]["routing"]["bgp"]["peers"]
+    with router_wants(outside, FIRST) as change:
+        pool.patch(routing={"bgp": {"peers": [peer | {"passwordSecret": SECRET} for peer in peers]}})
+        pool.settle()
+        yield change
+        pool.patch(routing={"bgp": {"peers": peers}})
+    pool.settle()
+    cluster.kubectl("delete", "secret", SECRET)
+
+
+def established(outside: Lab) -> int:
+    """How many sessions the router has."""
+    states = router_sessions(outside.namespace("router"), Record(outside.name).router_socket)
+    return list(states.values()).count(ESTABLISHED)
+
+
+def test_a_bgp_password_changes_under_traffic(cluster: Cluster, outside: Lab, pool: Pool, router: Change) -> None:
+    """All sessions begin anew, since there is one router: no pod is replaced for it, and no transfer breaks."""
+    before = pool.uids()
+    until(lambda: established(outside) == len(before) * len(PEERS), "all sessions are there with the first password")
+
+    def change() -> None:
+        patch = json.dumps({"stringData": {"password": SECOND}})
+        cluster.kubectl("patch", "secret", SECRET, "--patch", patch)
+        cluster.kubectl("annotate", "pod", "-l", "dslite.dev/pool=east", "--overwrite", f"{CHANGED}=second")
+        until(lambda: established(outside) == 0, "all AFTRs have the second password, and the router the first")
+        router(SECOND)
+        until(lambda: established(outside) == len(before) * len(PEERS), "all sessions are there with the second")
+        pool.settle()
+
+    with under_load(outside) as load:
+        load.during(change)
+    assert pool.uids() == before
