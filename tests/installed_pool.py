@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from running_cluster import Cluster, dslite_cluster
@@ -30,9 +31,9 @@ def quick_start() -> list[str]:
 
 
 @contextmanager
-def outside_of(cluster: Cluster, name: str, *options: str) -> Iterator[Lab]:
+def outside_of(cluster: Cluster, name: str, *options: str, file: Path = SAMPLE) -> Iterator[Lab]:
     """A router with BGP, two homes with B4s, a server on the internet; joined to the cluster's devices."""
-    with lab_up(name, SAMPLE, "--outside", *options) as lab:
+    with lab_up(name, file, "--outside", *options) as lab:
         joined = dslite_cluster(cluster.name, "join", lab.name)
         assert joined.returncode == 0, joined.stderr
         yield lab
@@ -53,7 +54,7 @@ def reaches(lab: Lab, b4: Object) -> bool:
 
 @dataclass(frozen=True)
 class Pool:
-    """An AftrPool in namespace default."""
+    """An AftrPool in the namespace of the kubeconfig's context."""
 
     cluster: Cluster
     name: str
