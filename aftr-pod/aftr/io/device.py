@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from aftr.io.bpf import OBJECT, Program, Steering, sides_of
 from aftr.io.errors import DeviceError
-from aftr.io.groups import SolicitedNodeGroups
+from aftr.io.groups import SolicitedNodeGroups, too_many
 from aftr.io.layout import STATISTICS, queue_at
 from aftr.io.links import Link, find_link, forwards, need_link, offloads
 from aftr.io.packet_socket import PacketSocket
@@ -191,6 +191,8 @@ class Device:
                 f"{self.name} is a veth: packets of a kernel at its other end have no checksums"
                 " unless `ethtool -K PEER tx off gso off tso off` was run there"
             )
+        if self._groups and (sentence := too_many(self.name, features.driver, self._steering.slots)):
+            yield sentence
         for port in self.ports if self.mode == "packet" else ():
             for sysctl in forwards(port.link.name):
                 yield f"the kernel forwards as well: set {sysctl}=0"

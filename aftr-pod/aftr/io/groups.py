@@ -15,6 +15,18 @@ from aftr.io.errors import DeviceError
 _JOIN_GROUP = 20  # IPV6_JOIN_GROUP
 _SOLICITED_NODE = int(IPv6Address("ff02::1:ff00:0"))
 GROUPS_PER_SOCKET = 64  # the kernel bounds the memory of a socket's groups (net.core.optmem_max)
+HEARD = {"igbvf": 24}  # drivers that hear few groups, and how many besides the kernel's own (docs/nics.md)
+
+
+def too_many(name: str, driver: str, count: int) -> str | None:
+    """Why a device of this driver does not hear of all `count` addresses; None where it does."""
+    heard = HEARD.get(driver, count)
+    if count <= heard:
+        return None
+    return (
+        f"{name} ({driver}) hears neighbours ask for {heard} slots at most, and the pool has {count}: with routing.layer2 routers"
+        " find the others by announcements alone; use routing.bgp, or fewer slots"
+    )
 
 
 class SolicitedNodeGroups:
