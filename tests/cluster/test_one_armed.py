@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from aftr_lab.plan import ROUTER_IPV4, ROUTER_IPV6
-from dslite_operator.names import NETWORKS
+from dslite_operator.names import NETWORKS, POOL_LABEL, Key
+from dslite_operator.redis import USER, acl
 from installed_pool import Pool, outside_of, reaches, until
 from nodes_with_bgp import bgp_of, nodes_with_bgp
 from running_cluster import Cluster, cluster_up
@@ -35,6 +36,7 @@ ACCOUNT = "system:serviceaccount:dslite:dslite-operator"
 LABEL = "app.kubernetes.io/instance=dslite"
 RIGHTS = (("list", "configmaps"), ("list", "aftrpools.dslite.dev"), ("patch", "pods"), ("create", "secrets"))
 DOWNLOAD_S = 120
+OTHER, SECRET, PASSWORD = "other", "other-redis", "the-providers-password"
 Object = dict[str, Any]
 
 
@@ -152,6 +154,60 @@ def test_a_pool_elsewhere_is_left_alone(cluster: Cluster, pool: Pool) -> None:
         cluster.kubectl("delete", "--namespace", ELSEWHERE, "-f", str(SAMPLE))
 
 
+# ---------------------------------------------------------------- a Redis of the provider's
+def test_no_login_of_one_pool_opens_the_store_of_another(cluster: Cluster, pool: Pool) -> None:
+    """The other one is a Redis that the provider runs."""
+    other = Pool(cluster, OTHER)
+    cluster.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all([*providers_redis(), other_pool()]))
+    other.settle()
+    assert other.conditions()["StoreReachable=True"] == "all pods reach the store"
+    stores = {pool: f"{pool.name}-store", other: "redis"}
+    for one, own in stores.items():
+        assert redis(one, own, "ping") == "PONG"
+        for elsewhere in set(stores.values()) - {own}:
+            assert "WRONGPASS" in redis(one, elsewhere, "ping")
+    assert "NOPERM" in redis(other, "redis", f"get {NAMESPACE}/{pool.name}:version")
+    cluster.kubectl("delete", "aftr", OTHER)
+
+
+def redis(pool: Pool, store: str, words: str) -> str:
+    """What a Redis answers one of a pool's AFTRs with the login that it has."""
+    login = f'redis-cli -u "redis://aftr:$(cat /etc/dslite/secrets/store/password)@{store}:6379" --no-auth-warning'
+    pod = pool.pods()[0]["metadata"]["name"]
+    return pool.cluster.kubectl("exec", pod, "--", "sh", "-c", f"{login} {words} 2>&1 || true").strip()
+
+
+def providers_redis() -> Iterator[Object]:
+    """One that the operator does not run, and its Secret."""
+    name, labels = "redis", {"app": "redis"}
+    users = acl(Key(NAMESPACE, OTHER), PASSWORD)
+    login = {"url": f"redis://{name}.{NAMESPACE}.svc:6379", "username": USER, "password": PASSWORD, "users.acl": users}
+    yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": login}
+    ports = [{"port": 6379}]
+    service = {"selector": labels, "ports": ports}
+    yield {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": service}
+    command = ["redis-server", "--protected-mode", "no", "--save", "", "--aclfile", "/etc/redis/users.acl"]
+    container = {
+        "name": name, "image": "localhost/dslite/aftr:dev", "command": command,
+        "volumeMounts": [{"name": "users", "mountPath": "/etc/redis"}],
+    }  # fmt: skip
+    pod = {"containers": [container], "volumes": [{"name": "users", "secret": {"secretName": SECRET}}]}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    yield {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+
+
+def other_pool() -> Object:
+    """The sample with other addresses, at that Redis."""
+    made, _ = documents()
+    made["metadata"]["name"] = OTHER
+    made["spec"]["softwire"]["prefix"] = "2001:db8:6a::/64"
+    made["spec"]["nat"]["pools"][0]["prefixes"] = ["203.0.113.0/28"]
+    made["spec"] |= {"replicas": 1, "store": {"secretRef": SECRET, "durability": "memory"}}
+    return made
+
+
+# ---------------------------------------------------------------- the end
 def test_with_these_rights_a_pool_is_scaled_replaced_and_deleted(cluster: Cluster, pool: Pool) -> None:
     cluster.kubectl("scale", f"aftr/{pool.name}", "--replicas=3")
     pool.settle()
@@ -160,6 +216,6 @@ def test_with_these_rights_a_pool_is_scaled_replaced_and_deleted(cluster: Cluste
     pool.patch(deletionDrainSeconds=5)
     cluster.kubectl("delete", "aftr", pool.name, "--wait=false")
     until(lambda: cluster.get("aftr")["items"] == [], "the pool is gone")
-    until(lambda: cluster.get("pod")["items"] == [], "and its pods")
+    until(lambda: cluster.get("pod", "-l", f"{POOL_LABEL}={pool.name}")["items"] == [], "and its pods")
     log = cluster.kubectl("logs", "deployment/dslite-operator", "--namespace", "dslite")
     assert "orbidden" not in log, log
