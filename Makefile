@@ -9,6 +9,7 @@ export MAKE_GOAL := $(firstword $(MAKECMDGOALS))
 BIN := .venv/bin
 BPF := aftr-pod/aftr/io/steer.bpf.o
 KERNELS := $(HOME)/.cache/dslite
+LONG := --timeout=1800 --override-ini=faulthandler_timeout=1900 --capture=no
 CHAOS := $(BIN)/pytest -m chaos --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
 COVERED := aftr.state aftr.nat aftr.path
 
@@ -27,9 +28,11 @@ cluster: root system env  ## a real Kubernetes in namespaces with our images; th
 cluster-down: root env  ## remove it
 	@$(BIN)/dslite-cluster down
 
-cluster-test: root system env  ## README's quick start in such a cluster, and what is done to a pool under its customers' traffic
+cluster-test: root system env  ## README's quick start in such a cluster, what is done to a pool under its customers' traffic; 200 pools
 	@scripts/system.sh --cluster
-	$(BIN)/pytest -m cluster --timeout=1800 --override-ini=faulthandler_timeout=1900 --capture=no
+	$(BIN)/pytest -m cluster $(LONG)
+	@$(MAKE) --no-print-directory test-api
+	$(BIN)/pytest -m soak tests/operator $(LONG)
 
 ##@ Check
 .PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench bench-store
@@ -72,14 +75,14 @@ distribution-test: root system env bpf kernels  ## Kea of three Debian releases 
 
 sriov-test: root system env bpf kernels  ## an AFTR on SR-IOV virtual functions of an emulated Intel 82576, taken away and given back
 	@scripts/system.sh mmdebstrap
-	$(BIN)/pytest -m sriov --timeout=1800 --override-ini=faulthandler_timeout=1900 --capture=no
+	$(BIN)/pytest -m sriov $(LONG)
 
 lab-gigabyte: root system env bpf kernels  ## 1 GiB each way through a B4: clamped, answered by ICMP, fragmented
 	$(BIN)/pytest -m soak tests/lab/test_transfer.py --timeout=1800 --capture=no
 
 soak: root system env bpf kernels  ## ten minutes of new flows, mutated packets and a killed process; Kea at its limits
 	@scripts/system.sh mmdebstrap
-	$(BIN)/pytest -m soak --timeout=1800 --override-ini=faulthandler_timeout=2000 --capture=no
+	$(BIN)/pytest -m soak --ignore=tests/operator --timeout=1800 --override-ini=faulthandler_timeout=2000 --capture=no
 
 chaos: chaos-crash chaos-handover chaos-partition chaos-store chaos-model  ## the long fault tests, one after another
 
