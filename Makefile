@@ -36,11 +36,12 @@ cluster-test: root system env  ## README's quick start in such a cluster, what i
 
 ##@ Check
 .PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench bench-store
-.PHONY: test-api crds placement-proof distribution-test sriov-test
+.PHONY: test-api test-quickstart crds placement-proof distribution-test sriov-test
 .PHONY: chaos chaos-crash chaos-handover chaos-partition chaos-store chaos-model
 test: root system lint  ## everything that must pass before a commit lands
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target SIDE_BY_SIDE=1 test-unit test-unit-3.13 test-nojit test-boundscheck
 	@$(MAKE) --no-print-directory test-lab
+	@$(MAKE) --no-print-directory test-quickstart
 
 lint: env  ## ruff, mypy, import contracts
 	$(BIN)/ruff check
@@ -68,6 +69,14 @@ test-boundscheck: env bpf  ## every access to an array checked
 
 test-lab: root system env bpf kernels  ## real programs through the lab
 	$(BIN)/pytest -m "lab and not chaos" --ignore=tests/providers --durations=25
+
+test-quickstart: root system env  ## the short form of cluster-test: README's quick start, and downloads; where Kubernetes is built
+	@if $(BIN)/python -c 'import sys; from dslite_cluster.binaries import are_built; sys.exit(not are_built())'; then \
+	    scripts/system.sh --cluster && $(BIN)/pytest -m cluster tests/cluster/test_operator.py tests/cluster/test_packets.py \
+	        -k "all_is_well or b4s_download" $(LONG); \
+	else \
+	    echo "Kubernetes is not built on this machine, \`make cluster\` does that: leg left out"; \
+	fi
 
 distribution-test: root system env bpf kernels  ## Kea of three Debian releases told names of slots, as B4s and relays see it; groups changed under B4s' traffic
 	@scripts/system.sh mmdebstrap

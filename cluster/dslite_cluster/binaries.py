@@ -70,6 +70,11 @@ def build_binaries(say: Say, families: Iterable[str] = FAMILIES.keys() - SELDOM)
         _build_pause()
 
 
+def are_built(families: Iterable[str] = FAMILIES.keys() - SELDOM) -> bool:
+    """Whether the cache lacks none of them."""
+    return binary("pause").exists() and not any(_missing(families))
+
+
 def _missing(families: Iterable[str]) -> Iterator[tuple[str, str]]:
     for family in sorted(families):
         yield from ((family, program) for program in FAMILIES[family] if not binary(program).exists())
