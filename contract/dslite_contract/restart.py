@@ -11,6 +11,8 @@ from dslite_contract.tables import external_ranges
 LAYOUT = ("spec.nat.pools", "spec.nat.bypass", "spec.nat.noTranslationDestinations", "spec.nat.preAuthorizedSources")
 IN_PLACE = ("interface",)  # fields of a NAT pool that open slots can follow
 PORT_BLOCKS = "spec.nat.portBlock.size"
+STORES = ("spec.store", "spec.store.embedded", "spec.store.secretRef")  # which store: another one knows no binding
+ENDS_ALL = (PORT_BLOCKS, *STORES)  # changes that no mapping outlives
 
 
 def in_running_order(running: Configuration, wanted: Configuration) -> Configuration:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from dslite_contract.changes import Change, changes
 from dslite_contract.load import Configuration
-from dslite_contract.restart import in_running_order
+from dslite_contract.restart import STORES, in_running_order
 from dslite_contract.rules import group_problems, owner_name, pool_problems
 from dslite_contract.schema import AftrPool, B4Group
 from dslite_operator.claims import Holder, Refused
@@ -123,8 +123,9 @@ def problems_of(pool: AftrPool, group: B4Group, taken: Sequence[B4Group]) -> Lin
 
 
 def may_end_mappings(change: Change) -> bool:
-    """Whether a change may end mappings: of class drain or immutable, or B4s that come to another group or to none."""
-    return change.kind in ("drain", "immutable") or change.path.startswith(("spec.prefixes[", "spec.nat.bypass["))
+    """Whether a change may end mappings: of class drain or immutable, another store, or B4s that come to another group or to none."""
+    b4s = change.path.startswith(("spec.prefixes[", "spec.nat.bypass["))
+    return change.kind in ("drain", "immutable") or change.path in STORES or b4s
 
 
 def spare(running: Configuration, proposal: Proposal, lost: int | None) -> Proposal:

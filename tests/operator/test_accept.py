@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from cluster_objects import KEY, configured, group, pool
 from dslite_contract.load import Configuration
 from dslite_operator.accept import Asked, Proposal, propose, spare
@@ -146,3 +148,15 @@ def test_shrinking_a_nat_pool_in_use_is_refused_with_the_number() -> None:
         "spec.nat.pools[default].prefixes[20.1.0.0/24]: it would end 7 live mappings: wait, or set allowDisruption",
     )
     assert held.configuration == running
+
+
+@pytest.mark.parametrize(("lost", "said"), [(9, "it would end 9 live mappings"), (None, "no AFTR could say how many")])
+def test_another_store_is_refused_while_there_are_mappings(lost: int | None, said: str) -> None:
+    running = configured(pool(), HOMES)
+    moved = proposed(running, pool(store={"secretRef": "redis"}), HOMES)
+    held = spare(running, moved, lost)
+    assert held.configuration == running
+    lines = held.refusals["AftrPool east"]
+    assert [line.split(":")[0] for line in lines] == ["spec.store.embedded", "spec.store.secretRef"]
+    assert all(said in line for line in lines)
+    assert spare(running, moved, 0) == moved

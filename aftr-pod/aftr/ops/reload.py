@@ -25,7 +25,7 @@ from aftr.state.layout import BYPASSED
 from aftr.state.pod import Pod
 from dslite_contract.changes import Change, changes
 from dslite_contract.load import Configuration, load_config
-from dslite_contract.restart import PORT_BLOCKS, alters_layout, in_running_order
+from dslite_contract.restart import ENDS_ALL, alters_layout, in_running_order
 from dslite_contract.schema import Bypass, effective_subscriber_mask
 
 MappingsLost = Callable[[Configuration, Configuration], int]
@@ -90,23 +90,17 @@ def may_end_mappings(change: Change) -> bool:
 def mappings_lost(pod: Pod, running: Configuration, wanted: Configuration) -> int:
     """How many live mappings of a pod would end if `wanted` took the place of `running`.
 
-    All of them if port blocks are cut anew, or if only a restart can do it and no store keeps them meanwhile: another store knows none.
+    All of them if port blocks are cut anew, if another store takes the place of theirs, or if only a restart can do it and no store
+    keeps them meanwhile.
     """
     found = changes(running, wanted)
     restart = any(change.kind in ("rolling", "immutable") or alters_layout(change, running, wanted) for change in found)
-    kept = store_of(running) is not None and store_of(running) == store_of(wanted)
-    everything = (restart and not kept) or any(change.path == PORT_BLOCKS for change in found)
+    everything = (restart and wanted.pool.spec.store is None) or any(change.path in ENDS_ALL for change in found)
     return sum(
         len(piece) if everything else int(ending(piece, softwires, running, wanted).sum())
         for slot in pod.open_slots
         for piece, softwires in live_mappings(pod, pod.slot(slot))
     )
-
-
-def store_of(configuration: Configuration) -> tuple[bool, str | None] | None:
-    """What tells a pool's store from others; None without one."""
-    store = configuration.pool.spec.store
-    return None if store is None else (store.embedded is not None, store.secret_ref)
 
 
 def ending(piece: Rows, softwires: Rows, running: Configuration, wanted: Configuration) -> Any:
