@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from installed_pool import Pool, until
+from installed_pool import Object, Pool, until
 from running_cluster import Cluster, dslite_cluster
 from running_lab import ROOT, Lab
 from under_load import routed_to, under_load
@@ -51,6 +52,32 @@ def members(pool: Pool) -> set[str]:
     login = "-u redis://aftr:$(cat /etc/dslite/secrets/store/password)@east-store:6379 --no-auth-warning"
     keys = f"redis-cli {login} hkeys default/{pool.name}:members"
     return set(pool.cluster.kubectl("exec", pool.pods()[0]["metadata"]["name"], "--", "sh", "-c", keys).split())
+
+
+def test_an_aftr_that_is_told_to_end_does_so_by_itself_within_its_grace(outside: Lab, pool: Pool) -> None:
+    """As a kubelet tells it: its slots go to others first. Its container is started again, in the same pod."""
+    pod = pool.pods()[0]
+    before, asked = ended(pool, pod), list[datetime]()
+
+    def end() -> None:
+        asked.append(datetime.now(UTC).replace(microsecond=0))
+        pool.cluster.kubectl("exec", pod["metadata"]["name"], "--", "sh", "-c", "kill -TERM 1")
+        until(lambda: ended(pool, pod) != before, "it has ended")
+        pool.settle()
+
+    with under_load(outside) as load:
+        load.during(end)
+    last = ended(pool, pod)
+    assert last["exitCode"] == 0
+    took = datetime.fromisoformat(last["finishedAt"]) - asked[0]
+    print(f"it has ended after {took.seconds} s")
+    assert took <= timedelta(seconds=pod["spec"]["terminationGracePeriodSeconds"])
+
+
+def ended(pool: Pool, pod: Object) -> Object:
+    """How the container of a pod ended last; {} for one that has not."""
+    found: Object = pool.cluster.get("pod", pod["metadata"]["name"])["status"]["containerStatuses"][0]["lastState"]
+    return dict(found.get("terminated", {}))
 
 
 def test_a_node_is_drained(cluster: Cluster, outside: Lab, pool: Pool) -> None:

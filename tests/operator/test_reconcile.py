@@ -20,6 +20,18 @@ pytestmark = pytest.mark.api
 
 CHILDREN = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
 NEWER = {"release": "0.2.0", "aftr": {"image": "registry.example.net/dslite/aftr:0.2.0", "workers": 2}}
+MONITORS: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+    "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
+    "spec": {
+        "group": "monitoring.coreos.com", "scope": "Namespaced",
+        "names": {"plural": "servicemonitors", "singular": "servicemonitor", "kind": "ServiceMonitor"},
+        "versions": [{
+            "name": "v1", "served": True, "storage": True,
+            "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+        }],
+    },
+}  # fmt: skip
 
 
 def template(api: Api) -> Any:
@@ -156,6 +168,22 @@ def test_overlaps_are_refused_and_what_was_accepted_stays(api: Api, tmp_path: Pa
     with operator(api, tmp_path):  # one that begins anew decides the same
         until(lambda: accepted(api, "aftrpool", "east"))
         assert condition(api, "aftrpool", "west")["status"] == "False"
+
+
+def test_a_pool_is_scraped_where_the_cluster_knows_servicemonitors(api: Api, tmp_path: Path) -> None:
+    assert api.kubectl("apply", "-f", "-", given=json.dumps(MONITORS)).returncode == 0
+    known = ("api-resources", "--cached=false", "--api-group=monitoring.coreos.com")
+    try:
+        until(lambda: "servicemonitors" in api.kubectl(*known).stdout)
+        give(api, pool())
+        with operator(api, tmp_path):
+            until(lambda: bool(get(api, "servicemonitor", "east-aftr")))
+        made = get(api, "servicemonitor", "east-aftr")
+        assert (made["spec"]["endpoints"][0]["path"], made["spec"]["targetLabels"]) == ("/metrics", ["dslite.dev/pool"])
+        service = get(api, "service", "east-aftr")["metadata"]["labels"]
+        assert made["spec"]["selector"]["matchLabels"].items() <= service.items()
+    finally:
+        api.kubectl("delete", "crd", MONITORS["metadata"]["name"])
 
 
 def test_a_deleted_pool_without_pods_goes_at_once(api: Api, tmp_path: Path) -> None:
