@@ -35,7 +35,7 @@ kubectl apply -f {SAMPLE}
 ACCOUNT = "system:serviceaccount:dslite:dslite-operator"
 LABEL = "app.kubernetes.io/instance=dslite"
 RIGHTS = (("list", "configmaps"), ("list", "aftrpools.dslite.dev"), ("patch", "pods"), ("create", "secrets"))
-DOWNLOAD_S = 120
+DOWNLOAD_S, REPLACED_S = 120, 300.0
 OTHER, SECRET, PASSWORD = "other", "other-redis", "the-providers-password"
 Object = dict[str, Any]
 
@@ -212,7 +212,7 @@ def test_with_these_rights_a_pool_is_scaled_replaced_and_deleted(cluster: Cluste
     cluster.kubectl("scale", f"aftr/{pool.name}", "--replicas=3")
     pool.settle()
     pool.patch(capacity={"subscribersPerSlot": 2048})
-    pool.settle()
+    pool.settle(REPLACED_S)
     pool.patch(deletionDrainSeconds=5)
     cluster.kubectl("delete", "aftr", pool.name, "--wait=false")
     until(lambda: cluster.get("aftr")["items"] == [], "the pool is gone")

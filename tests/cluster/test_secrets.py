@@ -22,6 +22,7 @@ STORE = "east-store"
 SECRET, CHANGED = "tor", "dslite.dev/secret-changed"
 FIRST, SECOND = "a first password", "a second password"
 PEERS = ("tor6", "tor4")  # of the sample; the router's sessions have these names
+REPLACED_S = 300.0  # all pods, one after another
 Change = Callable[[str], None]
 
 
@@ -95,10 +96,10 @@ def router(cluster: Cluster, outside: Lab, pool: Pool) -> Iterator[Change]:
     peers = pool.read()["spec"]["routing"]["bgp"]["peers"]
     with router_wants(outside, FIRST) as change:
         pool.patch(routing={"bgp": {"peers": [peer | {"passwordSecret": SECRET} for peer in peers]}})
-        pool.settle()
+        pool.settle(REPLACED_S)
         yield change
         pool.patch(routing={"bgp": {"peers": peers}})
-    pool.settle()
+    pool.settle(REPLACED_S)
     cluster.kubectl("delete", "secret", SECRET)
 
 

@@ -1,0 +1,58 @@
+"""An operator whose watches fell silent: it ends by itself, or its kubelet ends it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from kubernetes import client, config
+
+from cluster_objects import pool
+from dslite_operator import main
+from dslite_operator.main import SILENCE_S, Operator, SilentWatchError
+from kube_api import Api
+from operating import settings
+from reconciling import get, give
+
+NOBODY: Any = None  # who asks does not matter
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as made:
+        yield made
+
+
+async def test_one_that_waits_is_alive_and_one_at_work_as_long_as_it_compares(session: aiohttp.ClientSession) -> None:
+    operator = Operator(client.ApiClient(), settings(), (), session)
+    assert (await operator.healthz(NOBODY)).status == 200
+    operator.working, operator.compared = True, time.monotonic() - SILENCE_S - 1
+    answer = await operator.healthz(NOBODY)
+    assert (answer.status, answer.text) == (503, "watches and lists were not compared for 301 s\n")
+    operator.compared = time.monotonic()
+    assert (await operator.healthz(NOBODY)).status == 200
+    assert (await operator.readyz(NOBODY)).status == 503
+    operator.watching.set()
+    assert (await operator.readyz(NOBODY)).status == 200
+
+
+@pytest.mark.api
+async def test_what_a_list_shows_and_no_watch_has_told_ends_it(
+    api: Api, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "LATE_S", 0.1)
+    config.load_kube_config(str(api.kubeconfig))  # type: ignore[no-untyped-call]
+    operator = Operator(client.ApiClient(), settings(), ("edge",), session)
+    cache = operator.controller.cache
+    give(api, pool())
+    with pytest.raises(SilentWatchError, match="no watch has told of AftrPool east: the operator starts again"):
+        await operator._relist_kind("AftrPool")
+    cache.put(get(api, "aftrpool", "east"))
+    await operator._relist_kind("AftrPool")
+    assert [one["metadata"]["name"] for one in cache.every("AftrPool")] == ["east"]
+    api.kubectl("delete", "aftr", "east", "-n", "edge")
+    await operator._relist_kind("AftrPool")
+    assert list(cache.every("AftrPool")) == []
