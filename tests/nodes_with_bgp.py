@@ -42,7 +42,9 @@ protocol bgp 'router-{peer.name}' {{
     local {own} as {peer.asn};
     neighbor {router} as {peer.asn};
     direct;
+    connect delay time 1;
     connect retry time 2;
+    error wait time 1, 4;
     {family} {{ import none; export where source = RTS_BGP; next hop self; }};
 }}
 """
@@ -91,11 +93,10 @@ def router_conf(bgp: Bgp) -> str:
 @contextmanager
 def nodes_with_bgp(cluster: Cluster, outside: Lab, bgp: Bgp) -> Iterator[None]:
     """Routes for the time of the block; the nodes' BIRDs end with the nodes."""
+    before = Record(outside.name).router_file.read_text()
+    configure_router(outside, before + router_conf(bgp))
     for number in range(1, len(cluster.nodes) + 1):
         start_bird(cluster, outside, Node(number), bgp)
-    record = Record(outside.name)
-    before = record.router_file.read_text()
-    configure_router(outside, before + router_conf(bgp))
     try:
         yield
     finally:
@@ -118,4 +119,5 @@ def configure_router(outside: Lab, text: str) -> None:
     """Give the router's BIRD this configuration."""
     record = Record(outside.name)
     record.router_file.write_text(text)
-    outside.run("router", "birdc", "-s", str(record.router_socket), "configure")
+    said = outside.run("router", "birdc", "-s", str(record.router_socket), "configure")
+    assert "Reconfigur" in said, said

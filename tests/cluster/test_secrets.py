@@ -6,12 +6,15 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
+from aftr_lab.plan import ACCESS_LINK, FIRST_AFTR, INTERNET_LINK, SERVER
 from aftr_lab.record import Record
-from aftr_lab.routing import ESTABLISHED, router_sessions
-from installed_pool import Pool, commands, until
+from aftr_lab.routing import ESTABLISHED, HEAD, router_sessions
+from installed_pool import Object, Pool, commands, until
+from nodes_with_bgp import configure_router
 from running_cluster import Cluster
 from running_lab import Lab
 from under_load import under_load
@@ -21,8 +24,23 @@ pytestmark = pytest.mark.cluster
 STORE = "east-store"
 SECRET, CHANGED = "tor", "dslite.dev/secret-changed"
 FIRST, SECOND = "a first password", "a second password"
-PEERS = ("tor6", "tor4")  # of the sample; the router's sessions have these names
+SESSIONS = 2  # of each AFTR in the sample
+LINKS: dict[str, IPv4Network | IPv6Network] = {"ipv6": ACCESS_LINK, "ipv4": INTERNET_LINK}  # by families of peers
 REPLACED_S = 300.0  # all pods, one after another
+SESSION = """\
+protocol bgp '{peer[name]}-{number}' {{
+    local {peer[address]} as {peer[asn]};
+    neighbor {neighbour} as {bgp[localAsn]};
+    passive;
+    direct;
+    ttl security on;
+    hold time 9;
+    error wait time 1, 4;
+    error forget time 10;
+    password "{password}";
+    {peer[families][0]} {{ import all; export none; gateway direct; }};
+}}
+"""
 Change = Callable[[str], None]
 
 
@@ -64,37 +82,39 @@ def reaches_store(cluster: Cluster, pod: str) -> bool:
 
 
 # ---------------------------------------------------------------- of BGP sessions
-@contextmanager
-def router_wants(outside: Lab, password: str) -> Iterator[Change]:
-    """A password of every AFTR while the block runs; another one when that is called."""
-    record = Record(outside.name)
-    before = record.router_file.read_text()
+def router_conf(bgp: Object, password: str) -> str:
+    """The router with a session for every address that an AFTR may get: one with a range forgets its password with the first that ends."""
+    return HEAD + "".join(
+        SESSION.format(
+            peer=peer, number=number, bgp=bgp, neighbour=LINKS[peer["families"][0]][number], password=password
+        )
+        for peer in bgp["peers"]
+        for number in range(FIRST_AFTR, SERVER)
+    )
 
-    def configure(text: str) -> None:
-        record.router_file.write_text(text)
-        outside.run("router", "birdc", "-s", str(record.router_socket), "configure")
+
+@contextmanager
+def router_wants(outside: Lab, bgp: Object, password: str) -> Iterator[Change]:
+    """A password of every AFTR while the block runs; another one when that is called."""
+    before = Record(outside.name).router_file.read_text()
 
     def change(password: str) -> None:
-        text = before
-        for peer in PEERS:
-            head = f"protocol bgp '{peer}' {{\n"
-            assert head in text
-            text = text.replace(head, f'{head}    password "{password}";\n')
-        configure(text)
+        configure_router(outside, router_conf(bgp, password))
 
     change(password)
     try:
         yield change
     finally:
-        configure(before)
+        configure_router(outside, before)
 
 
 @pytest.fixture
 def router(cluster: Cluster, outside: Lab, pool: Pool) -> Iterator[Change]:
     """The router and the pool with a password; a function that gives the router another one."""
     cluster.kubectl("create", "secret", "generic", SECRET, f"--from-literal=password={FIRST}")
-    peers = pool.read()["spec"]["routing"]["bgp"]["peers"]
-    with router_wants(outside, FIRST) as change:
+    bgp = pool.read()["spec"]["routing"]["bgp"]
+    peers = bgp["peers"]
+    with router_wants(outside, bgp, FIRST) as change:
         pool.patch(routing={"bgp": {"peers": [peer | {"passwordSecret": SECRET} for peer in peers]}})
         pool.settle(REPLACED_S)
         yield change
@@ -112,7 +132,7 @@ def established(outside: Lab) -> int:
 def test_a_bgp_password_changes_under_traffic(cluster: Cluster, outside: Lab, pool: Pool, router: Change) -> None:
     """All sessions begin anew, since there is one router: no pod is replaced for it, and no transfer breaks."""
     before = pool.uids()
-    until(lambda: established(outside) == len(before) * len(PEERS), "all sessions are there with the first password")
+    until(lambda: established(outside) == len(before) * SESSIONS, "all sessions are there with the first password")
 
     def change() -> None:
         patch = json.dumps({"stringData": {"password": SECOND}})
@@ -120,7 +140,7 @@ def test_a_bgp_password_changes_under_traffic(cluster: Cluster, outside: Lab, po
         cluster.kubectl("annotate", "pod", "-l", "dslite.dev/pool=east", "--overwrite", f"{CHANGED}=second")
         until(lambda: established(outside) == 0, "all AFTRs have the second password, and the router the first")
         router(SECOND)
-        until(lambda: established(outside) == len(before) * len(PEERS), "all sessions are there with the second")
+        until(lambda: established(outside) == len(before) * SESSIONS, "all sessions are there with the second")
         pool.settle()
 
     with under_load(outside) as load:
