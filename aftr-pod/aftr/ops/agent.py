@@ -319,10 +319,10 @@ class Agent:
     async def log_in(self) -> None:
         """Secrets have new content: the store's next connections and the routers' sessions are made with it."""
         try:
-            if self.member is not None:
-                self.member.store.log_in(self._store_settings())
             if isinstance(self.announcer, Announcer):
                 await self.announcer.log_in(self._passwords())
+            if self.member is not None:
+                self.member.store.log_in(self._store_settings())
         except DsliteError as error:
             log.error("secrets not taken", reason=str(error))
         else:
