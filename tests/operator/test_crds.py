@@ -117,8 +117,10 @@ ROWS = [(POOL, path, value) for path, value, _ in POOL_VALUES] + [
 @pytest.mark.api
 @pytest.mark.parametrize(("which", "path", "value"), [row for row in ROWS if row[1:] not in ELSEWHERE])
 def test_what_the_contract_refuses_is_refused(objects: Any, which: int, path: str, value: str) -> None:
+    """In words that name the field, or the one that it is in."""
     said = refusal(objects, documents({path: value}, which)[which])
     assert "internal error" not in said.lower()
+    assert any(word in said for word in re.findall(r"[A-Za-z][A-Za-z0-9]*", path)[-2:]), said
 
 
 @pytest.mark.api
