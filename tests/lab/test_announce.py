@@ -308,7 +308,7 @@ def router_password(folder: Path, session: str, password: str) -> Iterator[Calla
 
 def up_since(session: str) -> str:
     """When a session of the router came up."""
-    shown = run(ROUTER, ["birdc", "-s", f"/run/{PREFIX}/router.ctl", "show", "protocols", session])
+    shown = run(ROUTER, ["birdc", "-s", f"/run/{PREFIX}/router.ctl", "show", "protocols", f'"{session}"'])
     found = re.search(r"BGP\s+\S+\s+up\s+(\S+)\s+Established", shown)
     assert found, shown
     return found[1]
