@@ -7,12 +7,13 @@ from itertools import count
 from typing import Any
 
 from dslite_contract.load import Configuration, configuration
-from dslite_operator.names import Key, labels
+from dslite_operator.names import Ids, Key, labels
 from dslite_operator.settings import Settings
 from dslite_operator.status import Report
 
 Object = dict[str, Any]
 KEY = Key("edge", "east")
+IDS = Ids("uid-edge", "uid-east")
 SETTINGS = Settings.model_validate({"release": "0.1.0", "aftr": {"image": "aftr:0.1.0"}})
 _versions = count(1)
 

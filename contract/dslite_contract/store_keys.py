@@ -61,9 +61,9 @@ def accepted_key(prefix: str, slot: int) -> str:
     return f"{slot_tag(prefix, slot)}:accepted"
 
 
-def pool_key(prefix: str) -> str:
-    """String: the cluster and the pool that the state belongs to."""
-    return f"{prefix}:pool"
+def ids_key(prefix: str) -> str:
+    """String: ids of the cluster and the pool that the state belongs to. (`:pool`, of versions before this, says the same for all.)"""
+    return f"{prefix}:ids"
 
 
 def secret_key(prefix: str) -> str:

@@ -144,6 +144,7 @@ def _aftr_command(plan: Plan, record: Record, aftr: Aftr) -> list[str]:
     }
     if plan.durability:
         options |= {"--member": aftr.name, "--store": store_url(plan.store)}
+        options |= {"--cluster": plan.lab, "--pool": plan.pool.metadata.name}
     if plan.durability or plan.bgp:
         record.runtime_directory(aftr.name).mkdir(exist_ok=True)
         options["--runtime"] = str(record.runtime_directory(aftr.name))

@@ -21,7 +21,7 @@ from dslite_operator.apply import ApiError, Writer
 from dslite_operator.claims import Holder, Refused, judge
 from dslite_operator.desired import Wish, config_map, desired, finished, render
 from dslite_operator.distribution.distributor import Distributor
-from dslite_operator.names import DRAIN, Key, child
+from dslite_operator.names import DRAIN, Ids, Key, child, path
 from dslite_operator.observe import Cache, View
 from dslite_operator.plan import PodView, contains, plan
 from dslite_operator.queue import Queue
@@ -52,6 +52,7 @@ class Controller:
         self._numbers: dict[str, float] = {}
         self._failures: dict[Key, int] = {}
         self._secrets: set[str] = set()  # StatefulSets whose Secret this process has seen to
+        self._clusters: dict[str, str] = {}  # UID of a pool → of its namespace
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -128,7 +129,8 @@ class Controller:
         if proposal.configuration is None or view.pool is None:
             return running
         release = view.pool.get("spec", {}).get("release", "")
-        rendered = render(view.key, running, proposal.configuration, release, self._settings)
+        ids = await self._ids(view.key, view.pool["metadata"]["uid"])
+        rendered = render(view.key, ids, running, proposal.configuration, release, self._settings)
         if len(rendered.text) > LARGEST_TEXT:
             raise DsliteError(
                 f"the configuration of pool {view.key} has {len(rendered.text)} bytes: at most {LARGEST_TEXT}, "
@@ -139,6 +141,13 @@ class Controller:
         if current is None or not contains(current, wanted):
             self.cache.learn(await self._writer.apply(wanted))
         return rendered
+
+    async def _ids(self, key: Key, uid: str) -> Ids:
+        """The pool's ids.  Its namespace stands for the cluster: with roles in namespaces alone, kube-system cannot be read."""
+        if uid not in self._clusters:
+            found = await self._writer.call("GET", path("Namespace", None, key.namespace))
+            self._clusters[uid] = found["metadata"]["uid"]
+        return Ids(self._clusters[uid], uid)
 
     def _wish(self, view: View, rendered: Rendered, replicas: int, rollout: str) -> Wish:
         assert view.pool is not None

@@ -12,7 +12,7 @@ from dslite_contract.load import Configuration
 from dslite_contract.restart import needs_restart
 from dslite_contract.schema import API_VERSION
 from dslite_operator import redis
-from dslite_operator.names import APPLIED_HASH, GROUP, POOL_LABEL, STATUS_PORT, Key, child, labels, selector
+from dslite_operator.names import APPLIED_HASH, GROUP, POOL_LABEL, STATUS_PORT, Ids, Key, child, labels, selector
 from dslite_operator.pod_template import pod_template
 from dslite_operator.redis import store_template
 from dslite_operator.render import Release, Rendered, data, for_pods, spell
@@ -37,7 +37,9 @@ class Wish:
     monitors: bool  # whether the cluster knows ServiceMonitors
 
 
-def render(key: Key, before: Rendered | None, wanted: Configuration, release: str, settings: Settings) -> Rendered:
+def render(
+    key: Key, ids: Ids, before: Rendered | None, wanted: Configuration, release: str, settings: Settings
+) -> Rendered:
     """The next contents of the ConfigMap.
 
     The templates stay as they are stored, whatever this operator would make of them, until a person asks for its release or a
@@ -46,15 +48,15 @@ def render(key: Key, before: Rendered | None, wanted: Configuration, release: st
     text, wanted = spell(wanted), for_pods(wanted)
     stored = before.release if before else None
     if before is None or stored is None or release == settings.release != stored.release:
-        return Rendered(wanted, text, made(key, wanted, settings.release, settings.aftr.image, settings, text))
+        return Rendered(wanted, text, made(key, ids, wanted, settings.release, settings.aftr.image, settings, text))
     if not needs_restart(before.configuration, wanted):
         return Rendered(wanted, text, stored)
-    return Rendered(wanted, text, made(key, wanted, stored.release, stored.image, settings, text))
+    return Rendered(wanted, text, made(key, ids, wanted, stored.release, stored.image, settings, text))
 
 
-def made(key: Key, wanted: Configuration, release: str, image: str, settings: Settings, text: str) -> Release:
+def made(key: Key, ids: Ids, wanted: Configuration, release: str, image: str, settings: Settings, text: str) -> Release:
     """The templates of this operator, with an image."""
-    pod = pod_template(key, wanted, settings.aftr, image)
+    pod = pod_template(key, ids, wanted, settings.aftr, image)
     pod["metadata"].setdefault("annotations", {})[RESTART] = hashlib.sha256(text.encode()).hexdigest()[:16]
     embedded = wanted.pool.spec.store is not None and wanted.pool.spec.store.embedded is not None
     store = store_template(key, wanted, settings.store, settings.aftr, image) if embedded else None

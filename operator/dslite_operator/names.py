@@ -26,6 +26,7 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 KINDS = {
     "AftrPool": ("dslite.dev/v1alpha1", "aftrpools"),
     "B4Group": ("dslite.dev/v1alpha1", "b4groups"),
+    "Namespace": ("v1", "namespaces"),
     "ConfigMap": ("v1", "configmaps"),
     "Secret": ("v1", "secrets"),
     "Service": ("v1", "services"),
@@ -59,6 +60,13 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+class Ids(NamedTuple):
+    """UIDs of a pool's namespace and of its AftrPool: no pool of another cluster, or after this one, has the same."""
+
+    cluster: str
+    pool: str
 
 
 def child(pool: str, suffix: str) -> str:

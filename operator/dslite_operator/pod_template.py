@@ -14,7 +14,7 @@ from dslite_contract.load import Configuration
 from dslite_contract.moves import grace_seconds
 from dslite_contract.schema import AftrPoolSpec
 from dslite_contract.tables import pod_bytes
-from dslite_operator.names import NETWORK_STATUS, NETWORKS, STATUS_PORT, Key, child, labels, selector
+from dslite_operator.names import NETWORK_STATUS, NETWORKS, STATUS_PORT, Ids, Key, child, labels, selector
 from dslite_operator.settings import AftrSettings
 
 Object = dict[str, Any]
@@ -26,7 +26,7 @@ MEMORY_UNIT = 1 << 20
 STARTED_S, PROBE_S = 300, 5  # kernels, memory of all slots, the first answer of the store
 
 
-def pod_template(key: Key, configuration: Configuration, settings: AftrSettings, image: str) -> Object:
+def pod_template(key: Key, ids: Ids, configuration: Configuration, settings: AftrSettings, image: str) -> Object:
     """Metadata and spec of a pool's pods, without what may change live."""
     spec = configuration.pool.spec
     attached = networks(key, spec)
@@ -39,7 +39,7 @@ def pod_template(key: Key, configuration: Configuration, settings: AftrSettings,
             "terminationGracePeriodSeconds": grace_seconds(configuration.pool),
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
             "topologySpreadConstraints": [spread(key)],
-            "containers": [container(key, configuration, settings, image)],
+            "containers": [container(ids, configuration, settings, image)],
             "volumes": volumes(key, spec),
             **placement(settings),
         },
@@ -85,7 +85,7 @@ def placement(settings: AftrSettings) -> Object:
     return {name: value for name, value in asked.items() if value}
 
 
-def container(key: Key, configuration: Configuration, settings: AftrSettings, image: str) -> Object:
+def container(ids: Ids, configuration: Configuration, settings: AftrSettings, image: str) -> Object:
     """`aftr run`."""
     spec = configuration.pool.spec
     memory = f"{-(-pod_bytes(configuration, settings.workers) // MEMORY_UNIT)}Mi"
@@ -98,6 +98,8 @@ def container(key: Key, configuration: Configuration, settings: AftrSettings, im
         "command": ["aftr", "run", *flags(spec, settings)],
         "env": [
             {"name": "AFTR_MEMBER", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},
+            {"name": "AFTR_CLUSTER", "value": ids.cluster},
+            {"name": "AFTR_POOL", "value": ids.pool},
         ],
         "ports": [{"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"}],
         "resources": {

@@ -180,8 +180,9 @@ def until(true: Callable[[], bool]) -> None:
 
 def test_a_store_of_another_pool_is_not_touched(lab: Lab, crowd: Crowd) -> None:
     """An AFTR that starts says whose the store is; it goes on by itself once that is put right."""
-    name, key = lab.state["aftrs"][0]["name"], "default/east:pool"
+    name, key = lab.state["aftrs"][0]["name"], "default/east:ids"
     mine = redis(lab, "GET", key)
+    assert mine == f"{lab.name} east"
     assert aftr_lab(lab.name, "kill", name).returncode == 0
     redis(lab, "SET", key, "c1 p1")
     with subprocess.Popen([str(AFTR_LAB), "--lab", lab.name, "start", name]) as starting:
@@ -190,7 +191,7 @@ def test_a_store_of_another_pool_is_not_touched(lab: Lab, crowd: Crowd) -> None:
             assert time.monotonic() < deadline, answer
             time.sleep(0.2)
         assert answer.endswith("503")
-        assert "another prefix, or store.adopt: true to take it over" in answer
+        assert f"not to 'east' of '{lab.name}': give it a Redis of its own, or store.adopt: true" in answer
         assert redis(lab, "GET", key) == "c1 p1"
         everyone = set(crowd.endpoints)
         assert talk(crowd, everyone) == everyone

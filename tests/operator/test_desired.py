@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cluster_objects import KEY, ONE_ARMED, SETTINGS, configured, group, pool
+from aftr.ops.run import run
+from cluster_objects import IDS, KEY, ONE_ARMED, SETTINGS, configured, group, pool
 from dslite_contract.load import load_config
 from dslite_contract.tables import pod_bytes
 from dslite_operator.desired import Wish, desired, objects, render
@@ -29,7 +30,7 @@ NEWER = Settings.model_validate({"release": "0.2.0", "aftr": {"image": "aftr:0.2
 
 
 def rendered(*given: Any, before: Rendered | None = None, release: str = "", settings: Settings = SETTINGS) -> Rendered:
-    return render(KEY, before, configured(*given), release, settings)
+    return render(KEY, IDS, before, configured(*given), release, settings)
 
 
 def wish(*given: Any, monitors: bool = False, replicas: int = 2, rollout: str = "surge") -> Wish:
@@ -104,6 +105,12 @@ def test_pods_have_the_least_that_a_packet_path_needs() -> None:
     assert template["terminationGracePeriodSeconds"] == 4 // 2 + 2 + 1 + 10
 
 
+def test_pods_know_whose_their_store_is() -> None:
+    given = {one["name"]: one.get("value") for one in container(wish(pool()))["env"]}
+    assert (given["AFTR_CLUSTER"], given["AFTR_POOL"]) == ("uid-edge", "uid-east")
+    assert given.keys() <= {one.envvar for one in run.params}
+
+
 def test_secrets_are_mounted_where_aftr_run_looks() -> None:
     peers = [
         {
@@ -176,6 +183,17 @@ def test_a_newer_operator_replaces_no_pod_until_asked_to() -> None:
     upgraded = rendered(pool(), HOMES, before=before, release="0.2.0", settings=NEWER)
     assert (upgraded.release.release, upgraded.release.image) == ("0.2.0", "aftr:0.2.0")
     assert upgraded.text == before.text
+
+
+def test_pods_of_an_operator_that_gave_no_ids_get_them_with_their_next_template() -> None:
+    before = rendered(pool())
+    env = before.release.pod["spec"]["containers"][0]["env"]
+    env[:] = [one for one in env if one["name"] == "AFTR_MEMBER"]
+    assert rendered(pool(replicas=3), before=before).release == before.release
+    for after in (rendered(pool(capacity={"mappingsPerSlot": 1000}), before=before),
+                  rendered(pool(), before=before, release="0.2.0", settings=NEWER)):  # fmt: skip
+        names = [one["name"] for one in after.release.pod["spec"]["containers"][0]["env"]]
+        assert names == ["AFTR_MEMBER", "AFTR_CLUSTER", "AFTR_POOL"]
 
 
 def test_a_restart_under_a_newer_operator_keeps_the_image() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from cluster_objects import KEY, SETTINGS, configured, group, pod, pool
+from cluster_objects import IDS, KEY, SETTINGS, configured, group, pod, pool
 from dslite_operator.claims import Holder
 from dslite_operator.desired import Wish, config_map, finished, render
 from dslite_operator.names import Key
@@ -19,7 +19,7 @@ def newer(body: dict[str, Any], **changed: Any) -> dict[str, Any]:
 
 
 def stored(uid: str = "uid-AftrPool-edge-east") -> dict[str, Any]:
-    rendered = render(KEY, None, configured(pool(), group("homes", "2001:db8:1000::/36")), "", SETTINGS)
+    rendered = render(KEY, IDS, None, configured(pool(), group("homes", "2001:db8:1000::/36")), "", SETTINGS)
     wish = Wish(KEY, uid, rendered, 1, "surge", SETTINGS, False)
     made = finished(wish, config_map(wish))
     made["metadata"] |= {"uid": "uid-cm", "resourceVersion": "1"}

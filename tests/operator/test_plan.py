@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster_objects import KEY, SETTINGS, configured, pool
+from cluster_objects import IDS, KEY, SETTINGS, configured, pool
 from dslite_operator.desired import Wish, desired, render
 from dslite_operator.names import CONFIG_HASH, DELETION_COST
 from dslite_operator.plan import Annotate, Apply, Delete, PodView, Step, contains, leaving, name_of, plan
 
-RENDERED = render(KEY, None, configured(pool()), "", SETTINGS)
+RENDERED = render(KEY, IDS, None, configured(pool()), "", SETTINGS)
 
 
 def wanted(replicas: int = 2) -> list[dict[str, Any]]:
@@ -52,7 +52,7 @@ def test_what_somebody_changed_is_put_right() -> None:
 def test_a_store_that_is_elsewhere_now_is_taken_away() -> None:
     found: dict[Any, Any] = {}
     carry_out(found, plan(wanted(), found, [], "h"))
-    elsewhere = render(KEY, RENDERED, configured(pool(store={"secretRef": "redis"})), "", SETTINGS)
+    elsewhere = render(KEY, IDS, RENDERED, configured(pool(store={"secretRef": "redis"})), "", SETTINGS)
     steps = plan(desired(Wish(KEY, "uid-east", elsewhere, 2, "surge", SETTINGS, False)), found, [], "h")
     gone = [name_of(step.object) for step in steps if isinstance(step, Delete)]
     assert gone == [("NetworkPolicy", "east-store"), ("Service", "east-store"), ("StatefulSet", "east-store")]
@@ -65,7 +65,7 @@ def test_pods_are_replaced_once_the_store_is() -> None:
     newer = SETTINGS.model_copy(
         update={"release": "0.2.0", "aftr": SETTINGS.aftr.model_copy(update={"image": "aftr:0.2.0"})}
     )
-    upgraded = render(KEY, RENDERED, configured(pool()), "0.2.0", newer)
+    upgraded = render(KEY, IDS, RENDERED, configured(pool()), "0.2.0", newer)
     wish = desired(Wish(KEY, "uid-east", upgraded, 2, "surge", newer, False))
     stateful = ("StatefulSet", "east-store")
     for generation, ready in ((1, 1), (2, 0)):

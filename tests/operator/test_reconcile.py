@@ -78,6 +78,9 @@ def test_a_pool_and_its_group_come_into_force(api: Api, tmp_path: Path) -> None:
         assert made["metadata"]["finalizers"] == ["dslite.dev/drain"]
         assert made["spec"]["release"] == "0.1.0"
         assert (made["status"]["wantedReplicas"], made["status"]["readyReplicas"]) == (2, 0)
+        given = {one["name"]: one.get("value") for one in template(api)["spec"]["containers"][0]["env"]}
+        namespace = json.loads(api.kubectl("get", "namespace", "edge", "-o", "json").stdout)["metadata"]["uid"]
+        assert (given["AFTR_CLUSTER"], given["AFTR_POOL"]) == (namespace, made["metadata"]["uid"])
         assert get(api, "secret", "east-store")["data"].keys() == {"url", "username", "password", "users.acl"}
         assert process.probe("healthz") == 200
         assert process.end() == 0
@@ -184,6 +187,23 @@ def test_a_pool_is_scraped_where_the_cluster_knows_servicemonitors(api: Api, tmp
         assert made["spec"]["selector"]["matchLabels"].items() <= service.items()
     finally:
         api.kubectl("delete", "crd", MONITORS["metadata"]["name"])
+
+
+def test_a_pool_that_is_deleted_and_made_again_is_another_to_its_store(api: Api, tmp_path: Path) -> None:
+    """There is no garbage collector here: what the first one had made is there, and is not taken for the second's."""
+
+    def id_of_pods() -> str:
+        env = template(api)["spec"]["containers"][0]["env"]
+        return str(next(one["value"] for one in env if one["name"] == "AFTR_POOL"))
+
+    give(api, pool())
+    with operator(api, tmp_path):
+        until(lambda: accepted(api, "aftrpool", "east") and bool(get(api, "deployment", "east-aftr")))
+        first = id_of_pods()
+        api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=true")
+        give(api, pool())
+        until(lambda: accepted(api, "aftrpool", "east") and id_of_pods() != first)
+        assert id_of_pods() == get(api, "aftrpool", "east")["metadata"]["uid"]
 
 
 def test_a_deleted_pool_without_pods_goes_at_once(api: Api, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster_objects import KEY, SETTINGS, configured, group, pod, pool, report
+from cluster_objects import IDS, KEY, SETTINGS, configured, group, pod, pool, report
 from dslite_contract.crd import crds
 from dslite_operator.desired import render
 from dslite_operator.status import (
@@ -21,7 +21,7 @@ from dslite_operator.status import (
     without_numbers,
 )
 
-RENDERED = render(KEY, None, configured(pool(), group("homes", "2001:db8:1000::/36")), "", SETTINGS)
+RENDERED = render(KEY, IDS, None, configured(pool(), group("homes", "2001:db8:1000::/36")), "", SETTINGS)
 HASH = RENDERED.config_hash
 NOW = "2026-01-01T00:00:00Z"
 
@@ -84,7 +84,9 @@ def test_slots_that_nobody_serves() -> None:
 
 def test_sessions_that_are_down() -> None:
     peers = [{"name": "tor", "interface": "uplink", "address": "198.18.0.1", "asn": 1, "families": ["ipv4"]}]
-    routed = render(KEY, None, configured(pool(routing={"bgp": {"localAsn": 64512, "peers": peers}})), "", SETTINGS)
+    routed = render(
+        KEY, IDS, None, configured(pool(routing={"bgp": {"localAsn": 64512, "peers": peers}})), "", SETTINGS
+    )
     one = report("a", {0: 0, 1: 0, 2: 0, 3: 0}, routing={"tor": "Active"})
     assert verdict("Advertised", facts(one, rendered=routed)).message == "a: session tor is Active"
     up = report("a", {0: 0, 1: 0, 2: 0, 3: 0}, routing={"tor": "Established"})

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from aftr.ops.agent import Options, settings_of
 from aftr.store.errors import StoreError, StoreRefusedError, StoreUnreachableError, StoreUnsuitableError
-from aftr.store.settings import Durability
+from aftr.store.settings import Durability, StoreSettings
 from aftr.store.slots import Owner, Reply
+from aftr.store.store import Store
 from dslite_contract.journal import EntryId
-from dslite_contract.store_keys import pool_key
+from dslite_contract.load import load_config
+from dslite_contract.store_keys import ids_key
 from redis_servers import Server, server
+from rig import config_text
 from store_records import SLOT, Open, claimed, entry, numbers_of
 
 
@@ -221,5 +226,49 @@ async def test_another_pools_store_is_adopted_only_when_told(
     ):
         await open_store(shared_redis.url, cluster="c1", pool="p2")
     await open_store(shared_redis.url, cluster="c1", pool="p2", adopt=True)
-    assert shared_redis.cli("GET", pool_key(prefix)) == "c1 p2"
+    assert shared_redis.cli("GET", ids_key(prefix)) == "c1 p2"
     assert issubclass(StoreUnsuitableError, StoreError)
+
+
+def as_run(redis: Server, member: str, cluster: str = "", pool: str = "", adopt: bool = False) -> StoreSettings:
+    """The store of the pool default/test, as `aftr run` with these ids has it."""
+    spec = {"replicas": 2, "slots": 16, "store": {"secretRef": "redis", "durability": "memory", "adopt": adopt}}
+    options = Options(Path("pool.yaml"), (), member=member, store=redis.url, cluster=cluster, pool=pool)
+    return settings_of(options, load_config(config_text(spec)).pool)
+
+
+async def joined(settings: StoreSettings) -> Owner | None:
+    """A member's first steps: it claims a slot that nobody has, if the store lets it in."""
+    store = await Store.connect(settings)
+    try:
+        return await store.claim(SLOT, settings.uid, None)
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("other", [("c2", "p2"), ("c1", "p2"), ("", "")])
+async def test_pools_of_one_name_do_not_share_a_store(other: tuple[str, str]) -> None:
+    """Those of two clusters, one that was deleted and made again, and an `aftr run` without ids."""
+    with server() as redis:
+        assert await joined(as_run(redis, "a", "c1", "p1")) == Owner(1, "a")
+        before = sorted(redis.cli("KEYS", "*").split())
+        with pytest.raises(
+            StoreUnsuitableError, match=r"'default/test:ids' belongs to pool 'p1' of cluster 'c1', not to"
+        ):
+            await joined(as_run(redis, "b", *other))
+        assert sorted(redis.cli("KEYS", "*").split()) == before
+        assert await joined(as_run(redis, "b", *other, adopt=True)) is None, "it has found the owner that there was"
+        with pytest.raises(
+            StoreUnsuitableError, match=r"not to 'p1' of 'c1': give it a Redis of its own, or store.adopt"
+        ):
+            await joined(as_run(redis, "a", "c1", "p1"))
+
+
+async def test_a_store_of_a_version_without_ids_is_taken_over_once() -> None:
+    """That version goes on beside the new one, and may come back: its own mark stays."""
+    with server() as redis:
+        redis.cli("SET", "default/test:pool", " ")
+        assert await joined(as_run(redis, "a", "c1", "p1")) == Owner(1, "a")
+        assert redis.cli("STRLEN", "default/test:pool") == "1"
+        with pytest.raises(StoreUnsuitableError, match="belongs to pool 'p1'"):
+            await joined(as_run(redis, "b", "c2", "p2"))

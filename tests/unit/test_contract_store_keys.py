@@ -17,7 +17,7 @@ def test_names() -> None:
         "{ns/east/3}:checkpoint:7:0",
         "{ns/east/3}:checkpoint:7:1",
     ]
-    assert (keys.pool_key("ns/east"), keys.members_key("ns/east")) == ("ns/east:pool", "ns/east:members")
+    assert (keys.ids_key("ns/east"), keys.members_key("ns/east")) == ("ns/east:ids", "ns/east:members")
 
 
 def test_keys_of_a_slot_are_on_one_node_and_slots_spread() -> None:

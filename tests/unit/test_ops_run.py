@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from aftr.ops import agent
-from aftr.ops.agent import check_memory
+from aftr.ops.agent import Options, check_memory, settings_of
 from aftr.ops.run import UsageError, parse_interfaces, parse_port, parse_slots
 from dslite_contract.errors import DsliteError
 from dslite_contract.load import load_config
@@ -44,6 +47,18 @@ def test_interfaces_are_given_one_way() -> None:
         parse_interfaces(("access=eth0",), "eth0", None, {})
     (both,) = parse_interfaces((), "eth0", "eth0", {})
     assert both.side == "both"
+
+
+def test_the_store_is_the_one_of_the_secret_and_marked_with_our_ids(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    for key, value in {"url": "redis+sentinel://a,b/pool", "password": "one"}.items():
+        (tmp_path / "store" / key).write_text(value)
+    pool = load_config(config_text({"replicas": 2, "slots": 4, "store": {"secretRef": "redis"}})).pool
+    plain = Options(tmp_path, (), member="a", secrets=tmp_path)
+    settings = settings_of(replace(plain, cluster="c1", pool="p1"), pool)
+    assert (settings.url, settings.password) == ("redis+sentinel://a,b/pool", "one")
+    assert (settings.uid, settings.cluster, settings.pool) == ("a", "c1", "p1")
+    assert settings_of(replace(plain, store="redis://here"), pool).url == "redis://here"
 
 
 def test_more_memory_than_there_is_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ from dslite_contract.bounds import Bounds, bounds_of, faults
 from dslite_contract.errors import DsliteError
 from dslite_contract.journal import Records
 from dslite_contract.load import Configuration, load_config
+from dslite_contract.schema import AftrPool
 from dslite_contract.slots import slot_address
 from dslite_contract.tables import FRAMES_PER_WORKER, plan_slot
 
@@ -71,6 +72,8 @@ class Options:
     status_port: int = 0  # where others reach us
     runtime: Path | None = None  # folder for files of this process
     hooks: frozenset[FaultHook] = frozenset()  # guards that a test leaves out
+    cluster: str = ""  # ids that mark the store as ours
+    pool: str = ""
 
 
 def steering(configuration: Configuration) -> Steering:
@@ -105,6 +108,14 @@ def available_memory() -> int:
 def digest(path: Path) -> str:
     """Hash that names a configuration, as pods report it."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def settings_of(options: Options, pool: AftrPool) -> StoreSettings:
+    """The store of a pool, with the login of now; raises SecretError."""
+    login = StoreLogin(options.store)
+    if options.secrets is not None and not options.store:
+        login = read_login(options.secrets / "store")
+    return store_settings(pool, login, options.member, options.hooks, cluster=options.cluster, pool_id=options.pool)
 
 
 def setting_of(interface: Interface, link: Link, vlan: int) -> InterfaceSetting:
@@ -172,19 +183,11 @@ class Agent:
                 await announcer.announce(number, 0)
             return
         options = self.options
-        store = Store(self._store_settings(), self._judge)
+        store = Store(settings_of(options, self.configuration.pool), self._judge)
         stack.push_async_callback(store.close)
         self.member = Member(
             self.pod, self.workers, store, announcer, options.member, options.status_port, options.hooks
         )
-
-    def _store_settings(self) -> StoreSettings:
-        """The store, with the login of now."""
-        options = self.options
-        login = StoreLogin(options.store)
-        if options.secrets is not None and not options.store:
-            login = read_login(options.secrets / "store")
-        return store_settings(self.configuration.pool, login, options.member, options.hooks)
 
     def _passwords(self) -> dict[str, str]:
         """Those of BGP sessions, as they are now."""
@@ -322,7 +325,7 @@ class Agent:
             if isinstance(self.announcer, Announcer):
                 await self.announcer.log_in(self._passwords())
             if self.member is not None:
-                self.member.store.log_in(self._store_settings())
+                self.member.store.log_in(settings_of(self.options, self.configuration.pool))
         except DsliteError as error:
             log.error("secrets not taken", reason=str(error))
         else:

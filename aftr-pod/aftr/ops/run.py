@@ -149,6 +149,10 @@ async def serve(agent: Agent, address: str | None, socket: Path) -> AsyncIterato
 )
 @click.option("--member", default="", metavar="NAME", envvar="AFTR_MEMBER", help="Our name in the pool (spec.store).")
 @click.option("--store", default="", metavar="URL", envvar="AFTR_STORE", help="The pool's Redis, redis://HOST:PORT.")
+@click.option("--cluster", default="", metavar="ID", envvar="AFTR_CLUSTER", help="Where the pool is: marks its store.")
+@click.option(
+    "--pool", "pool_id", default="", metavar="ID", envvar="AFTR_POOL", help="Which pool it is: marks its store."
+)
 @click.option(
     "--runtime", type=click.Path(file_okay=False, path_type=Path), help="Folder for BIRD's files, this process's own."
 )
@@ -164,8 +168,8 @@ async def serve(agent: Agent, address: str | None, socket: Path) -> AsyncIterato
 @click.option("--log-json", is_flag=True, help="Log lines as JSON.")
 def run(
     config: Path, named: tuple[str, ...], access: str | None, internet: str | None, mode: str, workers: int, slots: str | None,
-    address: str | None, socket: Path, member: str, store: str, runtime: Path | None, network_status: Path | None,
-    secrets: Path | None, huge_pages: bool, log_json: bool,
+    address: str | None, socket: Path, member: str, store: str, cluster: str, pool_id: str, runtime: Path | None,
+    network_status: Path | None, secrets: Path | None, huge_pages: bool, log_json: bool,
 ) -> None:  # fmt: skip
     """Serve softwires: decapsulate, translate, forward."""
     set_up_logging(log_json)
@@ -188,8 +192,8 @@ def run(
     with contextlib.suppress(OSError):  # without CAP_SYS_NICE
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     options = Options(
-        config, interfaces, mode, workers, wanted, huge_pages, member, store, secrets, port, runtime, hooks
-    )
+        config, interfaces, mode, workers, wanted, huge_pages, member, store, secrets, port, runtime, hooks, cluster, pool_id,
+    )  # fmt: skip
     agent = Agent(options)
     asyncio.run(agent.run(lambda agent: serve(agent, address, socket)))
 

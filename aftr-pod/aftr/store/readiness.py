@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 from aftr.store.client import Client
 from aftr.store.errors import StoreUnsuitableError, refusal
 from aftr.store.settings import Durability, Node, StoreSettings
-from dslite_contract.store_keys import pool_key
+from dslite_contract.store_keys import ids_key
 
 OLDEST = (7, 0)  # scripts that a replica refuses
 WAITAOF_SINCE = (7, 2)
@@ -101,8 +101,8 @@ def _settings(answers: list[Any]) -> dict[str, str]:
 
 
 async def own(client: Client) -> None:
-    """Leaves our mark; StoreUnsuitableError if another's is there and `adopt` is not set."""
-    settings, key = client.settings, pool_key(client.settings.prefix)
+    """Leaves our mark, where nobody has; StoreUnsuitableError if another's is there and `adopt` is not set."""
+    settings, key = client.settings, ids_key(client.settings.prefix)
     ours = f"{settings.cluster} {settings.pool}"
     _, answer = await client.ask(key, "ask", ("SETNX", key, ours), ("GET", key))
     found = str(answer, "utf-8")
@@ -112,7 +112,7 @@ async def own(client: Client) -> None:
         cluster, _, pool = found.partition(" ")
         raise StoreUnsuitableError(
             f"store {key!r} belongs to pool {pool!r} of cluster {cluster!r}, not to {settings.pool!r} of {settings.cluster!r}: "
-            "another prefix, or store.adopt: true to take it over"
+            "give it a Redis of its own, or store.adopt: true to take this one over"
         )
     await client.ask(key, "ask", ("SET", key, ours))
 

@@ -43,7 +43,7 @@ class Tls:
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """A pool's store. `timeout` in seconds; `cluster` and `pool` are the UIDs that the state belongs to.
+    """A pool's store. `timeout` in seconds; `cluster` and `pool` are the ids that the state belongs to, "" where nobody gives any.
 
     `url`: `redis://host:port`, `redis+sentinel://host:port,host:port/NAME`, `redis+cluster://host:port,host:port` (`rediss…` with TLS), or
     `unix:///path`; user and password may stand before an @, and those given by themselves count more.

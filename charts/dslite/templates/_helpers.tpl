@@ -30,11 +30,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- uniq $names | toJson }}
 {{- end }}
 
-{{/* What the operator does in a namespace: it never reads a Secret by the API, it only makes the embedded store's. */}}
+{{/* What the operator does in a namespace: it never reads a Secret by the API, it only makes the embedded store's. Of namespaces, a Role
+     lets it read its own. */}}
 {{- define "dslite.rules" -}}
 - {apiGroups: [dslite.dev], resources: [aftrpools], verbs: [get, list, watch, patch]}
 - {apiGroups: [dslite.dev], resources: [b4groups], verbs: [get, list, watch]}
 - {apiGroups: [dslite.dev], resources: [aftrpools/status, b4groups/status], verbs: [patch]}
+- {apiGroups: [""], resources: [namespaces], verbs: [get]}
 - {apiGroups: [""], resources: [configmaps], verbs: [get, list, watch, create, patch]}
 - {apiGroups: [""], resources: [services], verbs: [get, list, watch, create, patch, delete]}
 - {apiGroups: [""], resources: [pods], verbs: [get, list, watch, patch]}

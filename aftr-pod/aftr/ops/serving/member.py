@@ -580,14 +580,16 @@ def _address_towards(host: str) -> IPv4Address | IPv6Address:
 
 
 def store_settings(
-    pool: AftrPool, login: StoreLogin, member: str, hooks: frozenset[FaultHook] = frozenset()
-) -> StoreSettings:
+    pool: AftrPool, login: StoreLogin, member: str, hooks: frozenset[FaultHook] = frozenset(), *,
+    cluster: str = "", pool_id: str = "",
+) -> StoreSettings:  # fmt: skip
     """The store of a pool, as this member uses it."""
     spec = pool.spec.store
     assert spec is not None
     timeout = pool.spec.failover.dead_after_milliseconds * 0.5 / 1000
     return StoreSettings(
         url=login.url, username=login.username, password=login.password, tls=login.tls,
+        cluster=cluster, pool=pool_id,
         prefix=f"{pool.metadata.namespace or 'default'}/{pool.metadata.name}", uid=member, slots=pool.spec.slots,
         durability=Durability(effective_durability(spec)), wait_replicas=spec.wait_replicas, timeout=timeout, adopt=spec.adopt,
         trim_beyond=TOO_FAR if FaultHook.TRIM_TOO_FAR in hooks else 0,
