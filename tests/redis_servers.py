@@ -166,8 +166,8 @@ def replicated(replicas: int) -> Iterator[tuple[Server, list[Server]]]:
 
 
 @contextmanager
-def watched(replicas: int) -> Iterator[tuple[Server, list[Server], list[Server]]]:
-    """The same with three Sentinels that call it `pool` and act within half a second."""
+def watched(replicas: int, password: str = "") -> Iterator[tuple[Server, list[Server], list[Server]]]:
+    """The same with three Sentinels that call it `pool`, act within half a second, and want their `password`."""
     with replicated(replicas) as (primary, following), directories() as root, ExitStack() as stack:
         sentinels = []
         for number in range(3):
@@ -176,6 +176,7 @@ def watched(replicas: int) -> Iterator[tuple[Server, list[Server], list[Server]]
             (directory / "sentinel.conf").write_text(
                 f"sentinel monitor pool 127.0.0.1 {primary.port} 2\n"
                 "sentinel down-after-milliseconds pool 300\nsentinel failover-timeout pool 1000\n"
+                + (f"requirepass {password}\n" if password else "")
             )
             sentinel = Server(directory, port=free_port(), sentinel=True)
             stack.callback(sentinel.kill)

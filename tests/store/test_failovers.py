@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
 import pytest
 
+from aftr.ops.agent import Options, settings_of
 from aftr.store.errors import StoreError, StoreRefusedError
 from aftr.store.settings import Durability
 from aftr.store.slots import STORED, Append, Owner, Reply
 from aftr.store.store import Store
 from dslite_contract.journal import NOTHING, EntryId
+from dslite_contract.load import load_config
 from dslite_contract.store_keys import head_key
 from redis_servers import PATIENCE_S, Server, cluster, watched
+from rig import config_text
 from store_records import SLOT, Open, chunk, entry, numbers, numbers_of
 
 SLOTS = range(16)
@@ -155,6 +159,31 @@ async def test_a_primary_under_sentinel_dies(open_store: Open) -> None:
         entries = await again(lambda: follower.tail({SLOT: EntryId(1, 1)}, 100), bool)
         assert numbers(*(part for _, part in entries[SLOT])) == [2]
         assert sorted(replica.cli("ROLE").split()[0] for replica in replicas) == ["master", "slave"]
+
+
+async def test_sentinels_that_want_a_password(tmp_path: Path) -> None:
+    """Without it the Secret's key is named; as soon as it is there their primary is found, and the promoted one after it."""
+    spec = {"replicas": 2, "slots": 16, "store": {"secretRef": "redis", "durability": "memory"}}
+    pool = load_config(config_text(spec)).pool
+    with watched(1, "secret") as (primary, _, sentinels):
+        (tmp_path / "store").mkdir()
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
+        (tmp_path / "store/url").write_text(f"redis+sentinel://{hosts}/pool")
+        options = Options(Path("pool.yaml"), (), member="a", secrets=tmp_path)
+        store = Store(settings_of(options, pool))
+        with pytest.raises(StoreRefusedError, match=r"NOAUTH .* sentinel-password, if it is a Sentinel"):
+            await store.prepare()
+        (tmp_path / "store/sentinel-password").write_text("secret\n")
+        store.log_in(settings_of(options, pool))
+        await store.prepare()
+        owner = await store.claim(SLOT, "a", None)
+        assert owner
+        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+        primary.kill()
+        command = Append(SLOT, owner, EntryId(1, 1), entry(2))
+        await again(lambda: store.append_all([command]), lambda replies: replies[0] in STORED)
+        assert await numbers_of(store.read(SLOT)) == [1, 2]
+        await store.close()
 
 
 async def test_what_sentinel_does_not_tell(open_store: Open) -> None:

@@ -51,12 +51,12 @@ def test_interfaces_are_given_one_way() -> None:
 
 def test_the_store_is_the_one_of_the_secret_and_marked_with_our_ids(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
-    for key, value in {"url": "redis+sentinel://a,b/pool", "password": "one"}.items():
+    for key, value in {"url": "redis+sentinel://a,b/pool", "password": "one", "sentinel-password": "two"}.items():
         (tmp_path / "store" / key).write_text(value)
     pool = load_config(config_text({"replicas": 2, "slots": 4, "store": {"secretRef": "redis"}})).pool
     plain = Options(tmp_path, (), member="a", secrets=tmp_path)
     settings = settings_of(replace(plain, cluster="c1", pool="p1"), pool)
-    assert (settings.url, settings.password) == ("redis+sentinel://a,b/pool", "one")
+    assert (settings.url, settings.password, settings.sentinel_password) == ("redis+sentinel://a,b/pool", "one", "two")
     assert (settings.uid, settings.cluster, settings.pool) == ("a", "c1", "p1")
     assert settings_of(replace(plain, store="redis://here"), pool).url == "redis://here"
 

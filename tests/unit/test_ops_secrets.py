@@ -23,6 +23,15 @@ def test_login_of_a_store(tmp_path: Path) -> None:
     assert (login.url, login.username, login.password) == ("rediss://redis:6379", "aftr", "s3cret")
     assert login.tls == Tls(ca=str(place / "ca.crt"))
     assert "s3cret" not in repr(login)
+    assert login.sentinel_password == ""
+
+
+def test_the_password_of_sentinels(tmp_path: Path) -> None:
+    place = write(tmp_path / "store", url="redis+sentinel://redis/pool", password="one")
+    (place / "sentinel-password").write_text("another\n")
+    login = read_login(place)
+    assert (login.password, login.sentinel_password) == ("one", "another")
+    assert "another" not in repr(login)
 
 
 def test_a_url_alone_is_enough_and_none_is_said(tmp_path: Path) -> None:

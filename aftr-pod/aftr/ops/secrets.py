@@ -1,4 +1,6 @@
-"""Logins that are mounted as files: DIR/store (url, username, password, ca.crt, tls.crt, tls.key), DIR/bgp/NAME/password."""
+"""Logins that are mounted as files: DIR/bgp/NAME/password, and DIR/store with url, username, password, sentinel-password, ca.crt,
+tls.crt, tls.key.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,7 @@ class StoreLogin:
     username: str = ""
     password: str = field(default="", repr=False)
     tls: Tls = NO_TLS
+    sentinel_password: str = field(default="", repr=False)
 
 
 def read_login(folder: Path) -> StoreLogin:
@@ -34,6 +37,7 @@ def read_login(folder: Path) -> StoreLogin:
         read_value(folder / "username", ""),
         read_value(folder / "password", ""),
         Tls(ca, certificate, key),
+        read_value(folder / "sentinel-password", ""),
     )
 
 

@@ -29,8 +29,8 @@ class Client:
         self.settings = settings
         address = parse_url(settings.url)
         self._access = access_of(settings)
-        sentinel_access = Access("", settings.sentinel_password, self._access.tls, settings.timeout)
-        self.topology = Topology(address, self._access, sentinel_access)
+        self._sentinel_access = Access("", settings.sentinel_password, self._access.tls, settings.timeout)
+        self.topology = Topology(address, self._access, self._sentinel_access)
         self.confirmation = Confirmation(settings)
         self.trouble = ""
         self._lines: dict[tuple[Node, Hashable], Line] = {}
@@ -47,6 +47,7 @@ class Client:
             )
         access = access_of(settings)
         self._access.username, self._access.password, self._access.tls = access.username, access.password, access.tls
+        self._sentinel_access.password, self._sentinel_access.tls = settings.sentinel_password, access.tls
 
     async def ask(self, key: str, purpose: Hashable, *commands: Command, within: float | None = None) -> list[Any]:
         """Answers of the node that holds `key`; raises StoreUnreachableError or StoreRefusedError if one is an error."""

@@ -98,7 +98,7 @@ WHAT_TO_DO = {
     "MISCONF": "it cannot write its snapshot to disk: look at its log and its disk, or set stop-writes-on-bgsave-error no",
     "READONLY": "it is a replica: give the address of the primary, or let Sentinel or Cluster name it",
     "NOREPLICAS": "fewer replicas are connected than its min-replicas-to-write: start them, or lower it",
-    "NOAUTH": "it wants a password: put username and password into the store's secret",
+    "NOAUTH": "it wants a password: put username and password into the store's secret; sentinel-password, if it is a Sentinel",
     "WRONGPASS": "user or password are wrong: compare the store's secret with the ACL of Redis",
     "NOPERM": "the user may not do this: allow it the pool's keys, EVALSHA and SCRIPT LOAD",
     "LOADING": "it is still loading its data: wait",

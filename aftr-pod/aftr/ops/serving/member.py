@@ -589,7 +589,7 @@ def store_settings(
     timeout = pool.spec.failover.dead_after_milliseconds * 0.5 / 1000
     return StoreSettings(
         url=login.url, username=login.username, password=login.password, tls=login.tls,
-        cluster=cluster, pool=pool_id,
+        sentinel_password=login.sentinel_password, cluster=cluster, pool=pool_id,
         prefix=f"{pool.metadata.namespace or 'default'}/{pool.metadata.name}", uid=member, slots=pool.spec.slots,
         durability=Durability(effective_durability(spec)), wait_replicas=spec.wait_replicas, timeout=timeout, adopt=spec.adopt,
         trim_beyond=TOO_FAR if FaultHook.TRIM_TOO_FAR in hooks else 0,
