@@ -93,14 +93,15 @@ class Pool:
 
     def is_settled(self) -> bool:
         """Whether all pods that there should be are ready, with the newest template, serve all slots, and routers know."""
+        if not {"Accepted=True", "Ready=True", "Advertised=True", "StoreReachable=True"} <= self.conditions().keys():
+            return False
         body, deployment = self.read(), self.cluster.get("deployment", f"{self.name}-aftr")
         status, wanted = deployment["status"], body["spec"]["replicas"]
         numbers = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas")]
         seen = status.get("observedGeneration") == deployment["metadata"]["generation"]
         said = body.get("status", {})
-        good = {"Accepted=True", "Ready=True", "Advertised=True", "StoreReachable=True"} <= self.conditions().keys()
         current = said.get("observedGeneration") == body["metadata"]["generation"] and said.get("replicas") == wanted
-        return seen and numbers == [wanted] * 3 and good and current and len(self.pods()) == wanted
+        return seen and numbers == [wanted] * 3 and current and len(self.pods()) == wanted
 
     def settle(self, seconds: float = SETTLED_S) -> None:
         deadline = time.monotonic() + seconds
