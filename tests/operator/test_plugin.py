@@ -30,6 +30,13 @@ def test_addresses_of_subscribers_and_passwords_stay_here() -> None:
     assert redaction.text("2001:db8:1000::1/64") == "ipv6-1/64"
 
 
+def test_what_was_json_stays_so() -> None:
+    given = {"automountServiceAccountToken": False, "secret": {"secretName": "redis"}, "password": "{x]", "token": None}
+    kept = given | {"password": "(hidden)"}
+    assert json.loads(Redaction().text(json.dumps(given, indent=1))) == kept
+    assert json.loads(Redaction().text(json.dumps(given))) == kept
+
+
 def test_what_only_api_servers_need_is_left_out() -> None:
     assert without({"a": [{"managedFields": 1, "b": 2}]}) == {"a": [{"b": 2}]}
 

@@ -21,7 +21,11 @@ Object = dict[str, Any]
 
 LOG_LINES = 2000
 ADDRESS = re.compile(r"(?<![\w:])[0-9a-fA-F:]*:[0-9a-fA-F:]*:[0-9a-fA-F:]*")
-SECRETS = re.compile(r"(?i)((?:password|token|secret)\"?\s*[:=]\s*\"?)[^\s\",}]+|(rediss?://[^:@/\s]*:)[^@\s]+(?=@)")
+QUOTED = r'"(?:[^"\\]|\\.)*"'
+BARE = r'(?![{\[]|(?:true|false|null|\d+)\b)[^\s",}]+'  # what is no word is no secret, and what was JSON stays so
+SECRETS = re.compile(
+    rf'(?i)((?:password|token|secret)"?\s*[:=]\s*)({QUOTED}|{BARE})|(rediss?://[^:@/\s]*:)[^@\s]+(?=@)'
+)
 DROPPED = ("managedFields", "kubectl.kubernetes.io/last-applied-configuration")
 
 
@@ -33,8 +37,7 @@ class Redaction:
 
     def text(self, given: str) -> str:
         """Text without addresses of B4s and without passwords."""
-        hidden = SECRETS.sub(lambda found: f"{found[1] or found[2]}(hidden)", given)
-        return ADDRESS.sub(lambda found: self._number(found[0]), hidden)
+        return ADDRESS.sub(lambda found: self._number(found[0]), SECRETS.sub(_hide, given))
 
     def _number(self, word: str) -> str:
         try:
@@ -42,6 +45,11 @@ class Redaction:
         except ValueError:  # a time of day
             return word
         return self._numbers.setdefault(address, f"ipv6-{len(self._numbers) + 1}")
+
+
+def _hide(found: re.Match[str]) -> str:
+    before, secret = found[1] or found[3], found[2] or ""
+    return f'{before}"(hidden)"' if secret.startswith('"') else f"{before}(hidden)"
 
 
 def parts(cluster: Cluster) -> Iterator[tuple[str, str]]:
