@@ -22,7 +22,7 @@ Object = dict[str, Any]
 LOG_LINES = 2000
 ADDRESS = re.compile(r"(?<![\w:])[0-9a-fA-F:]*:[0-9a-fA-F:]*:[0-9a-fA-F:]*")
 QUOTED = r'"(?:[^"\\]|\\.)*"'
-BARE = r'(?![{\[]|(?:true|false|null|\d+)\b)[^\s",}]+'  # what is no word is no secret, and what was JSON stays so
+BARE = r'(?![{\[]|(?:true|false|null)\b)[^\s",}]+'  # what is no word is no secret, and what was JSON stays so
 SECRETS = re.compile(
     rf'(?i)((?:password|token|secret)"?\s*[:=]\s*)({QUOTED}|{BARE})|(rediss?://[^:@/\s]*:)[^@\s]+(?=@)'
 )
