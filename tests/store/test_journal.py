@@ -92,6 +92,15 @@ async def test_tail_ends_with_nothing(store: Store) -> None:
     assert await store.tail({}, 1) == {}
 
 
+async def test_whatever_is_followed_one_connection_is_enough(store: Store, shared_redis: Server) -> None:
+    """Slots come and go with every move; each set of them had a connection of its own, for good."""
+    await store.tail({0: NOTHING}, 1)
+    before = len(shared_redis.cli("CLIENT", "LIST").splitlines())
+    for slots in range(2, 17):
+        assert await store.tail(dict.fromkeys(range(slots), NOTHING), 1) == {}
+    shared_redis.until("CLIENT LIST", lambda text: len(text.splitlines()) == before)
+
+
 async def test_tail_over_epochs(store: Store) -> None:
     owner = await claimed(store)
     await store.append(SLOT, owner, EntryId(1, 0), entry(10))

@@ -1,6 +1,7 @@
 """Following the journals of several slots. Redis answers as soon as one of them has an entry.
 
-A cluster refuses a question about slots of several hash slots, so there each slot has a connection of its own; elsewhere all share one.
+A cluster refuses a question about slots of several hash slots, so there each slot has a connection of its own; elsewhere all share one,
+whichever they are.
 A question that has not been answered when another one was stays open for the next call.
 """
 
@@ -67,7 +68,8 @@ class Tail:
         command: Command = ("XREAD", "COUNT", AT_ONCE, "BLOCK", max(block_ms, 1), "STREAMS", *keys, *ids)
         seconds = block_ms / 1000 + self._client.settings.timeout
         answer: list[Any] | None
-        (answer,) = await self._client.ask(next(iter(keys)), _purpose(question), command, within=seconds)
+        purpose = "tail", tuple(keys) if self._client.topology.one_slot_at_a_time else ()
+        (answer,) = await self._client.ask(next(iter(keys)), purpose, command, within=seconds)
         return {keys[str(key, "utf-8")]: rows_of(entries) for key, entries in answer or ()}
 
     def _usable(self, slot: int, after: EntryId, rows: list[Row]) -> Entries:
@@ -99,7 +101,3 @@ class Tail:
     async def close(self) -> None:
         """End what is still being asked."""
         await self._give_up(set(self._open))
-
-
-def _purpose(question: Positions) -> tuple[str, tuple[int, ...]]:
-    return "tail", tuple(slot for slot, _ in question)
