@@ -1,7 +1,7 @@
 """An AFTR that only announces, as a program: `python announcing_aftr.py CONFIG RUNTIME_DIR`, inside the AFTR's namespace.
 
 Reads commands, a line each (`announce SLOT EPOCH`, `announce-all EPOCH`, `withdraw SLOT`, `reconfigure CONFIG`,
-`log-in SECRET PASSWORD`, `sessions`, `seen`, `pid`, `stop`), and answers each with a line of JSON.
+`log-in SECRET PASSWORD`, `sessions`, `linked`, `seen`, `pid`, `stop`), and answers each with a line of JSON.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ async def main(config: Path, runtime_dir: Path) -> None:
                 answer("logged in")
             case ["sessions"]:
                 answer(await announcer.sessions())
+            case ["linked"]:
+                answer(await announcer.linked())
             case ["seen"]:
                 answer(seen)
             case ["pid"]:

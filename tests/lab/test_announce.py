@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,9 @@ class Agent:
     def established(self) -> bool:
         states = self.tell("sessions")
         return set(states) == {"tor6", "tor4"} and set(states.values()) == {"Established"}
+
+    def is_linked(self, linked: bool) -> bool:
+        return bool(self.tell("linked")) == linked
 
 
 @contextlib.contextmanager
@@ -312,6 +316,20 @@ def up_since(session: str) -> str:
     found = re.search(r"BGP\s+\S+\s+up\s+(\S+)\s+Established", shown)
     assert found, shown
     return found[1]
+
+
+def test_a_second_router_may_be_away_and_the_last_one_may_not(pair: tuple[Agent, Agent], tmp_path: Path) -> None:
+    one, changed = pair[0], tmp_path / "changed.yaml"
+    documents = list(yaml.safe_load_all(SAMPLE.read_text()))
+    routing = documents[0]["spec"]["routing"]["bgp"]
+    tor6, tor4 = routing["peers"]
+    away = {**tor6, "name": "tor6b", "address": "2001:db8:ffff::2", "families": ["ipv6"]}  # nobody has it
+    for peers, heard in (([tor6, away, tor4], True), ([away, tor4], False), ([tor6, tor4], True)):
+        routing["peers"] = peers
+        changed.write_text(yaml.safe_dump_all(documents))
+        assert one.tell("reconfigure", changed) == "reconfigured"
+        until(partial(one.is_linked, heard), f"linked is {heard}")
+        assert one.tell("sessions").get("tor6b") != "Established"
 
 
 def test_bfd_finds_a_link_that_is_cut(pair: tuple[Agent, Agent]) -> None:

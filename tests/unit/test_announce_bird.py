@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aftr.announce.announcer import Announcer
+from aftr.announce.announcer import Announcer, is_heard
 from aftr.announce.bird import Bird
 from aftr.announce.control import ask
 from aftr.announce.errors import AnnounceError, BirdError
@@ -99,6 +99,7 @@ async def test_without_routing_nothing_is_done_and_slots_are_remembered(tmp_path
     await announcer.withdraw(4)
     assert (announcer.active, announcer.announced, announcer.bird_pid) == (False, {3: 7}, None)
     assert await announcer.sessions() == {}
+    assert await announcer.linked()
     with pytest.raises(AnnounceError, match="epoch -1 cannot be announced"):
         await announcer.announce(3, -1)
     await announcer.reconfigure(full({"spec.routing": ABSENT}))
@@ -111,3 +112,29 @@ async def test_addresses_that_do_not_fit_are_refused_before_anything_starts(tmp_
     with pytest.raises(AnnounceError):
         await announcer.start()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("down", "heard"),
+    [
+        ([], True),
+        (["tor6"], True),
+        (["tor6", "tor4c"], True),
+        (["tor6", "tor6b"], False),
+        (["tor4b"], False),
+        (["tor6b", "tor4"], True),
+    ],
+)
+def test_a_session_on_each_interface_for_each_family_is_enough(down: list[str], heard: bool) -> None:
+    """Of two routers on an arm, one may be away; another arm's do not stand in for it."""
+    bgp = "spec.routing.bgp.peers"
+    second = {
+        f"{bgp}[3]": '{name: tor6b, interface: access, address: "2001:db8::2", asn: 64500, families: [ipv6]}',
+        f"{bgp}[4]": "{name: tor4c, interface: internet, address: 198.51.100.253, asn: 64500, families: [ipv4]}",
+    }
+    routing = full(second).pool.spec.routing
+    assert routing is not None
+    assert routing.bgp is not None
+    states = {peer.name: "Established" for peer in routing.bgp.peers} | dict.fromkeys(down, "Active")
+    assert is_heard(routing.bgp.peers, states) == heard
+    assert not is_heard(routing.bgp.peers, {}), "BIRD does not run"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from aftr.announce.bird import Bird
 from aftr.announce.config import Addresses, bird_conf
 from aftr.announce.routes import SlotRoutes, metric_of, slot_networks
 from dslite_contract.load import Configuration
+from dslite_contract.schema import Peer
 
 Runs = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
 
@@ -21,6 +22,16 @@ ESTABLISHED = "Established"  # RFC 4271 section 8.2.2
 async def here(work: Coroutine[Any, Any, None]) -> None:
     """On this event loop."""
     await work
+
+
+def is_heard(peers: Iterable[Peer], sessions: Mapping[str, str]) -> bool:
+    """Whether each interface has an established session for each family that it announces: one of several routers may be away."""
+    wanted, heard = set[tuple[str, str]](), set[tuple[str, str]]()
+    for peer in peers:
+        told = {(peer.interface, family) for family in peer.families}
+        wanted |= told
+        heard |= told if sessions.get(peer.name) == ESTABLISHED else set()
+    return heard == wanted
 
 
 class Announcer:
@@ -104,13 +115,16 @@ class Announcer:
         if not self._started:
             return {}
         found = await self._bird.sessions()
-        routing = self._configuration.pool.spec.routing
-        names = [peer.name for peer in routing.bgp.peers] if routing and routing.bgp else []
-        return {name: found.get(name, DOWN) for name in names}
+        return {peer.name: found.get(peer.name, DOWN) for peer in self._peers}
 
     async def linked(self) -> bool:
-        """Whether every session is up."""
-        return all(state == ESTABLISHED for state in (await self.sessions()).values())
+        """Whether routers on every side hear us; without announcements, always."""
+        return not self._started or is_heard(self._peers, await self.sessions())
+
+    @property
+    def _peers(self) -> tuple[Peer, ...]:
+        routing = self._configuration.pool.spec.routing
+        return routing.bgp.peers if routing and routing.bgp else ()
 
     async def reconfigure(self, configuration: Configuration, interface_addresses: Addresses | None = None) -> None:
         """Follow a changed file or changed addresses. Sessions that stay the same stay up. Raises AnnounceError, keeping what runs.
