@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from pyroute2 import netns
 
-from aftr_lab.chaos.served import is_settled, slots_of
+from aftr_lab.chaos.served import owners_of, slots_of
 from aftr_lab.record import RUN
 
 ROOT = Path(__file__).parents[1]
@@ -137,9 +137,18 @@ def sample_with(file: Path, **softwire: Any) -> Path:
 def until_settled(lab: Lab) -> None:
     """Until every slot is served once, and the AFTRs have as many as they should."""
     deadline = time.monotonic() + 20
-    while not is_settled(lab.state):
+    while not owners_of(lab.state):
         assert time.monotonic() < deadline, slots_of(lab.state)
         time.sleep(0.1)
+
+
+def owner_of(lab: Lab, slot: int, seconds: float = 20.0) -> str:
+    """The AFTR that serves a slot, once one does."""
+    deadline = time.monotonic() + seconds
+    while not (found := [name for name, slots in slots_of(lab.state).items() if slot in slots]):
+        assert time.monotonic() < deadline, f"nobody serves slot {slot}"
+        time.sleep(0.1)
+    return found[0]
 
 
 def reported(lab: Lab, *words: str, timeout: float = 300) -> tuple[int, dict[str, Any]]:

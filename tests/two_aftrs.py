@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 
 from aftr_lab.chaos.crowd import Crowd
-from aftr_lab.chaos.served import slots_of
 from running_lab import AFTR, FAILOVER, Lab, lab_up, until_settled
 
 STORE = "10.64.0.1"
@@ -48,15 +47,6 @@ def talk(crowd: Crowd, flows: set[int], seconds: float = 5.0) -> set[int]:
             time.sleep(0.002)
         crowd.give_up()
     return heard
-
-
-def owner_of(lab: Lab, slot: int, seconds: float = 20.0) -> str:
-    """The AFTR that serves a slot, once one does."""
-    deadline = time.monotonic() + seconds
-    while not (found := [name for name, slots in slots_of(lab.state).items() if slot in slots]):
-        assert time.monotonic() < deadline, f"nobody serves slot {slot}"
-        time.sleep(0.1)
-    return found[0]
 
 
 def redis(lab: Lab, *words: str) -> str:

@@ -10,12 +10,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
+from aftr_lab.chaos.served import told_by
 from aftr_lab.server import digest_of
-from running_lab import AFTR, FAILOVER, REPLICATED, URL, Lab, aftr_lab, chaos, lab_up
+from running_lab import AFTR, FAILOVER, REPLICATED, URL, Lab, aftr_lab, chaos, lab_up, owner_of
 
 MIB = 1 << 20
 LOAD = ("--flows", "3000")
@@ -27,25 +27,11 @@ def lab() -> Iterator[Lab]:
         yield made
 
 
-def slots(lab: Lab, aftr: dict[str, Any]) -> list[dict[str, Any]]:
-    found = json.loads(lab.run(aftr["name"], "curl", "-sg", f"{aftr['status']}/status"))
-    entries: list[dict[str, Any]] = found["slots"]
-    return entries
-
-
-def owner_of(lab: Lab, number: int) -> dict[str, Any]:
-    """The AFTR that serves a slot."""
-    for aftr in lab.state["aftrs"]:
-        if slots(lab, aftr)[number]["phase"] == "serving":
-            return dict(aftr)
-    pytest.fail(f"nobody serves slot {number}")
-
-
 def phases_once(lab: Lab, good: Callable[[list[list[str]]], bool]) -> list[list[str]]:
     """The phase of each slot at each AFTR, once it is as wanted; as they are after ten seconds."""
     deadline = time.monotonic() + 10
     while True:
-        phases = [[str(entry["phase"]) for entry in slots(lab, aftr)] for aftr in lab.state["aftrs"]]
+        phases = [[str(entry["phase"]) for entry in told_by(aftr)] for aftr in lab.state["aftrs"]]
         if good(phases) or time.monotonic() > deadline:
             return phases
         time.sleep(0.1)
@@ -70,10 +56,10 @@ def test_d22_a_download_survives_the_death_of_its_aftr(lab: Lab) -> None:
     transfer = threading.Thread(target=download)
     transfer.start()
     time.sleep(1.5)  # in the midst of it
-    assert aftr_lab(lab.name, "kill", owner["name"]).returncode == 0
+    assert aftr_lab(lab.name, "kill", owner).returncode == 0
     transfer.join()
     assert got[0].split()[0] == digest_of(size)
-    assert aftr_lab(lab.name, "start", owner["name"]).returncode == 0
+    assert aftr_lab(lab.name, "start", owner).returncode == 0
 
 
 @pytest.mark.lab

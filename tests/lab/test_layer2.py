@@ -22,6 +22,7 @@ import packets
 from aftr.announce.layer2 import Layer2Announcer
 from aftr.io.errors import DeviceError
 from aftr.io.groups import SolicitedNodeGroups
+from aftr_lab.chaos.served import owners_of
 from dslite_contract.load import load_config
 from packets import ETHERTYPE_ARP, mac
 from rig import config_text
@@ -50,32 +51,20 @@ def until(true: Callable[[], Any], what: str, seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def owners(lab: Lab) -> dict[int, dict[str, Any]]:
-    """The AFTR that serves each slot; none while slots are on the move."""
-    found: dict[int, dict[str, Any]] = {}
-    loads = []
-    for aftr in lab.state["aftrs"]:
-        slots = json.loads(lab.run(aftr["name"], "curl", "-sg", f"{aftr['status']}/status"))["slots"]
-        mine = {slot["slot"]: aftr for slot in slots if slot["phase"] == "serving"}
-        loads.append(len(mine))
-        found |= mine
-    return found if len(found) == sum(loads) == SLOTS and max(loads) - min(loads) <= 1 else {}
-
-
-def settled(lab: Lab) -> dict[int, dict[str, Any]]:
-    """The same, once every slot is where it stays: two looks in succession find the same."""
-    looks: list[dict[int, dict[str, Any]]] = [{}]
+def settled(lab: Lab) -> dict[int, str]:
+    """The AFTR that serves each slot, once every slot is where it stays: two looks in succession find the same."""
+    looks: list[dict[int, str]] = [{}]
 
     def stay() -> bool:
-        looks.append(owners(lab))
+        looks.append(owners_of(lab.state))
         return bool(looks[-1]) and looks[-1] == looks[-2]
 
     until(stay, "every slot is served, and load is even")
     return looks[-1]
 
 
-def station(lab: Lab, aftr: dict[str, Any], device: str) -> str:
-    links = json.loads(lab.run(aftr["name"], "ip", "-j", "link", "show", "dev", device))
+def station(lab: Lab, aftr: str, device: str) -> str:
+    links = json.loads(lab.run(aftr, "ip", "-j", "link", "show", "dev", device))
     return str(links[0]["address"])
 
 
@@ -231,11 +220,11 @@ def test_a_slots_addresses_are_announced_at_once_and_again(lab: Lab) -> None:
     served = settled(lab)
     victim = served[0]
     moved = [slot for slot, owner in served.items() if owner == victim]
-    others = [station(lab, aftr, "internet") for aftr in lab.state["aftrs"] if aftr != victim]
+    others = [station(lab, aftr["name"], "internet") for aftr in lab.state["aftrs"] if aftr["name"] != victim]
     with listening(lab, "internet", ETHERTYPE_ARP) as one:
-        assert aftr_lab(lab.name, "kill", victim["name"]).returncode == 0
+        assert aftr_lab(lab.name, "kill", victim).returncode == 0
         frames = received(one, 4.0)
-    assert aftr_lab(lab.name, "start", victim["name"]).returncode == 0
+    assert aftr_lab(lab.name, "start", victim).returncode == 0
     told = [(when, address) for taker in others for when, address in announced(frames, taker)]
     for slot in moved:
         mine = sorted(

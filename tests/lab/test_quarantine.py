@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from aftr_lab.chaos.crowd import FIRST_PORT, PREFIX, Crowd, crowd_of
-from running_lab import ROOT, Lab, aftr_lab, until_settled
-from two_aftrs import B4S, STORE, aftr, owner_of, redis, talk, two_aftrs, until_healed
+from running_lab import ROOT, Lab, aftr_lab, owner_of, until_settled
+from two_aftrs import B4S, STORE, aftr, redis, talk, two_aftrs, until_healed
 
 pytestmark = pytest.mark.lab
 

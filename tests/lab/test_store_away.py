@@ -16,8 +16,8 @@ import pytest
 from aftr_lab.chaos.crowd import Crowd, crowd_of
 from aftr_lab.chaos.served import slots_of
 from dslite_contract.journal import NOTHING, EntryId
-from running_lab import REPLICATED, Lab, aftr_lab, until_settled
-from two_aftrs import B4S, CLI, aftr, owner_of, redis, talk, two_aftrs, until_healed
+from running_lab import REPLICATED, Lab, aftr_lab, owner_of, until_settled
+from two_aftrs import B4S, CLI, aftr, redis, talk, two_aftrs, until_healed
 
 KNOWN = set(range(16))  # subscribers that talk from the beginning, half of them in each slot
 LEASE_S = 0.4  # ended, surely

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from aftr_lab.chaos.crowd import Crowd, crowd_of
-from aftr_lab.chaos.served import is_settled, slots_of
+from aftr_lab.chaos.served import owners_of, slots_of
 from dslite_contract.store_keys import head_key, members_key
 from running_lab import AFTR_LAB, Lab, aftr_lab
 from two_aftrs import B4S, CLI, STORE, redis, talk, two_aftrs
@@ -133,7 +133,7 @@ def test_a_store_that_refuses_is_named_and_nothing_is_lost(lab: Lab, crowd: Crow
         assert time.monotonic() < deadline
     for aftr in lab.state["aftrs"]:
         assert re.search(trouble.sentence, log_of(lab, aftr["name"]))
-    assert is_settled(lab.state), slots_of(lab.state)
+    assert owners_of(lab.state), slots_of(lab.state)
 
 
 def test_what_was_made_meanwhile_outlives_its_aftr(lab: Lab, crowd: Crowd) -> None:
@@ -161,7 +161,7 @@ def test_what_is_no_heartbeat_and_no_head_ends_nobody(lab: Lab, crowd: Crowd) ->
     until(lambda: all(pages(lab, name)[:2] == ("", "ready\n") for name in aftrs))
     assert talk(crowd, everyone) == everyone
     assert crowd.outcome.moved == crowd.outcome.doubled == []
-    until(lambda: is_settled(lab.state))
+    until(lambda: bool(owners_of(lab.state)))
     assert processes(lab) == before
 
 

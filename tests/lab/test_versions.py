@@ -19,7 +19,7 @@ from aftr_lab.chaos.faults import crash, leave
 from aftr_lab.chaos.load import verify
 from aftr_lab.chaos.report import Strike
 from aftr_lab.chaos.scene import Scene, scene_of
-from aftr_lab.chaos.served import is_settled, slots_of
+from aftr_lab.chaos.served import owners_of, slots_of
 from aftr_lab.chaos.strike import settle
 from aftr_lab.record import Record
 from dslite_contract.journal import FORMATS, Part, split, unpack, version_of
@@ -54,7 +54,7 @@ class Pool:
         assert verify(self.load) == 0
         outcome = self.load.crowd.outcome
         assert (outcome.moved, outcome.doubled, outcome.misdelivered) == ([], [], [])
-        assert is_settled(self.lab.state)
+        assert owners_of(self.lab.state)
 
     def reads(self) -> list[str]:
         """The version that each member announces."""

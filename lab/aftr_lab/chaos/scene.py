@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -19,6 +18,7 @@ from aftr_lab.chaos.crowd import Crowd
 from aftr_lab.chaos.load import LOOK_S, Load
 from aftr_lab.chaos.report import Strike
 from aftr_lab.chaos.routes import Routes
+from aftr_lab.chaos.served import told_by
 from aftr_lab.chaos.transfers import Transfers
 from aftr_lab.errors import LabError
 from aftr_lab.network import run
@@ -68,12 +68,7 @@ class Scene:
 
     def slots(self, node: str) -> list[dict[str, Any]]:
         """What an AFTR says of its slots; [] when it does not answer."""
-        address = next(one["status"] for one in self.state["aftrs"] if one["name"] == node)
-        try:
-            said = json.loads(run(self.plan.namespace(node), ["curl", "-sgf", "-m", "2", f"{address}/status"]))
-        except LabError:
-            return []
-        return list(said["slots"])
+        return told_by(next(one for one in self.state["aftrs"] if one["name"] == node))
 
     def until_stored(self) -> None:
         """Until every slot is served with the store again: one fault at a time."""
