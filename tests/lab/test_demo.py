@@ -24,6 +24,7 @@ def test_demo_shows_what_it_promises() -> None:
         "192.0.0.1",
         "64 MiB arrived unchanged",
         "fragments into softwires",
+        "of 64 MiB have arrived",
         "is dead, and its customer's",
         "b4-1 follows s1.east.aftr.example.net",
         "host-2's group stays where it was",

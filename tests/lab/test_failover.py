@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -46,19 +47,22 @@ def test_d22_every_slot_is_served_once_and_load_is_even(lab: Lab) -> None:
 
 
 @pytest.mark.lab
-def test_d22_a_download_survives_the_death_of_its_aftr(lab: Lab) -> None:
+def test_d22_a_download_survives_the_death_of_its_aftr(lab: Lab, tmp_path: Path) -> None:
     owner = owner_of(lab, lab.state["b4s"][0]["slot"])
-    size, got = 96 * MIB, list[str]()
-
-    def download() -> None:
-        got.append(lab.shell("host-1", f"curl -sS --limit-rate 24M -m 60 {URL}bytes/{size} | sha256sum", timeout=90))
-
-    transfer = threading.Thread(target=download)
-    transfer.start()
-    time.sleep(1.5)  # in the midst of it
-    assert aftr_lab(lab.name, "kill", owner).returncode == 0
-    transfer.join()
-    assert got[0].split()[0] == digest_of(size)
+    size, file = 96 * MIB, tmp_path / "download"
+    file.touch()
+    fetch = ("curl", "-sS", "--limit-rate", "24M", "-m", "60", "-o", str(file), f"{URL}bytes/{size}")
+    with lab.running("host-1", *fetch) as download:
+        deadline = time.monotonic() + 30
+        while file.stat().st_size < size // 8:
+            assert download.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert aftr_lab(lab.name, "kill", owner).returncode == 0
+        assert (download.poll(), file.stat().st_size < size) == (None, True), "the download was over when its AFTR died"
+        said, _ = download.communicate(timeout=90)
+    assert (download.returncode, said) == (0, "")
+    assert sha256(file.read_bytes()).hexdigest() == digest_of(size)
     assert aftr_lab(lab.name, "start", owner).returncode == 0
 
 

@@ -16,6 +16,7 @@ from aftr_lab.record import Record
 from dslite_contract.errors import DsliteError
 
 COMMAND_S = 90.0
+LOOK_S = 0.02  # at a download
 PROGRAMS = Path(sys.executable).parent
 
 
@@ -87,6 +88,18 @@ class Stage:
         if process.returncode:
             raise DemoFailedError(f"it ended with {process.returncode}:\n{printed}")
         return printed
+
+    def received(self, process: subprocess.Popen[str], file: Path, least: int) -> int:
+        """Bytes that a command, begun with `begin_at` and still running, has written to `file`, once they are so many.
+
+        Raises `DemoFailedError` if it ends before, or takes too long.
+        """
+        deadline = time.monotonic() + COMMAND_S
+        while (size := file.stat().st_size) < least and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+        if size < least or process.poll() is not None:
+            raise DemoFailedError(f"{size >> 20} MiB of a download are there, and it does not go on")
+        return size
 
     def aftr(self, *words: str) -> None:
         """`aftr WORDS` against the lab's AFTR, shown."""

@@ -155,12 +155,16 @@ def show_failover(stage: Stage, sample: Path) -> None:
     stage.lab("up", str(sample), "--b4s", "1", show=False)
     state = read_status(Record(stage.name))
     owner = read_table(state).owners[state["b4s"][0]["slot"]]
-    download = stage.begin_at(
-        "host-1", "sh", "-c", f"curl -sS --limit-rate 16M {URL}/bytes/{TRANSFER_MIB}M | sha256sum"
-    )
-    time.sleep(1.5)  # in the midst of it: 64 MiB take four seconds
-    stage.lab("kill", owner)
-    received = stage.end(download).split()[0]
+    with tempfile.NamedTemporaryFile(prefix="download-") as file:
+        fetch = f"curl -sS --limit-rate 16M -o {file.name} {URL}/bytes/{TRANSFER_MIB}M && sha256sum {file.name}"
+        download = stage.begin_at("host-1", "sh", "-c", fetch)
+        stage.received(download, Path(file.name), TRANSFER_BYTES // 8)
+        stage.lab("kill", owner)
+        before = stage.received(download, Path(file.name), 0)
+        stage.check(
+            before < TRANSFER_BYTES, f"{owner} is killed when {before >> 20} of {TRANSFER_MIB} MiB have arrived"
+        )
+        received = stage.end(download).split()[0]
     stage.check(
         received == digest_of(TRANSFER_BYTES),
         f"{owner} is dead, and its customer's {TRANSFER_MIB} MiB arrived unchanged",
