@@ -36,11 +36,6 @@ def journal_key(prefix: str, slot: int) -> str:
     return f"{slot_tag(prefix, slot)}:journal"
 
 
-def exported_key(prefix: str, slot: int) -> str:
-    """String: id of the last entry that the log has."""
-    return f"{slot_tag(prefix, slot)}:exported"
-
-
 def checkpoint_key(prefix: str, slot: int, generation: int, number: int) -> str:
     """String: one chunk."""
     return f"{slot_tag(prefix, slot)}:checkpoint:{generation}:{number}"

@@ -12,7 +12,7 @@ from aftr.store.line import Command
 from aftr.store.slots import Owner, Reply, SlotHead
 from aftr.store.store import Store
 from dslite_contract.journal import EntryId
-from dslite_contract.store_keys import checkpoint_key, exported_key, head_key, journal_key, slot_tag
+from dslite_contract.store_keys import checkpoint_key, head_key, journal_key, slot_tag
 from redis_servers import Server, server
 from store_records import SLOT, Open, chunk, claimed, entry, numbers, numbers_of
 
@@ -55,15 +55,6 @@ async def test_the_journal_is_trimmed_one_checkpoint_behind(store: Store, shared
     assert await numbers_of(store.read(SLOT)) == list(range(1, 11))
     with pytest.raises(JournalGapError):
         await store.tail({SLOT: EntryId(1, 6)}, 1)
-
-
-async def test_what_the_log_has_not_exported_stays(store: Store, shared_redis: Server, prefix: str) -> None:
-    owner = await claimed(store)
-    await written(store, owner, *range(1, 11))
-    shared_redis.cli("SET", exported_key(prefix, SLOT), "1-2")
-    for covers in (8, 10):
-        await store.write_checkpoint(SLOT, owner, EntryId(1, covers), [])
-    assert shared_redis.cli("XLEN", journal_key(prefix, SLOT)) == "8"
 
 
 async def test_orphans_of_a_dead_owner_are_removed(store: Store, shared_redis: Server, prefix: str) -> None:

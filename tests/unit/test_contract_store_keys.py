@@ -11,7 +11,6 @@ from dslite_contract import store_keys as keys
 def test_names() -> None:
     assert keys.head_key("ns/east", 3) == "{ns/east/3}:head"
     assert keys.journal_key("ns/east", 3) == "{ns/east/3}:journal"
-    assert keys.exported_key("ns/east", 3) == "{ns/east/3}:exported"
     assert keys.checkpoint_key("ns/east", 3, 7, 0) == "{ns/east/3}:checkpoint:7:0"
     assert list(keys.checkpoint_keys("ns/east", 3, 7, 2)) == [
         "{ns/east/3}:checkpoint:7:0",
@@ -22,7 +21,7 @@ def test_names() -> None:
 
 def test_keys_of_a_slot_are_on_one_node_and_slots_spread() -> None:
     def of(slot: int) -> set[int]:
-        names = [keys.head_key("p", slot), keys.journal_key("p", slot), keys.exported_key("p", slot)]
+        names = [keys.head_key("p", slot), keys.journal_key("p", slot)]
         return {key_slot(name.encode()) for name in [*names, *keys.checkpoint_keys("p", slot, 2, 3)]}
 
     assert all(len(of(slot)) == 1 for slot in range(64))

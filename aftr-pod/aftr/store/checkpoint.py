@@ -3,7 +3,7 @@
 Each call checks the owner, and that all chunks so far are there: the head counts them, so a store that failed over in between and lost some
 says REWOUND.  The count also names the chunks of whoever died while writing, which the next one removes; that one has a number of
 its own, so that a call of the old one that comes late finds nothing to add to.
-The journal keeps what came after the checkpoint before this one, and what the log has not exported.
+The journal keeps what came after the checkpoint before this one.
 
 A checkpoint in passing holds what the journal says.  One that is written anew holds more: what the store lost, or never had.  It ends in an
 empty entry that follows no other, so that whoever tails the journal finds a gap and reads the checkpoint.
@@ -20,7 +20,7 @@ from aftr.store.errors import StoreError
 from aftr.store.scripts import BEGIN, CHUNK, SWITCH
 from aftr.store.slots import NO_RECORDS, Owner, Reply, SlotHead, Slots
 from dslite_contract.journal import NOTHING, EntryId, pack_entry
-from dslite_contract.store_keys import checkpoint_key, checkpoint_keys, exported_key, head_key, journal_key
+from dslite_contract.store_keys import checkpoint_key, checkpoint_keys, head_key, journal_key
 
 NO_HEAD = SlotHead(Owner(0, ""), NOTHING)
 
@@ -42,7 +42,6 @@ class Checkpoints:
     async def _write(self, slot: int, owner: Owner, held: EntryId, chunks: Iterable[bytes], anew: bool) -> Reply:
         try:
             before = await self._slots.head(slot) or NO_HEAD
-            exported = await self._exported(slot)
         except StoreError as error:
             self._client.trouble = str(error)
             return Reply.UNCONFIRMED
@@ -64,17 +63,12 @@ class Checkpoints:
         outdated = checkpoint_keys(self._prefix, slot, before.generation, before.chunks)
         keys = head, journal_key(self._prefix, slot), *outdated
         rewound_to = str(covers) if covers > before.last else ""
-        oldest = min(before.covers, exported or before.covers).following
+        oldest = before.covers.following
         if more := self._client.settings.trim_beyond:
             oldest = EntryId(covers.epoch, covers.seq + 1 + more)
         gap = pack_entry(NO_RECORDS, version) if anew else b""
         values = f"{generation}:{count}", generation, count, str(covers), rewound_to, str(oldest), gap, version
         return await self._slots.run(slot, SWITCH.call(keys, *fence, *values))
-
-    async def _exported(self, slot: int) -> EntryId | None:
-        key = exported_key(self._prefix, slot)
-        (answer,) = await self._client.ask(key, "ask", ("GET", key))
-        return EntryId.parse(str(answer, "ascii")) if answer else None
 
 
 def beyond(epoch: int, held: EntryId, last: EntryId) -> EntryId:
