@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 
 from aftr.store.reading import Reading
-from aftr.store.slots import Owner
+from aftr.store.slots import Append, Owner, Reply
 from aftr.store.store import Store
-from dslite_contract.journal import RECORD, Kind, Records, newest, pack_chunk, pack_entry
+from dslite_contract.journal import RECORD, EntryId, Kind, Records, newest, pack_chunk, pack_entry
 
 Open = Callable[..., Awaitable[Store]]
 SLOT = 3
@@ -20,6 +20,12 @@ async def claimed(store: Store, slot: int = SLOT) -> Owner:
     owner = await store.claim(slot, store.settings.uid, None)
     assert owner == Owner(1, store.settings.uid)
     return owner
+
+
+async def append(store: Store, slot: int, owner: Owner, last: EntryId, entry: bytes) -> Reply:
+    """One entry by itself."""
+    (reply,) = await store.append_all([Append(slot, owner, last, entry)])
+    return reply
 
 
 def records(*numbers: int) -> Records:

@@ -35,7 +35,8 @@ async def open_store(prefix: str) -> AsyncIterator[Open]:
     async def opened(url: str, **changes: Any) -> Store:
         plain: dict[str, Any] = {"url": url, "prefix": prefix, "uid": "a", "slots": 16, "timeout": 2.0}
         settings = StoreSettings(**plain | changes)
-        stores.append(await Store.connect(settings))
+        stores.append(Store(settings))
+        await stores[-1].prepare()
         return stores[-1]
 
     yield opened

@@ -14,7 +14,7 @@ from aftr.store.store import Store
 from dslite_contract.journal import EntryId
 from dslite_contract.store_keys import checkpoint_key, head_key, journal_key, slot_tag
 from redis_servers import Server, server
-from store_records import SLOT, Open, chunk, claimed, entry, numbers, numbers_of
+from store_records import SLOT, Open, append, chunk, claimed, entry, numbers, numbers_of
 
 
 def keys_of(redis: Server, prefix: str) -> set[str]:
@@ -25,7 +25,7 @@ def keys_of(redis: Server, prefix: str) -> set[str]:
 
 async def written(store: Store, owner: Owner, *seqs: int) -> None:
     for seq in seqs:
-        assert await store.append(SLOT, owner, EntryId(owner.epoch, seq - 1), entry(seq)) is Reply.OK
+        assert await append(store, SLOT, owner, EntryId(owner.epoch, seq - 1), entry(seq)) is Reply.OK
 
 
 async def test_chunks_then_journal(store: Store) -> None:
@@ -169,12 +169,12 @@ async def test_a_checkpoint_repairs_a_store_that_came_back_empty(open_store: Ope
         assert owner
         await written(store, owner, 1, 2, 3)
         redis.kill()
-        assert await store.append(SLOT, owner, EntryId(7, 3), entry(4)) is Reply.UNCONFIRMED
+        assert await append(store, SLOT, owner, EntryId(7, 3), entry(4)) is Reply.UNCONFIRMED
         assert str(redis.path) in store.trouble
         redis.start()
-        assert await store.append(SLOT, owner, EntryId(7, 3), entry(4)) is Reply.REWOUND
+        assert await append(store, SLOT, owner, EntryId(7, 3), entry(4)) is Reply.REWOUND
         assert await store.write_anew(SLOT, owner, EntryId(7, 3), [chunk(1, 2, 3)]) is Reply.OK
-        assert await store.append(SLOT, owner, (await store.owners())[SLOT].last, entry(4)) is Reply.OK
+        assert await append(store, SLOT, owner, (await store.owners())[SLOT].last, entry(4)) is Reply.OK
         assert await numbers_of(store.read(SLOT)) == [1, 2, 3, 4]
         assert (await store.owners())[SLOT].owner == owner
 
@@ -190,7 +190,7 @@ async def test_the_owner_of_a_rewound_slot_is_put_back_before_its_checkpoint(ope
         impostor = await store.claim(SLOT, "b", None)
         assert impostor
         assert await store.write_anew(SLOT, owner, EntryId(7, 1), [chunk(1)]) is Reply.OK
-        assert await store.append(SLOT, impostor, EntryId(1, 0), entry(9)) is Reply.FENCED
+        assert await append(store, SLOT, impostor, EntryId(1, 0), entry(9)) is Reply.FENCED
         assert await numbers_of(store.read(SLOT)) == [1]
         head = (await store.owners())[SLOT]
         assert (head.owner, head.last, head.covers) == (owner, EntryId(7, 4), EntryId(7, 4))
@@ -199,11 +199,11 @@ async def test_the_owner_of_a_rewound_slot_is_put_back_before_its_checkpoint(ope
 async def test_an_owner_that_lost_count_goes_on_from_what_the_store_has(store: Store) -> None:
     owner = await claimed(store)
     await written(store, owner, 1, 2)
-    assert await store.append(SLOT, owner, EntryId(1, 1), entry(9)) is Reply.REWOUND  # 1-2 is another entry
+    assert await append(store, SLOT, owner, EntryId(1, 1), entry(9)) is Reply.REWOUND  # 1-2 is another entry
     assert await store.write_anew(SLOT, owner, EntryId(1, 1), [chunk(1, 2)]) is Reply.OK
     last = (await store.owners())[SLOT].last
     assert last == EntryId(1, 4)
-    assert await store.append(SLOT, owner, last, entry(9)) is Reply.OK
+    assert await append(store, SLOT, owner, last, entry(9)) is Reply.OK
     assert await numbers_of(store.read(SLOT)) == [1, 2, 9]
 
 
@@ -212,7 +212,7 @@ async def test_followers_of_a_rewound_slot_load_it_again(store: Store, shared_re
     await written(store, owner, 1, 2, 3)
     shared_redis.cli("HSET", head_key(prefix, SLOT), "last", "1-2")
     shared_redis.cli("XTRIM", journal_key(prefix, SLOT), "MAXLEN", "0")
-    assert await store.append(SLOT, owner, EntryId(1, 3), entry(4)) is Reply.REWOUND
+    assert await append(store, SLOT, owner, EntryId(1, 3), entry(4)) is Reply.REWOUND
     await store.write_anew(SLOT, owner, EntryId(1, 3), [chunk(1, 2, 3)])
     await written(store, owner, 7)
     for held in (2, 3, 4):  # the last of a follower that got an entry of which the owner heard nothing
@@ -252,10 +252,10 @@ async def test_an_entry_that_was_on_its_way_cannot_close_the_gap(open_store: Ope
     def chunks() -> Iterator[bytes]:
         yield chunk(1, 2, 77)
 
-    arrives = asyncio.create_task(late.append(SLOT, owner, EntryId(1, 1), entry(2)))
+    arrives = asyncio.create_task(append(late, SLOT, owner, EntryId(1, 1), entry(2)))
     assert await arrives is Reply.OK  # of this, the writer never hears
     assert await writer.write_anew(SLOT, owner, EntryId(1, 1), chunks()) is Reply.OK
-    assert await late.append(SLOT, owner, EntryId(1, 2), entry(3)) is Reply.REWOUND
+    assert await append(late, SLOT, owner, EntryId(1, 2), entry(3)) is Reply.REWOUND
     with pytest.raises(JournalGapError, match="between 1-2 and 1-4"):
         await writer.tail({SLOT: EntryId(1, 2)}, 1)
 

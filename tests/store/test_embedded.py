@@ -17,7 +17,7 @@ from dslite_contract.journal import EntryId
 from dslite_operator.names import Key
 from dslite_operator.redis import acl, key_prefix
 from redis_servers import server
-from store_records import SLOT, claimed, entry, numbers_of
+from store_records import SLOT, append, claimed, entry, numbers_of
 
 
 def settings(url: str, prefix: str) -> StoreSettings:
@@ -39,7 +39,7 @@ async def test_all_that_a_member_does_is_allowed(users: Path) -> None:
         await store.heartbeat({"address": "x"})
         assert list(await store.members()) == ["a"]
         owner = await claimed(store)
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(10, 11)) is Reply.OK
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(10, 11)) is Reply.OK
         assert await numbers_of(store.read(SLOT)) == [10, 11]
         assert await store.owners() == {SLOT: SlotHead(owner, EntryId(1, 1))}
         await store.leave()
@@ -52,7 +52,7 @@ async def test_a_server_that_is_started_again_has_everything(users: Path) -> Non
         store = Store(settings(redis.url, key_prefix(KEY)))
         await store.prepare()
         owner = await claimed(store)
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(10, 11)) is Reply.OK
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(10, 11)) is Reply.OK
         await store.close()
         redis.kill()
         redis.start()

@@ -21,7 +21,7 @@ from dslite_contract.load import load_config
 from dslite_contract.store_keys import head_key
 from redis_servers import PATIENCE_S, Server, cluster, watched
 from rig import config_text
-from store_records import SLOT, Open, chunk, entry, numbers, numbers_of
+from store_records import SLOT, Open, append, chunk, entry, numbers, numbers_of
 
 SLOTS = range(16)
 T = TypeVar("T")
@@ -92,7 +92,7 @@ async def test_tail_over_all_nodes_of_a_cluster(open_store: Open, six_nodes: lis
     following = asyncio.create_task(follow())
     for seq in range(3):
         for slot, owner in owners.items():
-            assert await store.append(slot, owner, EntryId(1, seq), entry(100 * slot + seq)) is Reply.OK
+            assert await append(store, slot, owner, EntryId(1, seq), entry(100 * slot + seq)) is Reply.OK
     await following
     assert found == {slot: [100 * slot + seq for seq in range(3)] for slot in SLOTS}
     assert await follower.tail(positions, 1) == {}
@@ -117,10 +117,10 @@ async def test_a_slot_of_the_cluster_moves_to_another_node(open_store: Open, six
         await store.claim(SLOT, "a", None)
     owner = await store.claim(SLOT, "a", None)
     assert owner
-    assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+    assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
     await move(SLOT + 1)
-    assert await store.append(SLOT + 1, owner, EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
-    assert await store.append(SLOT + 1, owner, EntryId(1, 0), entry(1)) is Reply.REWOUND  # found, and empty
+    assert await append(store, SLOT + 1, owner, EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
+    assert await append(store, SLOT + 1, owner, EntryId(1, 0), entry(1)) is Reply.REWOUND  # found, and empty
 
 
 async def test_a_primary_of_the_cluster_dies(open_store: Open) -> None:
@@ -148,7 +148,7 @@ async def test_a_primary_under_sentinel_dies(open_store: Open) -> None:
         follower = await open_store(url, uid="b", timeout=0.5)
         owner = await store.claim(SLOT, "a", None)
         assert owner
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
         assert list(await follower.tail({SLOT: NOTHING}, 1)) == [SLOT]
         primary.kill()
         sentinels[0].kill()  # two are still the majority, and the client asks the next
@@ -178,7 +178,7 @@ async def test_sentinels_that_want_a_password(tmp_path: Path) -> None:
         await store.prepare()
         owner = await store.claim(SLOT, "a", None)
         assert owner
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
         primary.kill()
         command = Append(SLOT, owner, EntryId(1, 1), entry(2))
         await again(lambda: store.append_all([command]), lambda replies: replies[0] in STORED)
@@ -200,6 +200,6 @@ async def test_what_sentinel_does_not_tell(open_store: Open) -> None:
         sentinels[0].kill()
         primary.kill()
         for _ in range(2):  # at first its address is still known
-            assert await store.append(SLOT, Owner(1, "a"), EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
+            assert await append(store, SLOT, Owner(1, "a"), EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
         assert f"{sentinels[0].port} cannot be reached" in store.trouble
         assert await store.write_checkpoint(SLOT, Owner(1, "a"), EntryId(1, 0), [chunk(1)]) is Reply.UNCONFIRMED

@@ -14,28 +14,28 @@ from aftr.store.store import Store
 from dslite_contract.journal import NOTHING, EntryId
 from dslite_contract.store_keys import head_key
 from redis_servers import Server
-from store_records import SLOT, Open, claimed, entry, numbers_of
+from store_records import SLOT, Open, append, claimed, entry, numbers_of
 
 
 async def test_the_same_entry_twice_is_stored_once(store: Store) -> None:
     owner = await claimed(store)
-    replies = [await store.append(SLOT, owner, EntryId(1, 0), entry(10)) for _ in range(3)]
+    replies = [await append(store, SLOT, owner, EntryId(1, 0), entry(10)) for _ in range(3)]
     assert replies == [Reply.OK, Reply.DUPLICATE, Reply.DUPLICATE]
     assert await numbers_of(store.read(SLOT)) == [10]
 
 
 async def test_another_entry_of_the_same_id_is_no_duplicate(store: Store) -> None:
     owner = await claimed(store)
-    await store.append(SLOT, owner, EntryId(1, 0), entry(10))
-    assert await store.append(SLOT, owner, EntryId(1, 0), entry(11)) is Reply.REWOUND
+    await append(store, SLOT, owner, EntryId(1, 0), entry(10))
+    assert await append(store, SLOT, owner, EntryId(1, 0), entry(11)) is Reply.REWOUND
 
 
 @pytest.mark.parametrize("last", [EntryId(1, 0), EntryId(1, 5)])
 async def test_a_store_that_holds_other_than_was_written_is_rewound(store: Store, last: EntryId) -> None:
     owner = await claimed(store)
     for seq in range(3):
-        await store.append(SLOT, owner, EntryId(1, seq), entry(seq))
-    assert await store.append(SLOT, owner, last, entry(9)) is Reply.REWOUND
+        await append(store, SLOT, owner, EntryId(1, seq), entry(seq))
+    assert await append(store, SLOT, owner, last, entry(9)) is Reply.REWOUND
     assert await numbers_of(store.read(SLOT)) == [0, 1, 2]
 
 
@@ -54,9 +54,9 @@ async def test_a_head_that_is_none_is_named(store: Store, shared_redis: Server, 
 
 
 async def test_an_empty_store_is_rewound(store: Store) -> None:
-    assert await store.append(SLOT, Owner(4, "a"), EntryId(4, 9), entry(1)) is Reply.REWOUND
+    assert await append(store, SLOT, Owner(4, "a"), EntryId(4, 9), entry(1)) is Reply.REWOUND
     await claimed(store)
-    assert await store.append(SLOT, Owner(4, "a"), EntryId(4, 9), entry(1)) is Reply.REWOUND
+    assert await append(store, SLOT, Owner(4, "a"), EntryId(4, 9), entry(1)) is Reply.REWOUND
     assert await numbers_of(store.read(SLOT)) == []
 
 
@@ -65,8 +65,8 @@ async def test_others_are_fenced(store: Store) -> None:
     second = await store.claim(SLOT, "b", first)
     assert second == Owner(2, "b")
     for zombie in (first, Owner(2, "a"), Owner(1, "b")):
-        assert await store.append(SLOT, zombie, EntryId(zombie.epoch, 0), entry(1)) is Reply.FENCED
-    assert await store.append(SLOT, second, EntryId(2, 0), entry(2)) is Reply.OK
+        assert await append(store, SLOT, zombie, EntryId(zombie.epoch, 0), entry(1)) is Reply.FENCED
+    assert await append(store, SLOT, second, EntryId(2, 0), entry(2)) is Reply.OK
     assert await numbers_of(store.read(SLOT)) == [2]
 
 
@@ -88,7 +88,7 @@ async def test_two_writers_race(open_store: Open, shared_redis: Server) -> None:
 
     async def write() -> int:
         for seq in range(10_000):
-            if await old.append(SLOT, first, EntryId(1, seq), entry(seq)) is Reply.FENCED:
+            if await append(old, SLOT, first, EntryId(1, seq), entry(seq)) is Reply.FENCED:
                 return seq
             if seq == 20:
                 taken.set()
@@ -99,7 +99,7 @@ async def test_two_writers_race(open_store: Open, shared_redis: Server) -> None:
         second = await new.claim(SLOT, "b", first)
         assert second
         for seq in range(20):
-            assert await new.append(SLOT, second, EntryId(2, seq), entry(100_000 + seq)) is Reply.OK
+            assert await append(new, SLOT, second, EntryId(2, seq), entry(100_000 + seq)) is Reply.OK
 
     written, _ = await asyncio.gather(write(), take())
     assert await numbers_of(new.read(SLOT)) == [*range(written), *range(100_000, 100_020)]
@@ -110,7 +110,7 @@ async def test_claims_that_stored_nothing_are_no_end_of_what_is_stored(store: St
     second = await store.claim(SLOT, "b", first)
     assert await store.before(SLOT, 2) == (NOTHING, frozenset({EntryId(1, 0)})), "the slot is new"
     assert second is not None
-    assert await store.append(SLOT, second, EntryId(2, 0), entry(1)) is Reply.OK
+    assert await append(store, SLOT, second, EntryId(2, 0), entry(1)) is Reply.OK
     owner = second
     for uid in "cde":
         taken = await store.claim(SLOT, uid, owner)
@@ -122,20 +122,20 @@ async def test_claims_that_stored_nothing_are_no_end_of_what_is_stored(store: St
 async def test_a_claim_that_was_stored_but_not_confirmed_is_repeated(store: Store) -> None:
     first = await claimed(store)
     assert await store.claim(SLOT, "a", None) == first
-    await store.append(SLOT, first, EntryId(1, 0), entry(1))
+    await append(store, SLOT, first, EntryId(1, 0), entry(1))
     assert await store.claim(SLOT, "a", None) is None  # by now it is an old story
 
 
 async def test_a_planned_handover(store: Store) -> None:
     first = await claimed(store)
-    await store.append(SLOT, first, EntryId(1, 0), entry(10))
+    await append(store, SLOT, first, EntryId(1, 0), entry(10))
     assert await store.seal(SLOT, first, EntryId(1, 0), "b") is None  # there is more than that
     second = await store.seal(SLOT, first, EntryId(1, 1), "b")
     assert second == Owner(2, "b")
     assert await store.seal(SLOT, first, EntryId(1, 1), "b") == second
     assert await store.seal(SLOT, first, EntryId(1, 1), "c") is None
-    assert await store.append(SLOT, first, EntryId(1, 1), entry(11)) is Reply.FENCED
-    assert await store.append(SLOT, second, EntryId(2, 0), entry(20)) is Reply.OK
+    assert await append(store, SLOT, first, EntryId(1, 1), entry(11)) is Reply.FENCED
+    assert await append(store, SLOT, second, EntryId(2, 0), entry(20)) is Reply.OK
     assert await numbers_of(store.read(SLOT)) == [10, 20]
 
 
@@ -150,9 +150,9 @@ async def test_epochs_go_on_above_what_a_new_store_has_forgotten(
 async def test_flushed_scripts_are_loaded_again(store: Store, shared_redis: Server) -> None:
     owner = await claimed(store)
     shared_redis.cli("SCRIPT", "FLUSH")
-    assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
+    assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
     assert "scripts were flushed" in store.trouble
-    assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+    assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
     assert store.trouble == ""
 
 
@@ -161,7 +161,7 @@ async def test_an_owner_that_has_written_since_is_not_beaten(open_store: Open, s
     a, b = await open_store(shared_redis.url, uid="a"), await open_store(shared_redis.url, uid="b")
     owner = await claimed(a)
     seen = (await b.owners())[SLOT].last
-    assert await a.append(SLOT, owner, seen, entry(1)) is Reply.OK
+    assert await append(a, SLOT, owner, seen, entry(1)) is Reply.OK
     assert await b.claim(SLOT, "b", owner, last=seen) is None
     assert await b.claim(SLOT, "b", owner, last=EntryId(1, 1)) == Owner(2, "b")
     assert await b.claim(SLOT, "b", owner, last=EntryId(1, 1)) == Owner(2, "b"), "asked once more"

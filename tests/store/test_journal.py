@@ -12,7 +12,7 @@ from aftr.store.store import Store
 from dslite_contract.journal import NOTHING, EntryId
 from dslite_contract.store_keys import journal_key
 from redis_servers import Server
-from store_records import SLOT, Open, claimed, entry, numbers, numbers_of
+from store_records import SLOT, Open, append, claimed, entry, numbers, numbers_of
 
 
 async def test_nothing_at_first(store: Store) -> None:
@@ -24,8 +24,8 @@ async def test_nothing_at_first(store: Store) -> None:
 async def test_what_was_appended_is_read(store: Store) -> None:
     owner = await claimed(store)
     assert await store.owners() == {SLOT: SlotHead(owner, EntryId(1, 0))}
-    assert await store.append(SLOT, owner, EntryId(1, 0), entry(10, 11)) is Reply.OK
-    assert await store.append(SLOT, owner, EntryId(1, 1), entry(12)) is Reply.OK
+    assert await append(store, SLOT, owner, EntryId(1, 0), entry(10, 11)) is Reply.OK
+    assert await append(store, SLOT, owner, EntryId(1, 1), entry(12)) is Reply.OK
     reading = store.read(SLOT)
     assert await numbers_of(reading) == [10, 11, 12]
     assert reading.last == EntryId(1, 2)
@@ -43,15 +43,15 @@ async def test_several_slots_in_one_write(store: Store) -> None:
 async def test_more_entries_than_one_answer_holds(store: Store) -> None:
     owner = await claimed(store)
     for seq in range(600):
-        await store.append(SLOT, owner, EntryId(1, seq), entry(seq))
+        await append(store, SLOT, owner, EntryId(1, seq), entry(seq))
     assert await numbers_of(store.read(SLOT)) == list(range(600))
 
 
 async def test_a_damaged_entry_does_not_hide_the_others(store: Store, shared_redis: Server, prefix: str) -> None:
     owner = await claimed(store)
-    await store.append(SLOT, owner, EntryId(1, 0), entry(10))
-    await store.append(SLOT, owner, EntryId(1, 1), b"da\x01aged" * 10)
-    await store.append(SLOT, owner, EntryId(1, 2), entry(12))
+    await append(store, SLOT, owner, EntryId(1, 0), entry(10))
+    await append(store, SLOT, owner, EntryId(1, 1), b"da\x01aged" * 10)
+    await append(store, SLOT, owner, EntryId(1, 2), entry(12))
     found: list[int] = []
     with pytest.raises(UnreadableRecordError, match=r"entry 1-2 at byte 0: magic 0x6164") as caught:
         await read(store, found)
@@ -64,7 +64,7 @@ async def test_a_missing_entry_is_no_shorter_journal(store: Store, shared_redis:
     """Nor does it hide what comes after it."""
     owner, found = await claimed(store), list[int]()
     for seq in range(3):
-        await store.append(SLOT, owner, EntryId(1, seq), entry(seq))
+        await append(store, SLOT, owner, EntryId(1, seq), entry(seq))
     shared_redis.cli("XDEL", journal_key(prefix, SLOT), "1-2")
     with pytest.raises(UnreadableRecordError, match=r"entry 1-3 at byte 0: entries after 1-1 are missing"):
         await read(store, found)
@@ -82,7 +82,7 @@ async def test_tail_waits_for_the_next_entry(store: Store, open_store: Open, sha
     owner = await claimed(store)
     follower = await open_store(shared_redis.url, uid="b")
     waiting = asyncio.create_task(follower.tail({SLOT: EntryId(1, 0), 7: NOTHING}, 5000))
-    await store.append(SLOT, owner, EntryId(1, 0), entry(10))
+    await append(store, SLOT, owner, EntryId(1, 0), entry(10))
     ((position, part),) = (await waiting)[SLOT]
     assert (position, numbers(part)) == (EntryId(1, 1), [10])
 
@@ -103,10 +103,10 @@ async def test_whatever_is_followed_one_connection_is_enough(store: Store, share
 
 async def test_tail_over_epochs(store: Store) -> None:
     owner = await claimed(store)
-    await store.append(SLOT, owner, EntryId(1, 0), entry(10))
+    await append(store, SLOT, owner, EntryId(1, 0), entry(10))
     next_owner = await store.claim(SLOT, "b", owner, above=6)
     assert next_owner == Owner(7, "b")
-    await store.append(SLOT, next_owner, EntryId(7, 0), entry(20))
+    await append(store, SLOT, next_owner, EntryId(7, 0), entry(20))
     found = (await store.tail({SLOT: NOTHING}, 1))[SLOT]
     assert [str(position) for position, _ in found] == ["1-0", "1-1", "7-0", "7-1"]
     assert numbers(*(part for _, part in found)) == [10, 20]
@@ -118,7 +118,7 @@ async def test_tail_reports_a_gap(
 ) -> None:
     owner = await claimed(store)
     for seq in range(3):
-        await store.append(SLOT, owner, EntryId(1, seq), entry(seq))
+        await append(store, SLOT, owner, EntryId(1, seq), entry(seq))
     await store.claim(SLOT, "b", owner)
     shared_redis.cli("XDEL", journal_key(prefix, SLOT), removed)
     readable = (await store.tail({SLOT: EntryId(1, 0)}, 1))[SLOT]
@@ -142,8 +142,8 @@ async def test_an_entry_that_is_gone_when_it_is_read_is_a_gap(store: Store, shar
 
 async def test_tail_reports_damage(store: Store) -> None:
     owner = await claimed(store)
-    await store.append(SLOT, owner, EntryId(1, 0), entry(10))
-    await store.append(SLOT, owner, EntryId(1, 1), entry(11)[:-1])
+    await append(store, SLOT, owner, EntryId(1, 0), entry(10))
+    await append(store, SLOT, owner, EntryId(1, 1), entry(11)[:-1])
     assert len((await store.tail({SLOT: EntryId(1, 0)}, 1))[SLOT]) == 1
     with pytest.raises(UnreadableRecordError, match="entry 1-2 at byte 47: truncated"):
         await store.tail({SLOT: EntryId(1, 1)}, 1)
@@ -155,5 +155,5 @@ async def test_tail_of_other_slots_gives_up_the_old_question(store: Store) -> No
     await asyncio.sleep(0)  # it has begun to ask
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    await store.append(SLOT, owner, EntryId(1, 0), entry(10))
+    await append(store, SLOT, owner, EntryId(1, 0), entry(10))
     assert list(await store.tail({SLOT: EntryId(1, 0)}, 1)) == [SLOT]

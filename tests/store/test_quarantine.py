@@ -16,7 +16,7 @@ from dslite_contract.bounds import Bounds, faults
 from dslite_contract.journal import HEADER, RECORD, EntryId, pack_chunk, pack_entry
 from dslite_contract.store_keys import accepted_key, checkpoint_key, journal_key, quarantine_key
 from redis_servers import Server, server
-from store_records import SLOT, Open, chunk, claimed, entry, numbers, records
+from store_records import SLOT, Open, append, chunk, claimed, entry, numbers, records
 
 
 async def damages_of(reading: Reading) -> tuple[list[int], UnreadableRecordError]:
@@ -35,7 +35,7 @@ async def test_a_record_that_makes_no_sense_hides_no_other(store: Store, prefix:
     owner = await claimed(store)
     wrong = records(1, 2, 3, 4)
     wrong["kind"][1], wrong["bits"][2] = 9, 130
-    await store.append(SLOT, owner, EntryId(1, 0), pack_entry(wrong, 1))
+    await append(store, SLOT, owner, EntryId(1, 0), pack_entry(wrong, 1))
     found, error = await damages_of(store.read(SLOT))
     assert found == [1, 4]
     assert (error.key, error.offset) == (journal_key(prefix, SLOT), HEADER.size + RECORD.itemsize)
@@ -72,7 +72,7 @@ async def test_what_was_noted_survives_checkpoints_and_ends_once(
     open_store: Open, store: Store, shared_redis: Server, prefix: str
 ) -> None:
     owner = await claimed(store)
-    await store.append(SLOT, owner, EntryId(1, 0), entry(1))
+    await append(store, SLOT, owner, EntryId(1, 0), entry(1))
     await store.write_checkpoint(SLOT, owner, EntryId(1, 1), [chunk(1), chunk(2)])
     key = checkpoint_key(prefix, SLOT, 1, 1)
     shared_redis.cli("SETRANGE", key, "20", "?")

@@ -18,7 +18,7 @@ from dslite_contract.load import load_config
 from dslite_contract.store_keys import ids_key
 from redis_servers import Server, server
 from rig import config_text
-from store_records import SLOT, Open, claimed, entry, numbers_of
+from store_records import SLOT, Open, append, claimed, entry, numbers_of
 
 
 async def test_out_of_memory(open_store: Open) -> None:
@@ -26,13 +26,13 @@ async def test_out_of_memory(open_store: Open) -> None:
         store = await open_store(redis.url)
         owner = await claimed(store)
         redis.cli("CONFIG", "SET", "maxmemory", "1")
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.REFUSED
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.REFUSED
         assert "OOM" in store.trouble
         assert store.trouble.endswith("raise maxmemory, or remove what else is stored there")
         with pytest.raises(StoreRefusedError, match="OOM"):
             await store.claim(SLOT, "b", owner)
         redis.cli("CONFIG", "SET", "maxmemory", "0")
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
 
 
 async def test_a_disk_that_cannot_be_written(open_store: Open) -> None:
@@ -43,7 +43,7 @@ async def test_a_disk_that_cannot_be_written(open_store: Open) -> None:
         (redis.directory / "dump.rdb").mkdir()  # the snapshot cannot be renamed to it
         redis.cli("BGSAVE")
         redis.wait_for("Background saving error")
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.REFUSED
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.REFUSED
         assert "MISCONF" in store.trouble
         assert "look at its log and its disk" in store.trouble
 
@@ -53,7 +53,7 @@ async def test_too_few_replicas_for_the_server(open_store: Open) -> None:
         store = await open_store(redis.url)
         owner = await claimed(store)
         redis.cli("CONFIG", "SET", "min-replicas-to-write", "1")
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.REFUSED
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.REFUSED
         assert "NOREPLICAS" in store.trouble
         assert "min-replicas-to-write" in store.trouble
 
@@ -70,8 +70,8 @@ async def test_passwords(open_store: Open) -> None:
         owner = await claimed(store)
         redis.cli("-a", "right", "--no-auth-warning", "CONFIG", "SET", "requirepass", "changed")
         redis.cli("-a", "changed", "--no-auth-warning", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        await store.append(SLOT, owner, EntryId(1, 0), entry(1))  # may still go to the old connection
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.REFUSED
+        await append(store, SLOT, owner, EntryId(1, 0), entry(1))  # may still go to the old connection
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.REFUSED
         assert "WRONGPASS" in store.trouble
 
 
@@ -83,13 +83,13 @@ async def test_a_second_password_takes_the_place_of_the_first_without_a_gap(open
         owner = await claimed(store)
         redis.cli("ACL", "SETUSER", "pool", ">second")
         store.log_in(replace(store.settings, password="second"))
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
         redis.cli("ACL", "SETUSER", "pool", "<first")
-        assert await store.append(SLOT, owner, EntryId(1, 1), entry(2)) is Reply.OK
+        assert await append(store, SLOT, owner, EntryId(1, 1), entry(2)) is Reply.OK
         redis.cli("CLIENT", "KILL", "USER", "pool")
         await store.heartbeat({})
-        await store.append(SLOT, owner, EntryId(1, 2), entry(3))  # may still go to the old connection
-        assert await store.append(SLOT, owner, EntryId(1, 2), entry(3)) in (Reply.OK, Reply.DUPLICATE)
+        await append(store, SLOT, owner, EntryId(1, 2), entry(3))  # may still go to the old connection
+        assert await append(store, SLOT, owner, EntryId(1, 2), entry(3)) in (Reply.OK, Reply.DUPLICATE)
         assert await numbers_of(store.read(SLOT)) == [1, 2, 3]
         with pytest.raises(StoreRefusedError, match="WRONGPASS"):
             await open_store(redis.url, uid="b", username="pool", password="first")
@@ -122,11 +122,11 @@ async def test_a_user_of_one_pool(open_store: Open, prefix: str) -> None:
         redis.cli("ACL", "SETUSER", "pool", "on", ">secret", f"~{{{prefix}/*", f"~{prefix}:*", *rights)
         store = await open_store(redis.url, username="pool", password="secret")
         owner = await claimed(store)
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
         assert await store.write_checkpoint(SLOT, owner, EntryId(1, 1), []) is Reply.OK
         await store.heartbeat({})
         redis.cli("ACL", "SETUSER", "pool", "-evalsha")
-        assert await store.append(SLOT, owner, EntryId(1, 1), entry(2)) is Reply.REFUSED
+        assert await append(store, SLOT, owner, EntryId(1, 1), entry(2)) is Reply.REFUSED
         assert "NOPERM" in store.trouble
         with pytest.raises(StoreRefusedError, match="NOPERM"):
             await open_store(redis.url, username="pool", password="secret", prefix="ns/other")
@@ -137,7 +137,7 @@ async def test_a_replica_is_not_written(open_store: Open) -> None:
         store = await open_store(redis.url)
         owner = await claimed(store)
         redis.cli("REPLICAOF", "127.0.0.1", str(other.port))
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.REFUSED
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.REFUSED
         assert "READONLY" in store.trouble
         assert "give the address of the primary" in store.trouble
         with pytest.raises(StoreUnsuitableError, match="is a replica"):
@@ -155,7 +155,7 @@ async def test_a_store_that_hangs(open_store: Open) -> None:
         store = await open_store(redis.url, timeout=0.3)
         owner = await claimed(store)
         redis.pause()
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
         assert store.trouble.endswith("did not answer in 0.3 s")
         with pytest.raises(StoreUnreachableError, match="did not answer"):
             await store.heartbeat({})
@@ -172,11 +172,11 @@ async def test_an_answer_that_came_too_late_is_not_taken_for_the_next(open_store
         store = await open_store(redis.url, timeout=0.3)
         owner = await claimed(store)
         redis.pause()
-        tries = [await store.append(SLOT, owner, EntryId(1, 0), entry(1)) for _ in range(3)]
+        tries = [await append(store, SLOT, owner, EntryId(1, 0), entry(1)) for _ in range(3)]
         redis.go_on()
         redis.cli("PING")
         assert tries == [Reply.UNCONFIRMED] * 3
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.DUPLICATE
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.DUPLICATE
         assert await numbers_of(store.read(SLOT)) == [1]
 
 
@@ -209,11 +209,11 @@ async def test_disk_wants_a_disk(open_store: Open) -> None:
     with server("--appendonly", "yes", "--appendfsync", "always") as redis:
         store = await open_store(redis.url, durability=Durability.DISK)
         owner = await claimed(store)
-        assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+        assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
         redis.kill()
         redis.start()
         assert await numbers_of(store.read(SLOT)) == [1]
-        assert await store.append(SLOT, owner, EntryId(1, 1), entry(2)) is Reply.OK
+        assert await append(store, SLOT, owner, EntryId(1, 1), entry(2)) is Reply.OK
 
 
 async def test_another_pools_store_is_adopted_only_when_told(
@@ -239,8 +239,9 @@ def as_run(redis: Server, member: str, cluster: str = "", pool: str = "", adopt:
 
 async def joined(settings: StoreSettings) -> Owner | None:
     """A member's first steps: it claims a slot that nobody has, if the store lets it in."""
-    store = await Store.connect(settings)
+    store = Store(settings)
     try:
+        await store.prepare()
         return await store.claim(SLOT, settings.uid, None)
     finally:
         await store.close()

@@ -11,7 +11,7 @@ from aftr.store.settings import Durability
 from aftr.store.slots import Reply
 from dslite_contract.journal import EntryId
 from redis_servers import Server, replicated, server
-from store_records import SLOT, Open, claimed, entry, numbers_of
+from store_records import SLOT, Open, append, claimed, entry, numbers_of
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def test_stored_when_the_replicas_have_it(open_store: Open, pair: tuple[Se
     primary, replicas = pair
     store = await open_store(primary.url, durability=Durability.REPLICATED)
     owner = await claimed(store)
-    assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+    assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
     for replica in replicas:
         assert replica.cli("XLEN", f"{{{store.settings.prefix}/{SLOT}}}:journal") == "2"
 
@@ -35,13 +35,13 @@ async def test_a_replica_that_hangs_is_waited_for_and_one_that_went_is_not(
     primary, (one, _) = pair
     store = await open_store(primary.url, durability=Durability.REPLICATED, timeout=0.3)
     owner = await claimed(store)
-    assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+    assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
     one.pause()
-    assert await store.append(SLOT, owner, EntryId(1, 1), entry(2)) is Reply.UNCONFIRMED
+    assert await append(store, SLOT, owner, EntryId(1, 1), entry(2)) is Reply.UNCONFIRMED
     assert "1 of 2 replicas" in store.trouble
     assert "2 connected" in store.trouble
     # The retry finds the entry there, on a connection that may not have written it: it must not count as stored for that.
-    assert await store.append(SLOT, owner, EntryId(1, 1), entry(2)) is Reply.UNCONFIRMED
+    assert await append(store, SLOT, owner, EntryId(1, 1), entry(2)) is Reply.UNCONFIRMED
     with pytest.raises(StoreUnreachableError, match="1 of 2 replicas"):
         await store.claim(SLOT, "b", owner)
     one.kill()
@@ -57,11 +57,11 @@ async def test_a_fresh_connection_does_not_confirm_what_another_wrote(
     writer = await open_store(primary.url, durability=Durability.REPLICATED, timeout=0.3)
     owner = await claimed(writer)
     one.pause()
-    assert await writer.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
+    assert await append(writer, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
     again = await open_store(primary.url, durability=Durability.REPLICATED, timeout=0.3)
-    assert await again.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
+    assert await append(again, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.UNCONFIRMED
     one.go_on()
-    assert await again.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.DUPLICATE
+    assert await append(again, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.DUPLICATE
 
 
 async def test_none_at_all(open_store: Open) -> None:
@@ -80,7 +80,7 @@ async def test_as_many_as_were_asked_for(open_store: Open, pair: tuple[Server, l
     store = await open_store(primary.url, durability=Durability.REPLICATED, wait_replicas=1, timeout=0.3)
     owner = await claimed(store)
     one.pause()
-    assert await store.append(SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
+    assert await append(store, SLOT, owner, EntryId(1, 0), entry(1)) is Reply.OK
 
 
 async def test_rights_for_wait_are_missed_in_words(open_store: Open, pair: tuple[Server, list[Server]]) -> None:

@@ -11,7 +11,7 @@ from dslite_contract.journal import FORMATS, EntryId, pack_chunk, pack_entry
 from dslite_contract.store_keys import head_key
 from next_version.next_format import NEXT, NEXT_VERSION
 from redis_servers import Server
-from store_records import SLOT, Open, claimed, numbers_of, records
+from store_records import SLOT, Open, append, claimed, numbers_of, records
 
 
 async def versions(store: Store) -> tuple[int, int]:
@@ -22,13 +22,13 @@ async def test_entries_and_checkpoints_are_noted(store: Store, monkeypatch: pyte
     monkeypatch.setitem(FORMATS, NEXT_VERSION, NEXT)
     owner = await claimed(store)
     assert await versions(store) == (1, 1)
-    await store.append(SLOT, owner, EntryId(1, 0), pack_entry(records(1), NEXT_VERSION))
+    await append(store, SLOT, owner, EntryId(1, 0), pack_entry(records(1), NEXT_VERSION))
     assert await versions(store) == (1, 2)
     store.version = NEXT_VERSION
     chunk = pack_chunk(records(1), NEXT_VERSION)
     assert await store.write_checkpoint(SLOT, owner, EntryId(1, 1), [chunk]) is Reply.OK
     assert await versions(store) == (2, 2)
-    await store.append(SLOT, owner, EntryId(1, 1), pack_entry(records(2), 1))
+    await append(store, SLOT, owner, EntryId(1, 1), pack_entry(records(2), 1))
     assert await versions(store) == (1, 2)
     assert await numbers_of(store.read(SLOT)) == [1, 2]
 
@@ -39,7 +39,7 @@ async def test_a_slot_of_the_next_version_is_not_read_in_part(store: Store, monk
         store.version = NEXT_VERSION
         owner = await claimed(store)
         assert await versions(store) == (2, 2)
-        await store.append(SLOT, owner, EntryId(1, 0), pack_entry(records(1), NEXT_VERSION))
+        await append(store, SLOT, owner, EntryId(1, 0), pack_entry(records(1), NEXT_VERSION))
     with pytest.raises(
         UnreadableVersionError, match=r"slot 3 is stored in format version 2 to 2, this program reads 1: wait"
     ):

@@ -19,7 +19,7 @@ from dslite_contract.store_keys import checked_prefix
 
 
 class Store:
-    """All that is asked of the store. Every method raises StoreError with a sentence, except the appends, which put it into `trouble`."""
+    """All that is asked of the store. Every method raises StoreError with a sentence, except `append_all`, which puts it into `trouble`."""
 
     def __init__(self, settings: StoreSettings, judge: Judge = judge_any) -> None:
         """`judge` says which of a slot's records make no sense."""
@@ -31,19 +31,8 @@ class Store:
         self._checkpoints = Checkpoints(self._client, self._slots)
         self.warnings: tuple[str, ...] = ()
 
-    @classmethod
-    async def connect(cls, settings: StoreSettings) -> Store:
-        """A store that was reached and fits `settings`; StoreError otherwise. `warnings` has what a person should still look at."""
-        store = cls(settings)
-        try:
-            await store.prepare()
-        except BaseException:
-            await store.close()
-            raise
-        return store
-
     async def prepare(self) -> None:
-        """Make sure that the store is there, fits, and is ours; StoreError otherwise."""
+        """Make sure that the store is there, fits, and is ours; StoreError otherwise. `warnings` has what a person should still look at."""
         self.warnings = await check(self._client)
         await own(self._client)
 
@@ -69,12 +58,8 @@ class Store:
         """Why the last append was not stored, and what to do; "" when it was."""
         return self._client.trouble
 
-    async def append(self, slot: int, owner: Owner, last: EntryId, entry: bytes) -> Reply:
-        """Store one entry with the id after `last`: OK and DUPLICATE mean stored, with the durability that was asked for."""
-        return (await self.append_all([Append(slot, owner, last, entry)]))[0]
-
     async def append_all(self, batch: Sequence[Append]) -> list[Reply]:
-        """Entries of different slots, in one write per node."""
+        """Entries of different slots, in one write per node: OK and DUPLICATE mean stored, with the durability that was asked for."""
         return await self._slots.append_all(batch)
 
     async def claim(
