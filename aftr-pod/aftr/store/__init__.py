@@ -3,5 +3,5 @@
 From below: `line` (one connection), `topology` (standalone, Sentinel, Cluster), `client` (the right connection for a key),
 `durable` (WAIT), `scripts` (what runs inside Redis); on these `slots` (owners, entries), `reading`, `tailing`,
 `checkpoint`, `members`, `readiness`; on top `store`.
-Why it is a log: ../shared/design/state-and-failover.md. Nothing here knows what a record means, or when a member counts as dead.
+Why it is a log: docs/design/0003-state.md. Nothing here knows what a record means, or when a member counts as dead.
 """
