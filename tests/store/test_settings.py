@@ -114,4 +114,14 @@ def test_warnings() -> None:
         "store redis:6379 has min-replicas-to-write below 2: a primary cut off from its replicas takes writes",
     ]
     assert warnings(Facts(NODE, (7, 0), {}, 2), replicated) == []
-    assert warnings(Facts(NODE, (7, 0), {}, 0), StoreSettings("redis://host", "p", "a", 1)) == []
+
+
+def test_a_primary_that_would_write_alone_is_warned_of() -> None:
+    """Also with `memory`: cut off together with an AFTR, it would take what that AFTR writes while a replica is promoted."""
+    memory, alone = StoreSettings("redis://host", "p", "a", 1), {"min-replicas-to-write": "0"}
+    assert warnings(Facts(NODE, (7, 0), alone, 2), memory) == [
+        "store redis:6379 has min-replicas-to-write below 1: a primary cut off from its replicas takes writes"
+    ]
+    assert warnings(Facts(NODE, (7, 0), {"min-replicas-to-write": "1"}, 2), memory) == []
+    assert warnings(Facts(NODE, (7, 0), alone, 0), memory) == []
+    assert warnings(Facts(NODE, (7, 0), {}, 2), memory) == []

@@ -53,10 +53,10 @@ def objections(facts: Facts, durability: Durability) -> list[str]:
 
 def warnings(facts: Facts, settings: StoreSettings) -> list[str]:
     """What does not hinder, but should be known."""
-    if settings.durability is not Durability.REPLICATED:
-        return []
-    found = []
-    wanted = 1 if settings.wait_replicas == "all" else settings.wait_replicas
+    found = list[str]()
+    wanted = min(1, facts.replicas)  # where there is none, none can be promoted meanwhile
+    if settings.durability is Durability.REPLICATED:
+        wanted = 1 if settings.wait_replicas == "all" else settings.wait_replicas
     if facts.replicas < wanted:
         found.append(f"store {facts.node} has {facts.replicas} replicas: new bindings wait until it has {wanted}")
     if int(facts.config.get("min-replicas-to-write", wanted)) < wanted:
