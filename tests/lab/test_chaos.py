@@ -27,6 +27,13 @@ PARTITIONS = (
     "store-old",
 )
 
+# Milliseconds for which a slot may be silent: what the fault's row in docs/failure-modes.md says, and what two cores add that do all of it.
+GOES_ON = 280  # nothing is to stop: a lease, and less than any takeover takes
+TAKEOVER = 1500  # 400 of silence, 50 of asking, a claim: 510 is the median of 200; one in 100 may be over a second
+HANDOVER = 1500  # 200 until a lost link is noticed, and one slot after another
+COLD = 3000  # a takeover, and reading checkpoint and journal: 2,000 for a million mappings
+LONGEST = {"leave": GOES_ON, "bird": HANDOVER, "link": HANDOVER, "pair": COLD}
+
 
 def times(share: float) -> int:
     """So many of the faults that were asked for."""
@@ -42,6 +49,10 @@ def struck(fault: str, number: int, *options: str, replicated: bool = False) -> 
         assert report["kills"] == number
         assert report["lostBindings"] == report["duplicateEndpoints"] == report["transfers"]["broken"] == 0
         assert report["transfers"]["completed"] > number / 2
+        assert report["outageBeforeKillMilliseconds"] <= GOES_ON
+        assert report["outageMilliseconds"]["longest"] <= LONGEST.get(fault, TAKEOVER)
+        if fault != "pair":
+            assert report["outageMilliseconds"]["overOneSecond"] <= times(0.01)
         yield report
 
 
@@ -51,7 +62,6 @@ def test_d22_crash_no_binding_is_lost_and_the_outage_is_short(durability: str) -
     with struck("crash", TIMES, replicated=durability == "replicated") as report:
         assert (report["durability"], report["survivingChildren"]) == (durability, 0)
         assert report["outageMilliseconds"]["median"] <= 600
-        assert report["outageMilliseconds"]["overOneSecond"] <= times(0.01)
 
 
 @pytest.mark.chaos

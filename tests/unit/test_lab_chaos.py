@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import random
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -10,6 +13,9 @@ from aftr_lab.chaos.captures import Slots
 from aftr_lab.chaos.probes import KEPT_S, Probes
 from aftr_lab.chaos.report import PlannedMove, Strike, failures, moved, outages, resumed
 from aftr_lab.chaos.routes import Move, Table
+from aftr_lab.chaos.scene import Scene
+from aftr_lab.chaos.strike import measure
+from aftr_lab.errors import LabError
 
 STATE = {
     "slots": [
@@ -20,7 +26,7 @@ STATE = {
 GATEWAYS = {"2001:db8:ffff::11": "aftr-1", "2001:db8:ffff::12": "aftr-2", "02:00:00:00:00:02": "aftr-2"}
 
 
-def probed(silent: range) -> Probes:
+def probed(silent: Sequence[int]) -> Probes:
     """A probe each 10 ms from 100.00 on, those of `silent` unanswered."""
     probes = Probes(1)
     for number in range(200):
@@ -48,8 +54,44 @@ def test_a_sender_that_stands_still_is_no_outage() -> None:
 def test_an_outage_that_has_not_ended_lasts_until_now() -> None:
     probes = probed(range(50, 200))
     assert probes.outage(0, 100, 101.99) == pytest.approx(1.5)
-    assert not probes.answered_since(100.5)
-    assert probes.answered_since(100.4)
+    assert probes.silent_since(100.5) == [0]
+    assert probes.silent_since(100.4) == []
+
+
+def test_what_came_before_the_kill_counts_for_itself() -> None:
+    """The store was away from 100.5 on, and an AFTR is killed at 101: no slot was to stop before, and that one after."""
+    struck, other = Strike("aftr-1", "", [0], killed=101.0), Strike("aftr-2", "", [0])
+    probes = probed([*range(60, 70), *range(110, 150)])
+    measure(struck, probes, 100.5, 101.99)
+    assert struck.outage_before_ms == pytest.approx(110)
+    assert struck.outage_ms == pytest.approx(410)
+    measure(other, probes, 100.5, 101.99)
+    assert other.outage_before_ms == 0
+    assert other.outage_ms == pytest.approx(410)
+
+
+class Standing:
+    """A load that goes on for no time."""
+
+    def __init__(self) -> None:
+        self.probes, self.lasted = Probes(2), list[float]()
+
+    def run(self, until: Callable[[], bool], _: float) -> bool:
+        return until()
+
+    def last(self, seconds: float) -> None:
+        self.lasted.append(seconds)
+
+
+def test_a_pool_that_does_not_recover_ends_the_run_with_a_sentence() -> None:
+    load = Standing()
+    scene = Scene(None, None, {}, load, random.Random(1))  # type: ignore[arg-type]
+    load.probes.newest = [math.inf, 0.0]
+    with pytest.raises(LabError, match=r"slots \[1\] answer no B4 20 s after the fault"):
+        scene.recover()
+    load.probes.newest = [math.inf, math.inf]
+    scene.recover(0.5)
+    assert load.lasted == [0.5]
 
 
 def test_an_answer_to_another_packet_is_no_probes() -> None:

@@ -129,7 +129,7 @@ def peers_cut(scene: Scene, strike: Strike) -> None:
     """Ports of the management bridge that are isolated reach the store's own, and not each other."""
     isolate(scene, "on")
     scene.load.last(AFTERWARDS_S)
-    scene.kill(strike.victim)
+    scene.kill_after(strike)
     scene.recover()
     isolate(scene, "off")
     scene.start(strike.victim)

@@ -34,9 +34,9 @@ class Probes:
             slot, when = self._open.pop(packet)
             self.newest[slot] = max(self.newest[slot], when)
 
-    def answered_since(self, moment: float) -> bool:
-        """Whether every slot has answered a probe that was sent after that."""
-        return all(newest > moment for newest in self.newest)
+    def silent_since(self, moment: float) -> list[int]:
+        """Slots that have answered no probe that was sent after that."""
+        return [slot for slot, newest in enumerate(self.newest) if newest <= moment]
 
     def _between(self, slot: int, since: float, until: float) -> Iterator[tuple[float, bool]]:
         """When each probe was sent, and whether it was answered."""

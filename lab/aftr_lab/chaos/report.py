@@ -22,7 +22,9 @@ class Strike:
     how: str
     slots: list[int]
     flows: int = 0  # whose bindings are asked for
-    outage_ms: float = 0.0
+    killed: float | None = None  # when its AFTR was, if that came after another fault (CLOCK_MONOTONIC, seconds)
+    outage_ms: float = 0.0  # of the slots that it struck
+    outage_before_ms: float = 0.0  # of any slot, from the other fault until the AFTR was killed
     lost: int = 0  # bindings
     survivors: list[str] = field(default_factory=list)  # children that outlived a killed parent
     late_packets: int | None = None  # that a resumed pod sent of slots which were another's by then
@@ -59,6 +61,7 @@ class Report:
             "lostBindings": sum(strike.lost for strike in self.strikes) + len(crowd.outcome.moved),
             "duplicateEndpoints": len(crowd.outcome.doubled), "misdelivered": len(crowd.outcome.misdelivered),
             "outageMilliseconds": outages([strike.outage_ms for strike in self.strikes]),
+            "outageBeforeKillMilliseconds": round(max(strike.outage_before_ms for strike in self.strikes), 1),
             "moves": moved(self.moves),
             "transfers": {"completed": transfers.completed, "broken": len(transfers.broken)},
             "survivingChildren": sum(len(strike.survivors) for strike in self.strikes),

@@ -60,10 +60,16 @@ class Scene:
         """Signal a node's program."""
         self.during(lambda: kill_node(self.record, node, number))
 
+    def kill_after(self, strike: Strike) -> None:
+        """Kill the victim while, or after, something else is wrong, by which no slot was to stop."""
+        strike.killed = time.monotonic()
+        self.kill(strike.victim)
+
     def recover(self, seconds: float = AFTERWARDS_S) -> None:
-        """Until every slot answers again, and a while longer."""
-        struck = time.monotonic()
-        self.load.run(lambda: self.load.probes.answered_since(struck + 0.1), RECOVER_S)
+        """Until every slot answers again, and a while longer.  LabError if one never does."""
+        probes, struck = self.load.probes, time.monotonic() + 0.1
+        if not self.load.run(lambda: not probes.silent_since(struck), RECOVER_S):
+            raise LabError(f"slots {probes.silent_since(struck)} answer no B4 {RECOVER_S:g} s after the fault")
         self.load.last(seconds)
 
     def slots(self, node: str) -> list[dict[str, Any]]:

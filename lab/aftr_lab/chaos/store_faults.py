@@ -22,12 +22,12 @@ DUMP = "dump.rdb"
 
 
 def _strike(scene: Scene, strike: Strike, restart: Callable[[], None]) -> None:
-    """The store goes and comes back; then an AFTR is killed."""
+    """The store goes and comes back, and all slots go on; then an AFTR is killed."""
     strike.slots = list(range(len(scene.state["slots"])))
     restart()
     scene.recover()
     scene.until_stored()
-    scene.kill(strike.victim)
+    scene.kill_after(strike)
     scene.recover()
     scene.start(strike.victim)
 

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from aftr_lab.chaos.faults import FAULTS, HOWS
 from aftr_lab.chaos.load import Load, verify
+from aftr_lab.chaos.probes import Probes
 from aftr_lab.chaos.report import AFTER_S, BEFORE_S, PlannedMove, Report, Strike, cpu_waiting
 from aftr_lab.chaos.routes import Move
 from aftr_lab.chaos.scene import Scene
@@ -57,7 +58,6 @@ def strike_once(scene: Scene, fault: str, strike: Strike, report: Report) -> Non
     load.retires, strike.flows = False, len(load.crowd.endpoints)
     FAULTS[fault](scene, strike)
     until = time.monotonic()
-    strike.outage_ms = max(load.probes.outage(slot, since, until) for slot in strike.slots) * 1000
     if fault == "leave":
         settle(scene)
         load.last(AFTER_S)
@@ -65,7 +65,15 @@ def strike_once(scene: Scene, fault: str, strike: Strike, report: Report) -> Non
     report.strikes.append(strike)
     report.checked += strike.flows
     strike.lost = verify(load)
+    measure(strike, load.probes, since, until)  # now that no answer to these probes is on its way any more
     load.retires = True
+
+
+def measure(strike: Strike, probes: Probes, since: float, until: float) -> None:
+    """How long slots were silent: those that were struck, and, where another fault came first, any of them before that."""
+    killed = since if strike.killed is None else strike.killed
+    strike.outage_ms = max(probes.outage(slot, killed, until) for slot in strike.slots) * 1000
+    strike.outage_before_ms = max(probes.outage(slot, since, killed) for slot in range(len(probes.newest))) * 1000
 
 
 def planned(load: Load, move: Move) -> PlannedMove:
@@ -98,8 +106,9 @@ def sentence(fault: str, number: int, strike: Strike) -> str:
     late = (
         "" if strike.late_packets is None else f", {strike.late_packets} of {strike.waiting_packets} packets too late"
     )
+    before = "" if strike.killed is None else f" ({strike.outage_before_ms:.0f} ms before the kill)"
     return (
-        f"{fault} {number}: {strike.victim}{how}, slots {strike.slots}: outage {strike.outage_ms:.0f} ms, "
+        f"{fault} {number}: {strike.victim}{how}, slots {strike.slots}: outage {strike.outage_ms:.0f} ms{before}, "
         f"{strike.lost} of {strike.flows} bindings lost{late}"
     )
 
