@@ -61,7 +61,7 @@ class Report:
             "lostBindings": sum(strike.lost for strike in self.strikes) + len(crowd.outcome.moved),
             "duplicateEndpoints": len(crowd.outcome.doubled), "misdelivered": len(crowd.outcome.misdelivered),
             "outageMilliseconds": outages([strike.outage_ms for strike in self.strikes]),
-            "outageBeforeKillMilliseconds": round(max(strike.outage_before_ms for strike in self.strikes), 1),
+            "outageBeforeKillMilliseconds": outages([strike.outage_before_ms for strike in self.strikes]),
             "moves": moved(self.moves),
             "transfers": {"completed": transfers.completed, "broken": len(transfers.broken)},
             "survivingChildren": sum(len(strike.survivors) for strike in self.strikes),
