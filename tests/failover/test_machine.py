@@ -244,7 +244,7 @@ def test_an_owner_that_comes_back_keeps_its_slot() -> None:
     assert run(of("b", Phase.ASKING), **{**DEAD, "owner_dead": False}).state.phase is Phase.WARM
 
 
-@pytest.mark.parametrize("event", [Result.BEATEN, Result.UNRESOLVED])
+@pytest.mark.parametrize("event", [Result.BEATEN, Result.REFUSED, Result.UNRESOLVED])
 def test_a_claim_that_failed_leaves_the_copy_warm(event: Result) -> None:
     assert run(of("b", Phase.CLAIMING, epoch=0), **DEAD, event=event).state.phase is Phase.WARM
 
@@ -453,7 +453,8 @@ def test_handover_of_the_old_owner() -> None:
     assert run(state, **MOVE).actions == ()
     state, actions, sentence = run(state, **MOVE, event=Result.FLUSHED)
     assert (actions, sentence) == ((Seal("b", 8),), "seals epoch 7 for b")
-    assert run(state, **MOVE, event=Result.UNRESOLVED).actions == (Seal("b", 8),)
+    for event in (Result.UNRESOLVED, Result.REFUSED):
+        assert run(state, **MOVE, event=event).actions == (Seal("b", 8),)
     assert run(state, **MOVE, connected=False, event=Result.UNRESOLVED).actions == (Seal("b", 8),)
     assert run(state, **MOVE, head=SEALED).state.phase is Phase.DRAINING, "the reply was lost, the store tells"
     state, actions, _ = run(state, **MOVE, event=Result.SEALED)

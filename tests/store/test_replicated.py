@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aftr.store.errors import StoreUnreachableError
+from aftr.store.errors import StoreUnconfirmedError
 from aftr.store.settings import Durability
 from aftr.store.slots import Reply
 from dslite_contract.journal import EntryId
@@ -42,7 +42,7 @@ async def test_a_replica_that_hangs_is_waited_for_and_one_that_went_is_not(
     assert "2 connected" in store.trouble
     # The retry finds the entry there, on a connection that may not have written it: it must not count as stored for that.
     assert await append(store, SLOT, owner, EntryId(1, 1), entry(2)) is Reply.UNCONFIRMED
-    with pytest.raises(StoreUnreachableError, match="1 of 2 replicas"):
+    with pytest.raises(StoreUnconfirmedError, match="1 of 2 replicas"):
         await store.claim(SLOT, "b", owner)
     one.kill()
     primary.wait_for("Connection with replica .* lost")
@@ -71,7 +71,7 @@ async def test_none_at_all(open_store: Open) -> None:
             "new bindings wait until it has 1",
             "a primary cut off from its replicas takes writes",
         ]
-        with pytest.raises(StoreUnreachableError, match=r"0 of 1 replicas .* acknowledged within 300 ms"):
+        with pytest.raises(StoreUnconfirmedError, match=r"0 of 1 replicas .* acknowledged within 300 ms"):
             await store.claim(SLOT, "a", None)
 
 
@@ -87,5 +87,5 @@ async def test_rights_for_wait_are_missed_in_words(open_store: Open, pair: tuple
     primary, _ = pair
     primary.cli("ACL", "SETUSER", "pool", "on", ">secret", "~*", "+@all", "-wait")
     store = await open_store(primary.url, durability=Durability.REPLICATED, username="pool", password="secret")
-    with pytest.raises(StoreUnreachableError, match="NOPERM"):
+    with pytest.raises(StoreUnconfirmedError, match="NOPERM"):
         await store.claim(SLOT, "a", None)

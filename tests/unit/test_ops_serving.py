@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from aftr.failover.observation import Result, Won
+from aftr.failover.observation import Claim, Result, Won
 from aftr.failover.state import Failsafe, Phase
 from aftr.ops.secrets import StoreLogin
 from aftr.ops.serving.member import own_address, rules_of, store_settings
 from aftr.ops.serving.slot import Slot
 from aftr.ops.serving.versions import READS, readers, to_write
 from aftr.ops.show import slot_table
-from aftr.store.errors import StoreUnreachableError
+from aftr.store.errors import StoreError, StoreRefusedError, StoreUnconfirmedError, StoreUnreachableError
 from aftr.store.members import MemberRecord
 from aftr.store.settings import Durability
 from aftr.store.slots import Owner, SlotHead
@@ -115,6 +115,24 @@ def test_an_owner_whose_journal_was_full_stores_all_anew(monkeypatch: pytest.Mon
     slot.record.journal_tail, slot.record.overrun = 0, 0
     assert slot.next_append() is not None
     rig.close()
+
+
+@pytest.mark.parametrize("error", [StoreRefusedError("full"), StoreUnconfirmedError("0 of 1 replicas")])
+async def test_a_claim_that_is_not_taken_leaves_what_else_is_served_alone(
+    monkeypatch: pytest.MonkeyPatch, error: StoreError
+) -> None:
+    """The store answers: no slot needs the other members' promises, of whom one is dead."""
+
+    async def claim(*_: object) -> None:
+        raise error
+
+    told = list[Result | Won]()
+    member: Any = SimpleNamespace(
+        uid="a", store=SimpleNamespace(quarantine=None, claim=claim), is_silent=lambda _: True, lose_store=None
+    )
+    monkeypatch.setattr(Slot, "tell", lambda _, event: told.append(event))
+    await Slot(member, 0).claim(Claim(3, "b", 4, EntryId(3, 9)))
+    assert told == [Result.REFUSED]
 
 
 async def test_a_copy_that_is_being_read_follows_nothing() -> None:

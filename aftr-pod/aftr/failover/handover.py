@@ -45,8 +45,8 @@ def freezing(state: State, seen: Observation, rules: Rules) -> Step:
     if why := end_of_service(state, seen):
         return lose(state, seen, why)
     seal = Seal(state.target, state.epoch + 1)
-    if seen.event is Result.UNRESOLVED and state.sealing:
-        return stay(state, f"seals again, for {state.target}: the connection broke", seal)
+    if seen.event in (Result.UNRESOLVED, Result.REFUSED) and state.sealing:
+        return stay(state, f"seals again, for {state.target}: {seen.event.value}", seal)
     if not seen.connected or seen.assigned != state.target or seen.now - state.since >= rules.handover:
         if guards.may_thaw(state.sealing):
             return enter(

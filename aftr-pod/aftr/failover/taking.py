@@ -147,8 +147,8 @@ def claiming(state: State, seen: Observation, rules: Rules) -> Step:
     state = note_gap(state, seen)
     if isinstance(seen.event, Won):
         return won(state, seen, seen.event)
-    if seen.event in (Result.BEATEN, Result.UNRESOLVED):
-        beaten = seen.now if seen.event is Result.BEATEN else state.beaten
+    if seen.event in (Result.BEATEN, Result.REFUSED, Result.UNRESOLVED):
+        beaten = state.beaten if seen.event is Result.UNRESOLVED else seen.now
         return back_off(replace(state, beaten=beaten), seen, rules, f"did not get the slot: {seen.event.value}")
     return stay(state, "raises the epoch")
 

@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from aftr.store.durable import Confirmation
-from aftr.store.errors import ELSEWHERE, StoreError, StoreUnreachableError, StoreUnsuitableError, code_of, refusal
+from aftr.store.errors import ELSEWHERE, StoreError, StoreUnconfirmedError, StoreUnsuitableError, code_of, refusal
 from aftr.store.line import Access, Command, Line
 from aftr.store.scripts import WRITERS
 from aftr.store.settings import Node, StoreSettings, Tls, parse_url
@@ -80,14 +80,14 @@ class Client:
         return answers[: len(commands)], doubt
 
     async def write_one(self, key: str, command: Command) -> str:
-        """A script's word, stored; raises StoreRefusedError (not stored) or StoreUnreachableError (perhaps stored, but not safely)."""
+        """A script's word, stored; raises StoreRefusedError (not stored), StoreUnconfirmedError, StoreUnreachableError (perhaps stored)."""
         node = await self.topology.node_of(key)
         (answer,), doubt = await self.write(node, [command])
         if isinstance(answer, ResponseError):
             raise refusal(str(node), answer)
         word = str(answer, "ascii")
         if doubt and word == "OK":
-            raise StoreUnreachableError(doubt)
+            raise StoreUnconfirmedError(doubt)
         return word
 
     async def _exchange(self, line: Line, commands: Sequence[Command], within: float | None = None) -> list[Any]:

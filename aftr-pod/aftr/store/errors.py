@@ -3,6 +3,7 @@
 DsliteError
 └── StoreError                  says which node, what it answered, and what to do
     ├── StoreUnreachableError   no answer, or not in time: whether something was stored is unknown
+    ├── StoreUnconfirmedError   the store did it, but its replicas or its disk did not say that they have it
     ├── StoreRefusedError       the store said no (memory, disk, rights, role): nothing was stored
     ├── StoreUnsuitableError    this store, as it is set up, cannot keep what was asked of it
     ├── JournalGapError         entries between two ids are missing: load the slot again
@@ -30,6 +31,10 @@ class StoreError(DsliteError):
 
 class StoreUnreachableError(StoreError):
     """No answer, or not in time; ask again."""
+
+
+class StoreUnconfirmedError(StoreError):
+    """Done, but not as safely as the pool wants it; ask again."""
 
 
 class StoreRefusedError(StoreError):

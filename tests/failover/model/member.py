@@ -328,13 +328,13 @@ class Member:
                 settled = self.now - self.view.since_ms >= RULES.dead_after
                 self.knew[slot] = self.known if settled else frozenset(self.h.members)
                 self.request(
-                    lambda: self.h.store.claim(slot, self.uid, action), lambda r: self.decided(slot, r), "claim", slot
+                    lambda: self.h.store.claim(slot, self.uid, action), lambda r: self.event(slot, r), "claim", slot
                 )
             case Seal():
-                last = engine.held
+                last, epoch = engine.held, self.states[slot].epoch
                 self.request(
                     lambda: self.h.store.seal(slot, self.uid, last, action),
-                    lambda r: self.decided(slot, r),
+                    lambda r: self.sealed(slot, epoch, r),
                     "seal",
                     slot,
                 )
@@ -366,13 +366,17 @@ class Member:
 
     # ── actions ──
 
-    def decided(self, slot: int, result: object) -> None:
-        """A claim or a seal that the store refuses is like one that it did not get."""
-        if result is Result.REFUSED:
-            self.disconnect()
-            self.events[slot].append(Result.UNRESOLVED)
-        else:
+    def sealed(self, slot: int, epoch: int, result: object) -> None:
+        """The answer to a seal; a refusal is told a little later, if it is still waited for."""
+        if result is not Result.REFUSED:
             self.event(slot, result)
+            return
+
+        def refused() -> None:
+            if self.states[slot].sealing and self.states[slot].epoch == epoch:
+                self.event(slot, Result.REFUSED)
+
+        self.h.after(REFUSED_AGAIN, lambda: self.deliver(refused))
 
     def start_copy(self, slot: int) -> None:
         """Begin anew; a reading that was begun before comes to nothing."""

@@ -124,8 +124,12 @@ class Store:
         stored.journal.append((stored.last, before, []))
         self.accept(slot, owner)
 
+    def refuses(self) -> bool:
+        """One that is full refuses; or does it, but no replica says that it has it, which is no better to who asked."""
+        return self.full and self.history.random.random() < 0.5
+
     def claim(self, slot: int, uid: str, wanted: Claim) -> Won | Result:
-        if self.full:
+        if self.refuses():
             return Result.REFUSED
         stored = self.slots[slot]
         if (stored.epoch, stored.owner, stored.last) != (wanted.expected, wanted.owner, wanted.last):
@@ -136,10 +140,10 @@ class Store:
         while at in claims:
             empty.add(at)
             at = claims[at]
-        return Won(wanted.epoch, at, frozenset(empty))
+        return Result.REFUSED if self.full else Won(wanted.epoch, at, frozenset(empty))
 
     def seal(self, slot: int, uid: str, last: EntryId, wanted: Seal) -> Result:
-        if self.full:
+        if self.refuses():
             return Result.REFUSED
         stored = self.slots[slot]
         if (stored.epoch, stored.owner) == (wanted.epoch, wanted.target) and stored.sealed:
@@ -149,7 +153,7 @@ class Store:
         if stored.epoch < wanted.epoch - 1 or stored.last != last:
             return Result.REWOUND
         self.raise_epoch(slot, wanted.target, wanted.epoch, sealed=True)
-        return Result.SEALED
+        return Result.REFUSED if self.full else Result.SEALED
 
     def append(self, slot: int, uid: str, epoch: int, last: EntryId, records: list[Record]) -> Result | EntryId:
         stored = self.slots[slot]

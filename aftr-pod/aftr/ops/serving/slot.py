@@ -35,7 +35,13 @@ from aftr.state.counters import add_event
 from aftr.state.journal import commit, drain, peek, waiting
 from aftr.state.layout import slot_at
 from aftr.state.reasons import MAPPINGS_NOT_STORED
-from aftr.store.errors import StoreError, UnreadableRecordError, UnreadableVersionError
+from aftr.store.errors import (
+    StoreError,
+    StoreRefusedError,
+    StoreUnconfirmedError,
+    UnreadableRecordError,
+    UnreadableVersionError,
+)
 from aftr.store.reading import Reading
 from aftr.store.slots import STORED, Append, Owner, Reply
 from dslite_contract.journal import (
@@ -56,6 +62,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 TELL_AGAIN_S = 0.5
+SEAL_AGAIN_S = 0.1
 WRITE_AGAIN_S = 0.5  # a checkpoint that the store refused
 ENTRY_BYTES = 2 << 10  # an entry costs who reads it as much as so many bytes of records
 READ_AGAIN_S = 0.5  # a slot that a newer program has written
@@ -279,6 +286,10 @@ class Slot:
             before = await store.before(self.number, owner.epoch) if owner else (NOTHING, frozenset[EntryId]())
             if owner:
                 await self.quarantine.begin()
+        except (StoreRefusedError, StoreUnconfirmedError) as error:  # it answers: what else we serve goes on
+            log.warning("claim not taken", slot=self.number, reason=str(error))
+            self.tell(Result.REFUSED)
+            return
         except StoreError as error:
             log.warning("claim not decided", slot=self.number, reason=str(error))
             self.member.lose_store(str(error))
@@ -483,6 +494,10 @@ class Slot:
         try:
             target = await self.member.store.seal(self.number, ours, self.held, wanted.target)
             result = Result.SEALED if target else Result.FENCED
+        except (StoreRefusedError, StoreUnconfirmedError) as error:
+            log.warning("seal not taken", slot=self.number, reason=str(error))
+            await asyncio.sleep(SEAL_AGAIN_S)
+            result = Result.REFUSED
         except StoreError as error:
             self.member.lose_store(str(error))
             result = Result.UNRESOLVED
