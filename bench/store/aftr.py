@@ -14,7 +14,8 @@ from aftr.failover.machine import Phase
 from aftr.ops.agent import CHUNK_SHIFT, FRAMES_PER_WORKER
 from aftr.ops.engine import NEXT_MACS, OUR_MAC
 from aftr.ops.secrets import StoreLogin
-from aftr.ops.serving.member import Member, store_settings
+from aftr.ops.serving.member import Member
+from aftr.ops.serving.settings import store_settings
 from aftr.ops.workers import Workers
 from aftr.state.counters import read_counters
 from aftr.state.layout import SLOT_MAPPINGS, table_at, worker_at

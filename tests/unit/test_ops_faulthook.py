@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 import aftr
 from aftr.ops.faulthook import VARIABLE, FaultHook, FaultHookError, read_hooks
 from aftr.ops.secrets import StoreLogin
-from aftr.ops.serving.member import store_settings
+from aftr.ops.serving.settings import store_settings
 from dslite_contract.load import load_config
 from rig import config_text
 

@@ -12,7 +12,7 @@ import pytest
 from aftr.failover.observation import Claim, Result, Won
 from aftr.failover.state import Failsafe, Phase
 from aftr.ops.secrets import StoreLogin
-from aftr.ops.serving.member import own_address, rules_of, store_settings
+from aftr.ops.serving.settings import own_address, rules_of, store_settings
 from aftr.ops.serving.slot import Slot
 from aftr.ops.serving.versions import READS, readers, to_write
 from aftr.ops.show import slot_table
@@ -142,8 +142,8 @@ async def test_a_copy_that_is_being_read_follows_nothing() -> None:
     slot.state = replace(slot.state, phase=Phase.CATCHING_UP, need=EntryId(1, 5))
     assert slot.follows
     read = asyncio.Event()
-    slot.copy = asyncio.create_task(read.wait())  # type: ignore[arg-type]
+    slot.copy.reading = asyncio.create_task(read.wait())  # type: ignore[arg-type]
     assert not slot.follows
     read.set()
-    await slot.copy
+    await slot.copy.reading
     assert slot.follows

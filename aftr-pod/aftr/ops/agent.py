@@ -30,7 +30,8 @@ from aftr.ops.invariants import check_pod
 from aftr.ops.kernel_thread import KernelThread, back_here
 from aftr.ops.loop import DEVICE_SIZE, device_at
 from aftr.ops.secrets import StoreLogin, read_login, read_passwords
-from aftr.ops.serving.member import Member, store_settings
+from aftr.ops.serving.member import Member
+from aftr.ops.serving.settings import store_settings
 from aftr.ops.workers import Workers
 from aftr.state.frames import frames_at
 from aftr.state.layout import MAX_INTERFACES, pod_at, slot_at, worker_at

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import structlog
@@ -20,14 +17,15 @@ from aftr.failover import members
 from aftr.failover.assignment import assign, eligible, next_handover, warm_copies
 from aftr.failover.lease import lease_ms, renewed
 from aftr.failover.observation import Head, Observation, Result, Won
-from aftr.failover.state import Failsafe, Phase, Rules
+from aftr.failover.state import Phase
 from aftr.failover.succession import ended_epochs, giving_up, has_ended, is_close, still_given_up
 from aftr.failover.takeovers import Pulse, Takeovers
 from aftr.ops.clock import boottime_ms
 from aftr.ops.faulthook import FaultHook
-from aftr.ops.secrets import StoreLogin
 from aftr.ops.serving.heartbeats import copies_of, damaged_in, ended_in, is_leaving, is_linked, may_own
+from aftr.ops.serving.journals import RETRY_S, Journals
 from aftr.ops.serving.peers import Peers
+from aftr.ops.serving.settings import own_address, rules_of
 from aftr.ops.serving.slot import Slot
 from aftr.ops.serving.versions import READS, readers, to_write
 from aftr.ops.workers import Workers
@@ -35,39 +33,23 @@ from aftr.state.counters import add_event
 from aftr.state.layout import pod_at
 from aftr.state.pod import Pod
 from aftr.state.reasons import TAKEOVER_SPURIOUS
-from aftr.store.errors import JournalGapError, StoreError, StoreUnreachableError, UnreadableRecordError
+from aftr.store.errors import StoreError
 from aftr.store.members import MemberRecord
-from aftr.store.settings import Durability, Kind, StoreSettings, parse_url
+from aftr.store.settings import Durability
 from aftr.store.slots import SlotHead
 from aftr.store.store import Store
 from dslite_contract.journal import EntryId, newest
 from dslite_contract.moves import leave_seconds
-from dslite_contract.schema import AftrPool, effective_durability
+from dslite_contract.schema import AftrPool
 
 log = structlog.get_logger()
 
-HEARTBEAT_S, RETRY_S, TICK_S, LINKS_S = 0.1, 0.04, 0.025, 0.2
+HEARTBEAT_S, TICK_S, LINKS_S = 0.1, 0.025, 0.2
 READY_ENTRIES = 256  # by which a copy may seem to lag: more are written between two heartbeats of a busy slot
-TAIL_MS = 50  # longest that a question to the journals stays open
-GATHER_S = 0.01  # between two of them: an answer costs as much as thirty records in it
-WRITE_GATHER_S = 0.002  # between two writes, for the same reason; who waits for one is a customer's first packet
 CHECKPOINT_BYTES = 8 << 20  # a journal that is longer, and longer than the live table, gets a checkpoint
 OFTEN_BYTES = 256 << 10
-TOO_FAR = 16  # entries: of fewer, the checkpoint itself has most, as it is written while writing goes on
 SILENT_MS, FAREWELL_MS = 60_000, 5_000  # until a silent member is said to leave, and from then until it is struck off
 NEVER_MS = 1 << 43  # in nanoseconds, it fits into 64 bits
-
-
-def rules_of(pool: AftrPool) -> Rules:
-    """The pool's times and policy."""
-    failover = pool.spec.failover
-    drain = failover.drain_seconds * 1000
-    return Rules(
-        dead_after=failover.dead_after_milliseconds,
-        drain=drain,
-        read_only=min(drain + 3000, pool.spec.nat.port_block.hold_down_seconds * 500),
-        failsafe=Failsafe(failover.failsafe),
-    )
 
 
 class Member:
@@ -100,10 +82,10 @@ class Member:
         self.heads: list[Head] | None = None
         self.assigned: tuple[str | None, ...] = (None,) * len(self.slots)
         self.warm: tuple[str | None, ...] = (None,) * len(self.slots)
-        self.pending, self.applying, self.shortening = asyncio.Event(), asyncio.Lock(), asyncio.Lock()
+        self.journals = Journals(self)
+        self.applying, self.shortening = asyncio.Lock(), asyncio.Lock()
         self.answered = False  # whether the store has, since we started
         self.trouble = ""
-        self._refusal = ""  # why our last entries were not stored
         self._view = members.View()
         self._lease, self._linked, self._leaving = 0, True, False
         # so short that the others can be asked before the lease ends: 100 ms between heartbeats, this, and a few questions
@@ -118,10 +100,7 @@ class Member:
         self._failure: asyncio.Future[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._unread: frozenset[str] = frozenset()  # heartbeats of others
-        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        control = pod_at(pod.memory, 0)
-        control.journal_event = self._event
-        control.deadline = 1  # long past: nothing leaves before a slot is ours
+        pod_at(pod.memory, 0).deadline = 1  # long past: nothing leaves before a slot is ours
 
     @property
     def now(self) -> int:
@@ -140,17 +119,15 @@ class Member:
     # ------------------------------------------------------------ life
     async def run(self) -> None:
         """Be a member until cancelled."""
-        loop = asyncio.get_running_loop()
-        self._failure = loop.create_future()
-        loop.add_reader(self._event, self._written)
+        self._failure = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.TaskGroup() as group:
-                self._beating = group.create_task(self._beat())
-                for work in (self._watch_links, self._follow, self._flush, self._tick):
-                    group.create_task(work())
-                group.create_task(self._fail(self._failure))
+            with self.journals.listening():
+                async with asyncio.TaskGroup() as group:
+                    self._beating = group.create_task(self._beat())
+                    for work in (self._watch_links, self.journals.follow, self.journals.flush, self._tick):
+                        group.create_task(work())
+                    group.create_task(self._fail(self._failure))
         finally:
-            loop.remove_reader(self._event)
             await self.peers.close()
 
     async def _fail(self, failure: asyncio.Future[None]) -> None:
@@ -320,6 +297,12 @@ class Member:
             self.slots[number].note_checkpoint(head.generation)
         self._keep_house(heads)
 
+    def _note_unread(self, unread: frozenset[str]) -> None:
+        """Say so once of each heartbeat that is none."""
+        for sentence in unread - self._unread:
+            log.warning("heartbeat not read", reason=sentence)
+        self._unread = unread
+
     @property
     def known(self) -> frozenset[str]:
         """All other members that may hold something, whether the store lists them or not."""
@@ -399,7 +382,7 @@ class Member:
             target_ready=head is not None and self._is_ready(number, head),
             lease_until=self._lease if self._fenced else NEVER_MS,
             held=slot.held,
-            filling=slot.filling,
+            filling=slot.copy.filling,
             forgone=slot.forgone,
             answers=slot.answers,
             event=event,
@@ -433,75 +416,6 @@ class Member:
         until = until or [slot.state.until for slot in self.slots if slot.phase is Phase.DRAINING]
         deadline = min(until) * 1_000_000 if until else 1
         pod_at(self.pod.memory, 0).deadline = deadline
-
-    # ------------------------------------------------------------ journals in and out
-    async def _follow(self) -> None:
-        """Copies follow their journals."""
-        while True:
-            positions = {slot.number: slot.held for slot in self.slots if slot.follows}
-            if not positions or not self.connected:
-                await asyncio.sleep(TICK_S)
-                continue
-            try:
-                for number, entries in (await self.store.tail(positions, TAIL_MS)).items():
-                    slot = self.slots[number]
-                    if slot.follows and slot.held == positions[number]:
-                        await slot.follow(entries)
-                if not any(slot.phase is Phase.CATCHING_UP for slot in self.slots):
-                    await asyncio.sleep(GATHER_S)
-            except (JournalGapError, UnreadableRecordError) as error:
-                log.warning("copy broken", slot=error.slot, reason=str(error))
-                self.slots[error.slot].tell(Result.BROKEN)
-                await asyncio.sleep(TICK_S)  # who is about to take the slot reads it afterwards
-            except StoreError as error:
-                self.lose_store(str(error))
-                await asyncio.sleep(RETRY_S)
-
-    def _written(self) -> None:
-        """A worker has written journal records."""
-        os.eventfd_read(self._event)
-        self.pending.set()
-
-    async def _flush(self) -> None:
-        """The next entries go out when the last were acknowledged, so batches grow with load by themselves."""
-        while True:
-            self.pending.clear()
-            pod_at(self.pod.memory, 0).journal_armed = 1
-            appends = [(slot, one) for slot in self.slots if (one := slot.next_append()) is not None]
-            if not appends:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_S):
-                        await self.pending.wait()
-                continue
-            if not self.connected:
-                await asyncio.sleep(RETRY_S)
-                continue
-            replies = await self.store.append_all([one for _, one in appends])
-            for (slot, _), reply in zip(appends, replies, strict=True):
-                slot.appended(reply)
-            self._note_refusal(self.store.trouble)
-            self.wake_workers()
-            for slot in self.slots:
-                if slot.is_long:
-                    slot.begin_checkpoint(slot.shorten())
-            await asyncio.sleep(WRITE_GATHER_S)
-
-    def _note_unread(self, unread: frozenset[str]) -> None:
-        """Say so once of each heartbeat that is none."""
-        for sentence in unread - self._unread:
-            log.warning("heartbeat not read", reason=sentence)
-        self._unread = unread
-
-    def _note_refusal(self, why: str) -> None:
-        """Say so once, when the store begins not to store what we write."""
-        if why and why not in (self.trouble, self._refusal):
-            log.warning("new mappings not stored", reason=why)
-        self._refusal = why
-
-    def wake_workers(self) -> None:
-        """Parked packets may leave."""
-        for worker in self.workers.all:
-            worker.wake()
 
     # ------------------------------------------------------------ for people
     @property
@@ -557,40 +471,3 @@ def head_of(head: SlotHead | None, sent: int) -> Head:
     if head is None:
         return Head(read_ms=sent)
     return Head(head.owner.epoch, head.owner.uid, head.last, head.sealed, sent)
-
-
-def own_address(url: str) -> str:
-    """The address by which we reach the store, and others reach us, as a URL has it.  Raises StoreUnreachableError."""
-    address = parse_url(url)
-    hosts = ["127.0.0.1"] if address.kind is Kind.UNIX else [node.host for node in address.nodes]
-    for host in hosts:  # one that is down may have no name either
-        with suppress(OSError):
-            mine = _address_towards(host)
-            return f"[{mine}]" if mine.version == 6 else str(mine)
-    raise StoreUnreachableError(
-        f"no way to any host of the store: {', '.join(hosts)}: look at their names, and our routes"
-    )
-
-
-def _address_towards(host: str) -> IPv4Address | IPv6Address:
-    family, _, _, _, target = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect(target)
-        return ip_address(probe.getsockname()[0])
-
-
-def store_settings(
-    pool: AftrPool, login: StoreLogin, member: str, hooks: frozenset[FaultHook] = frozenset(), *,
-    cluster: str = "", pool_id: str = "",
-) -> StoreSettings:  # fmt: skip
-    """The store of a pool, as this member uses it."""
-    spec = pool.spec.store
-    assert spec is not None
-    timeout = pool.spec.failover.dead_after_milliseconds * 0.5 / 1000
-    return StoreSettings(
-        url=login.url, username=login.username, password=login.password, tls=login.tls,
-        sentinel_password=login.sentinel_password, cluster=cluster, pool=pool_id,
-        prefix=f"{pool.metadata.namespace or 'default'}/{pool.metadata.name}", uid=member, slots=pool.spec.slots,
-        durability=Durability(effective_durability(spec)), wait_replicas=spec.wait_replicas, timeout=timeout, adopt=spec.adopt,
-        trim_beyond=TOO_FAR if FaultHook.TRIM_TOO_FAR in hooks else 0,
-    )  # fmt: skip

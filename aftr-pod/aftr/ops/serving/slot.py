@@ -30,6 +30,7 @@ from aftr.failover.observation import (
 from aftr.failover.state import Phase, State, follows
 from aftr.ops import copies
 from aftr.ops.serving.compare import differences, replayed
+from aftr.ops.serving.copying import Copy, cost
 from aftr.ops.serving.quarantine import Quarantine
 from aftr.state.counters import add_event
 from aftr.state.journal import commit, drain, peek, waiting
@@ -39,17 +40,12 @@ from aftr.store.errors import (
     StoreError,
     StoreRefusedError,
     StoreUnconfirmedError,
-    UnreadableRecordError,
-    UnreadableVersionError,
 )
-from aftr.store.reading import Reading
 from aftr.store.slots import STORED, Append, Owner, Reply
 from dslite_contract.journal import (
     NOTHING,
     EntryId,
     Kind,
-    Records,
-    joined,
     most_records,
     pack_chunk,
     pack_entry,
@@ -64,8 +60,6 @@ log = structlog.get_logger()
 TELL_AGAIN_S = 0.5
 SEAL_AGAIN_S = 0.1
 WRITE_AGAIN_S = 0.5  # a checkpoint that the store refused
-ENTRY_BYTES = 2 << 10  # an entry costs who reads it as much as so many bytes of records
-READ_AGAIN_S = 0.5  # a slot that a newer program has written
 QUIET_MS = 1000  # for a slot's journal to be stored, once nothing is added
 WRITES = frozenset({Phase.SERVING, Phase.FREEZING})
 _FAILED = {Reply.FENCED: Result.FENCED, Reply.REWOUND: Result.REWOUND, Reply.REFUSED: Result.REFUSED}
@@ -95,18 +89,17 @@ class Slot:
     written: int = 0  # since the last checkpoint, as `cost`
     generation: int = 0  # of that checkpoint, as the store says
     unstored_block: bool = False  # one was taken, and its record is not in the journal any more
-    copy: asyncio.Task[None] | None = None
     checkpoint: asyncio.Task[None] | None = None
-    takes_tail: bool = False
     telling: int = 0  # which change of routes is the newest
     trouble: str = ""  # why the slot cannot be read
     quarantine: Quarantine = field(init=False)
+    copy: Copy = field(init=False)
     shortening: bool = False
     turned: asyncio.Event = field(default_factory=asyncio.Event)  # set when the phase is left
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.state, self.quarantine = State(self.member.uid, self.number), Quarantine(self)
+        self.state, self.quarantine, self.copy = State(self.member.uid, self.number), Quarantine(self), Copy(self)
 
     @property
     def phase(self) -> Phase:
@@ -116,12 +109,7 @@ class Slot:
     @property
     def follows(self) -> bool:
         """Whether the copy takes entries of the journal now; while it is read as a whole, each would be a gap."""
-        return not self.filling and follows(self.state, self.held)
-
-    @property
-    def filling(self) -> bool:
-        """Whether the tables have half of what they are to hold."""
-        return self.takes_tail or (self.copy is not None and not self.copy.done())
+        return not self.copy.filling and follows(self.state, self.held)
 
     @property
     def record(self) -> Any:
@@ -169,7 +157,7 @@ class Slot:
             case Claim():
                 self.spawn(self.claim(action))
             case TakeTail():
-                self.spawn(self.take_tail(action))
+                self.spawn(self.copy.take_tail(action))
             case Open():
                 self.open(action)
             case ServeUntil():
@@ -205,61 +193,6 @@ class Slot:
             self.checkpoint.cancel()
         self.checkpoint = self.spawn(work)
 
-    # ------------------------------------------------------------ copies
-    def start_copy(self) -> None:
-        """Begin anew: empty tables, then checkpoint and journal."""
-        self.reset()
-        self.copy = self.spawn(self.read_copy())
-
-    async def read_copy(self) -> None:
-        """Checkpoint and journal into empty tables."""
-        reading = self.member.store.read(self.number)
-        try:
-            await self.read_all(reading)
-        except UnreadableVersionError as error:
-            self.trouble = str(error)
-            log.warning("copy not read", slot=self.number, reason=self.trouble)
-            await asyncio.sleep(READ_AGAIN_S)
-            self.copy = None
-            self.tell(Result.BROKEN)
-            return
-        except StoreError as error:
-            log.warning("copy not read", slot=self.number, reason=str(error))
-            self.member.lose_store(str(error))
-            self.events.append(Result.BROKEN)
-            return
-        self.held, self.trouble, self.written = reading.last, "", cost(*reading.entries)
-        self.generation = reading.head.generation if reading.head else 0
-        self.copy = None
-        self.tell(Result.COPIED)
-
-    async def read_all(self, reading: Reading) -> None:
-        """Whatever is readable; the rest is noted in the store before anyone can open the slot."""
-        try:
-            async for records in reading:
-                await self.apply(records)
-        except UnreadableRecordError as error:
-            await self.quarantine.found(error, reading.head.generation if reading.head else 0)
-
-    async def apply(self, records: Records) -> bool:
-        """Bring the tables up to date, without the event loop; False when they were begun anew meanwhile."""
-        pod, now = self.member.pod, self.member.now
-        life = pod.lives[self.number]  # a thread is not cancelled with who waits for it
-        async with self.member.applying:
-            failed = await asyncio.to_thread(copies.apply, pod, self.number, records, now, life)
-        if failed:
-            log.warning("records not applied", slot=self.number, records=failed)
-        return pod.lives[self.number] == life
-
-    async def follow(self, entries: list[tuple[EntryId, Records]]) -> None:
-        """Entries that came after what we hold."""
-        records = joined(records for _, records in entries)
-        if len(records) and not await self.apply(records):
-            return
-        self.held = entries[-1][0]
-        self.written += cost(len(entries), records.nbytes)
-        self.step()
-
     def note_checkpoint(self, generation: int) -> None:
         """Somebody else's makes the journal short."""
         if generation != self.generation and self.phase is not Phase.SERVING:
@@ -268,9 +201,9 @@ class Slot:
 
     def reset(self) -> None:
         """Forget all tables; packets that wait are dropped."""
-        for task in (self.copy, self.checkpoint):  # who fills the tables, and who tells of them
-            if task is not None:
-                task.cancel()
+        self.copy.stop()
+        if self.checkpoint is not None:
+            self.checkpoint.cancel()
         with self.member.pod.turn, self.member.workers.halted():
             copies.close(self.member.pod, self.number)
         self.held, self.flight, self.flushing, self.written, self.unstored_block = NOTHING, None, False, 0, False
@@ -298,24 +231,6 @@ class Slot:
         if owner and wanted.owner not in ("", self.member.uid) and from_the_dead:
             self.member.taken(wanted.owner)
         self.tell(Won(owner.epoch, *before) if owner else Result.BEATEN)
-
-    async def take_tail(self, wanted: TakeTail) -> None:
-        """All that another member holds, in place of our copy."""
-        found = await self.member.peers.tail(wanted.member, self.number)
-        if self.phase is not Phase.CATCHING_UP:
-            return
-        if found is None or found[0] <= wanted.beyond:
-            self.tell(Result.TAIL_FAILED)
-            return
-        self.reset()
-        self.takes_tail = True
-        try:
-            whole = await self.apply(found[1])
-        finally:
-            self.takes_tail = False
-        if whole and self.phase is Phase.CATCHING_UP:
-            self.held = found[0]
-            self.tell(Result.TAIL_TAKEN)
 
     def open(self, action: Open) -> None:
         """Let packets in."""
@@ -486,7 +401,7 @@ class Slot:
     def flush(self) -> None:
         """Say when all is stored."""
         self.flushing = True
-        self.member.pending.set()
+        self.member.journals.pending.set()
 
     async def seal(self, wanted: Seal) -> None:
         """Name the new owner after our last entry.  An answer that comes when we wait for none says nothing of what we do by then."""
@@ -599,7 +514,6 @@ class Slot:
         for task in list(self.tasks):
             if task is not asyncio.current_task():
                 task.cancel()
-        self.copy = None
         self.events.clear()
         self.withdraw()
         self.reset()
@@ -607,7 +521,7 @@ class Slot:
 
 
 DEEDS: dict[Do, Callable[[Slot], Any]] = {
-    Do.START_COPY: Slot.start_copy,
+    Do.START_COPY: lambda slot: slot.copy.start(),
     Do.ASK_MEMBERS: Slot.ask,
     Do.WRITE_CHECKPOINT: lambda slot: slot.begin_checkpoint(slot.write_checkpoint()),
     Do.ANNOUNCE: Slot.announce,
@@ -620,8 +534,3 @@ DEEDS: dict[Do, Callable[[Slot], Any]] = {
     Do.ALLOW_BLOCKS: Slot.allow_blocks,
     Do.CLOSE: Slot.close,
 }
-
-
-def cost(entries: int, size: int) -> int:
-    """What so many entries with `size` bytes of records cost their readers, in bytes."""
-    return entries * ENTRY_BYTES + size
