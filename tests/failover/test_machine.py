@@ -585,9 +585,10 @@ def test_a_store_that_refuses_to_write() -> None:
 def test_a_checkpoint_that_the_store_refuses_is_written_again() -> None:
     """Meanwhile customers go on in the blocks that they have, as ever when the store refuses."""
     rewriting = of("a", Phase.REWRITING, opened=True, until=10_200, rewrite=True)
-    for event in (Result.REFUSED, Result.REWOUND):
+    for event in (Result.REFUSED, Result.REWOUND, Result.UNRESOLVED):
         state, actions, sentence = run(rewriting, event=event)
-        assert actions == (ServeUntil(10_280), Do.REFUSE_BLOCKS, Do.WRITE_CHECKPOINT)
+        refuses = (Do.REFUSE_BLOCKS,) if event is Result.REFUSED else ()
+        assert actions == (ServeUntil(10_280), *refuses, Do.WRITE_CHECKPOINT)
         assert (state.phase, state.refused) == (Phase.REWRITING, True)
         assert sentence == f"serves; writes the checkpoint again: {event.value}"
         done = run(state, event=Result.CHECKPOINTED)

@@ -30,9 +30,23 @@ def test_addresses_of_subscribers_and_passwords_stay_here() -> None:
     assert redaction.text("2001:db8:1000::1/64") == "ipv6-1/64"
 
 
+@pytest.mark.parametrize("secret", ["true-love", "{x}y", "1234", "null", "[a]", '"a \\" b"'])
+def test_passwords_of_all_kinds_are_hidden(secret: str) -> None:
+    told = Redaction().text(f"PASSWORD={secret} and token: {secret}")
+    assert "love" not in told
+    assert all(part not in told for part in ("{x", "1234", "[a", '" b'))
+
+
 def test_what_was_json_stays_so() -> None:
-    given = {"automountServiceAccountToken": False, "secret": {"secretName": "redis"}, "password": "{x]", "token": None}
-    kept = given | {"password": "(hidden)"}
+    given = {
+        "automountServiceAccountToken": False,
+        "secret": {"secretName": "redis"},
+        "a_password": '{x"]',
+        "token": None,
+    }
+    given |= {"password": 1234, "tokens": [{"token": "t"}], "url": "redis+sentinel://u:p@ss@host/0"}
+    hidden = {"a_password": "(hidden)", "password": "(hidden)", "tokens": [{"token": "(hidden)"}]}
+    kept = given | hidden | {"url": "redis+sentinel://u:(hidden)@host/0"}
     assert json.loads(Redaction().text(json.dumps(given, indent=1))) == kept
     assert json.loads(Redaction().text(json.dumps(given))) == kept
 

@@ -21,7 +21,9 @@ def test_a_member_of_before_says_nothing_of_these() -> None:
     assert may_own(MemberRecord(7))
 
 
-@pytest.mark.parametrize("said", ["", "[]", "7", '{"x": "7-9"}', '{"3": {}}', '{"3": "seven"}', '{"3": null}'])
+@pytest.mark.parametrize(
+    "said", ["", "[]", "7", '{"x": "7-9"}', '{"3": {}}', '{"3": "seven"}', '{"3": null}', '{"3": 1e999}']
+)
 def test_what_cannot_be_read_counts_as_not_said(said: str) -> None:
     record = MemberRecord(7, {"warm": said, "ended": said, "damaged": said, READS: said})
     assert (copies_of(record), ended_in(record), damaged_in(record)) == ({}, {}, {})

@@ -19,7 +19,7 @@ from aftr.ops.show import slot_table
 from aftr.store.errors import StoreError, StoreRefusedError, StoreUnconfirmedError, StoreUnreachableError
 from aftr.store.members import MemberRecord
 from aftr.store.settings import Durability
-from aftr.store.slots import Owner, SlotHead
+from aftr.store.slots import Owner, Reply, SlotHead
 from dslite_contract.journal import FORMATS, EntryId
 from dslite_contract.load import load_config
 from next_version.next_format import NEXT, NEXT_VERSION
@@ -110,10 +110,31 @@ def test_an_owner_whose_journal_was_full_stores_all_anew(monkeypatch: pytest.Mon
     slot = Slot(member, 0)
     slot.state = replace(slot.state, phase=Phase.SERVING, epoch=3)
     monkeypatch.setattr(Slot, "tell", lambda _, event: told.append(event))
-    slot.record.journal_head, slot.record.overrun = 2, 1
-    assert (slot.next_append(), told) == (None, [Result.REWOUND])
-    slot.record.journal_tail, slot.record.overrun = 0, 0
-    assert slot.next_append() is not None
+    for waiting in (2, 0):
+        slot.record.journal_head, slot.record.overrun, slot.flushing = waiting, 1, True
+        assert (slot.next_append(), told.pop(), told) == (None, Result.REWOUND, [])
+        assert slot.record.journal_tail == 0, "what is in the journal stays there for the checkpoint"
+    rig.close()
+
+
+def test_a_flush_is_over_when_the_store_has_stored_something_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slot that is handed over where no replica confirms would be sealed for somebody who cannot open it."""
+    rig = Rig(config_text({**STORE, "slots": 1}))
+    told = list[Result | Won]()
+    store = SimpleNamespace(quarantine=None, version=min(FORMATS))
+    member: Any = SimpleNamespace(
+        uid="a", pod=rig.engine.pod, store=store, journals=SimpleNamespace(pending=asyncio.Event())
+    )
+    slot = Slot(member, 0)
+    slot.state = replace(slot.state, phase=Phase.FREEZING, epoch=3)
+    monkeypatch.setattr(Slot, "tell", lambda _, event: told.append(event))
+    assert slot.next_append() is None
+    slot.flush()
+    for reply in (Reply.UNCONFIRMED, Reply.UNCONFIRMED, Reply.OK):
+        append = slot.next_append()
+        assert (append is not None, told) == (True, [])
+        slot.appended(reply)
+    assert (slot.next_append(), told) == (None, [Result.FLUSHED])
     rig.close()
 
 

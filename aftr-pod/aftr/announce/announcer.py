@@ -141,12 +141,14 @@ class Announcer:
                 await self.announce(slot, epoch)
 
     async def log_in(self, passwords: Mapping[str, str]) -> None:
-        """Use these passwords; sessions whose password is another one begin anew. Raises AnnounceError, keeping what runs."""
+        """Use these passwords; sessions whose password is another one begin anew. Raises AnnounceError; the same again is no harm."""
         async with self._changing:
-            if self._started and passwords != self._passwords:
+            if self._started:
                 pool, addresses = self._configuration.pool, self._addresses
-                await self._bird.reconfigure(bird_conf(pool, addresses, passwords, bfd=self._bfd))
+                await self._bird.write(bird_conf(pool, addresses, passwords, bfd=self._bfd))
             self._passwords = passwords
+            if self._started:
+                await self._bird.configure()
 
     async def stop(self) -> None:
         """Close the sessions, and leave no route behind."""

@@ -62,7 +62,7 @@ class Bird:
         if len(os.fsencode(self.socket)) > LONGEST_PATH:
             raise BirdError(f"{self.socket} is too long for a socket: at most {LONGEST_PATH} characters")
         self.configuration.parent.mkdir(parents=True, exist_ok=True)
-        await self._write(text)
+        await self.write(text)
         await self._end_stranger()
         await self._spawn()
         self._tasks = [
@@ -71,10 +71,9 @@ class Bird:
         ]
 
     async def reconfigure(self, text: str) -> None:
-        """Put another configuration into force; sessions that do not change stay up. Raises BirdError, and keeps the old one."""
-        await self._write(text)
-        if self.pid is not None:
-            await ask(self.socket, f'configure "{self.configuration}"')
+        """Put another configuration into force; sessions that do not change stay up. Raises BirdError."""
+        await self.write(text)
+        await self.configure()
 
     async def sessions(self) -> dict[str, str]:
         """State of each session, {} while BIRD does not answer."""
@@ -99,8 +98,13 @@ class Bird:
             process.kill()
             await process.wait()
 
-    async def _write(self, text: str) -> None:
-        """Try the text, then put it in place whole; passwords stand in it."""
+    async def configure(self) -> None:
+        """Put what was written into force; one that is just being started does so by itself. Raises BirdError."""
+        if self.pid is not None:
+            await ask(self.socket, f'configure "{self.configuration}"')
+
+    async def write(self, text: str) -> None:
+        """Try the text, then put it in place whole; passwords stand in it. Raises BirdError, and keeps the old one."""
         draft = self.configuration.with_suffix(".new")
         draft.touch(0o600)
         draft.write_text(text)

@@ -134,7 +134,8 @@ class Layer2Announcer:
             claims, slot.defended = self._claims(number), now
             self._say(f"another station claims an address of slot {number}: announcing it again")
             await self._tell(number, with_arp=True)
-            slot.claims = claims
+            if self._owns(number):
+                slot.claims = claims
 
     async def _tell(self, number: int, *, with_arp: bool) -> None:
         """A slot's frames, as long as it is ours."""

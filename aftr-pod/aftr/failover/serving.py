@@ -43,7 +43,7 @@ def serving(state: State, seen: Observation, rules: Rules) -> Step:
         return stay(replace(state, refused=True), "serves; the store refuses to write", *actions, Do.REFUSE_BLOCKS)
     if seen.event is Result.ACCEPTED and state.refused:
         return stay(replace(state, refused=False), "serves; the store writes again", *actions, Do.ALLOW_BLOCKS)
-    if seen.assigned not in (None, state.me):
+    if seen.assigned not in (None, state.me) and not state.refused:
         return hand_over(state, seen, actions)
     return stay(state, f"serves with epoch {state.epoch}", *actions)
 
@@ -62,12 +62,13 @@ def rewriting(state: State, seen: Observation, rules: Rules) -> Step:
             "serves; the store holds all of it",
             Do.ALLOW_BLOCKS,
         )
-    if not seen.connected or seen.event is Result.UNRESOLVED:
+    if not seen.connected:
         return go_without(state, seen, "the store is out of reach again")
     state, actions = extend(state, seen.lease_until)
-    if seen.event in (Result.REFUSED, Result.REWOUND):
+    if seen.event in (Result.REFUSED, Result.REWOUND, Result.UNRESOLVED):
         again = f"serves; writes the checkpoint again: {seen.event.value}"
-        return stay(replace(state, refused=True), again, *actions, Do.REFUSE_BLOCKS, Do.WRITE_CHECKPOINT)
+        meanwhile = (Do.REFUSE_BLOCKS,) if seen.event is Result.REFUSED else ()
+        return stay(replace(state, refused=True), again, *actions, *meanwhile, Do.WRITE_CHECKPOINT)
     return stay(state, "serves; writes a checkpoint", *actions)
 
 
@@ -97,7 +98,7 @@ def resume(state: State, seen: Observation, head: Head) -> Step:
     """The store is back: the journal goes on where it was, unless the store has less, or the journal will not have all."""
     sentence = "serves; the store is back, and gets what was created meanwhile"
     current = head.epoch == state.epoch and guards.store_is_up_to_date(head, seen.held, seen.forgone)
-    back, actions = extend(replace(state, rewrite=state.rewrite or not current), seen.lease_until)
+    back, actions = extend(replace(state, rewrite=state.rewrite or not current, refused=False), seen.lease_until)
     if back.rewrite:
         return enter(back, seen, Phase.REWRITING, sentence, *actions, Do.WRITE_CHECKPOINT)
     return enter(back, seen, Phase.SERVING, sentence, *actions, Do.ALLOW_BLOCKS)

@@ -121,7 +121,7 @@ def lose(state: State, seen: Observation, why: str) -> Step:
 
 def back_off(state: State, seen: Observation, rules: Rules, why: str) -> Step:
     """The slot is not taken: who holds more than the store keeps it; who had sealed the slot may be outdated by now."""
-    back = replace(state, source="", most=NOTHING, heard={})
+    back = replace(state, source="", most=NOTHING, heard={}, refused=False)
     if state.rewrite:
         return enter(back, seen, Phase.LOST, why)
     if state.target:

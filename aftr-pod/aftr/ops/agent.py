@@ -52,6 +52,7 @@ log = structlog.get_logger()
 CHUNK_SHIFT = 12
 RESERVE = 1024  # frames that stay with the engine
 HOUSEKEEPING_S = 0.05
+LOG_IN_TIMES, LOG_IN_AGAIN_S = 10, 2.0
 OPENED_S = 10.0  # after which a start is over
 GIB = 1 << 30
 DEFAULT_RUNTIME = Path("/run/dslite")
@@ -322,15 +323,27 @@ class Agent:
 
     async def log_in(self) -> None:
         """Secrets have new content: the store's next connections and the routers' sessions are made with it."""
+        taken = self._log_in_to_the_store()
+        for _ in range(LOG_IN_TIMES):  # BIRD may be on its way up
+            try:
+                if isinstance(self.announcer, Announcer):
+                    await self.announcer.log_in(self._passwords())
+            except DsliteError as error:
+                log.error("passwords of BGP sessions not taken", reason=str(error))
+                await asyncio.sleep(LOG_IN_AGAIN_S)
+            else:
+                if taken:
+                    log.info("secrets taken")
+                return
+
+    def _log_in_to_the_store(self) -> bool:
         try:
-            if isinstance(self.announcer, Announcer):
-                await self.announcer.log_in(self._passwords())
             if self.member is not None:
                 self.member.store.log_in(settings_of(self.options, self.configuration.pool))
         except DsliteError as error:
-            log.error("secrets not taken", reason=str(error))
-        else:
-            log.info("secrets taken")
+            log.error("the store's secret not taken", reason=str(error))
+            return False
+        return True
 
     def _sessions_changed(self, found: dict[str, str]) -> None:
         routing = self.configuration.pool.spec.routing

@@ -31,7 +31,7 @@ class Members:
         self._client, self._uid = client, client.settings.uid
         self._key = members_key(client.settings.prefix)
         self._counter = 0
-        self.unread: frozenset[str] = frozenset()  # what `all` found and is no heartbeat, in words
+        self.unread: Mapping[str, str] = {}  # whose record `all` found to be no heartbeat, and the sentence for people
 
     async def heartbeat(self, info: Mapping[str, str]) -> None:
         """Has been seen by the store when this returns; StoreError otherwise."""
@@ -45,13 +45,13 @@ class Members:
     async def all(self) -> dict[str, MemberRecord]:
         """Who has ever sent a heartbeat and not left; what cannot be read is named in `unread`, and the next heartbeat replaces it."""
         (answer,) = await self._client.ask(self._key, "members", ("HGETALL", self._key))
-        records, unread = dict[str, MemberRecord](), set[str]()
+        records, unread = dict[str, MemberRecord](), dict[str, str]()
         for uid, text in zip(answer[::2], answer[1::2], strict=True):
             try:
                 records[str(uid, "utf-8")] = RECORD.validate_json(text)
             except ValueError:
-                unread.add(f"{self._key}: the field {uid!r} is no heartbeat: {text[:SHOWN]!r}")
-        self.unread = frozenset(unread)
+                unread[repr(uid)] = f"{self._key}: the field {uid!r} is no heartbeat: {text[:SHOWN]!r}"
+        self.unread = unread
         return records
 
     async def key(self) -> bytes:

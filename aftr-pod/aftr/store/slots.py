@@ -27,7 +27,7 @@ from aftr.store.settings import Node
 from dslite_contract.journal import NOTHING, RECORD, UNANNOUNCED, EntryId, Records, oldest, pack_entry
 from dslite_contract.store_keys import head_key, journal_key
 
-MOST_CLAIMS = 16  # in succession, that are looked through
+MOST_CLAIMS, PAGE = 4096, 16  # in succession, that are looked through; of one answer
 NO_RECORDS: Records = np.empty(0, RECORD)
 
 Row = tuple[EntryId, dict[bytes, bytes]]  # an entry of a journal and its fields
@@ -85,7 +85,7 @@ class Append(NamedTuple):
 
 
 def read_head(key: str, fields: Sequence[bytes | None]) -> SlotHead | None:
-    """The same, of a key.  Raises UnreadableHeadError."""
+    """What `parse_head` makes of a key's fields.  Raises UnreadableHeadError."""
     try:
         return parse_head(fields)
     except ValueError as error:
@@ -121,12 +121,15 @@ def rows_of(answer: list[Any]) -> list[Row]:
 
 
 def claims_in(rows: list[Row]) -> dict[EntryId, EntryId]:
-    """Of entries of a journal, those that only raised an epoch, with the entry that each came after."""
-    return {
-        entry: EntryId.parse(str(fields[b"after"], "ascii"))
-        for entry, fields in rows
-        if entry.seq == 0 and b"after" in fields
-    }
+    """Of entries of a journal, those that only raised an epoch, with the entry that each came after.  Raises StoreRefusedError."""
+    try:
+        return {
+            entry: EntryId.parse(str(fields[b"after"], "ascii"))
+            for entry, fields in rows
+            if entry.seq == 0 and b"after" in fields
+        }
+    except ValueError as error:
+        raise StoreRefusedError(f"a claim in the journal does not say what it came after: {error}") from error
 
 
 class Slots:
@@ -214,7 +217,7 @@ class Slots:
             while at in found:
                 claims[at] = found[at]
                 at = found[at]
-            number = MOST_CLAIMS
+            number = PAGE
         if not claims:
             raise StoreUnreachableError(f"slot {slot}: the claim of epoch {epoch} is not in the store any more")
         return at, frozenset(claims) - {EntryId(epoch, 0)}

@@ -128,8 +128,8 @@ class Store:
         await self._members.remove(uid)
 
     @property
-    def unread_members(self) -> frozenset[str]:
-        """What the last reading of all members found and is no heartbeat, in words."""
+    def unread_members(self) -> Mapping[str, str]:
+        """Whose record was no heartbeat when all members were read last, and the sentence for people."""
         return self._members.unread
 
     async def leave(self) -> None:

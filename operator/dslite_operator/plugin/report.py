@@ -22,10 +22,10 @@ Object = dict[str, Any]
 LOG_LINES = 2000
 ADDRESS = re.compile(r"(?<![\w:])[0-9a-fA-F:]*:[0-9a-fA-F:]*:[0-9a-fA-F:]*")
 QUOTED = r'"(?:[^"\\]|\\.)*"'
-BARE = r'(?![{\[]|(?:true|false|null)\b)[^\s",}]+'  # what is no word is no secret, and what was JSON stays so
-SECRETS = re.compile(
-    rf'(?i)((?:password|token|secret)"?\s*[:=]\s*)({QUOTED}|{BARE})|(rediss?://[^:@/\s]*:)[^@\s]+(?=@)'
-)
+NO_WORD = r"(?!(?:true|false|null)(?=[\s,}\]]|$))"
+IN_JSON = rf'((?:password|token|secret)"\s*:\s*)({QUOTED}|(?![{{\[]){NO_WORD}[^\s",}}]+)'
+IN_TEXT = rf'((?:password|token|secret)\s*[:=]\s*)({QUOTED}|{NO_WORD}[^\s",]+)'
+SECRETS = re.compile(rf'(?i){IN_JSON}|{IN_TEXT}|(rediss?(?:\+\w+)?://[^:@/\s]*:)[^\s"]+(?=@)')
 DROPPED = ("managedFields", "kubectl.kubernetes.io/last-applied-configuration")
 
 
@@ -48,8 +48,11 @@ class Redaction:
 
 
 def _hide(found: re.Match[str]) -> str:
-    before, secret = found[1] or found[3], found[2] or ""
-    return f'{before}"(hidden)"' if secret.startswith('"') else f"{before}(hidden)"
+    """What was JSON stays so: what follows a quoted name is quoted."""
+    in_json, quoted = found[1], (found[4] or "").startswith('"')
+    if in_json or quoted:
+        return f'{in_json or found[3]}"(hidden)"'
+    return f"{found[3] or found[5]}(hidden)"
 
 
 def parts(cluster: Cluster) -> Iterator[tuple[str, str]]:

@@ -59,7 +59,7 @@ class Engine:
         self.pending: list[Record] = []
         self.parked: list[tuple[Endpoint, int, int]] = []
         self.in_flight: list[Record] | None = None
-        self.flushing = False
+        self.flushing = self.proven = False
         self.lapsed = False
         self.forgone = False
 
@@ -486,7 +486,7 @@ class Member:
         engine, state = self.engines[slot], self.states[slot]
         if state.phase not in (Phase.SERVING, Phase.FREEZING) or engine.in_flight is not None or not self.connection:
             return
-        if not engine.pending:
+        if not engine.pending and (engine.proven or not engine.flushing):
             if engine.flushing:
                 engine.flushing = False
                 self.event(slot, Result.FLUSHED)
@@ -510,7 +510,7 @@ class Member:
             return
         engine.in_flight = None
         if isinstance(result, EntryId):
-            engine.held = result
+            engine.held, engine.proven = result, True
             self.commit(slot, parked)
             if self.states[slot].refused:
                 self.event(slot, Result.ACCEPTED)
@@ -632,7 +632,7 @@ def _mode(mode: str) -> Callable[[Member, int], None]:
 
 
 def _flush(member: Member, slot: int) -> None:
-    member.engines[slot].flushing = True
+    member.engines[slot].flushing, member.engines[slot].proven = True, False
     member.flush(slot)
 
 

@@ -18,7 +18,7 @@ Said = TypeVar("Said")
 def _by_slot(record: MemberRecord, name: str, read: Callable[[Any], Said]) -> dict[int, Said]:
     try:
         return {int(slot): read(said) for slot, said in json.loads(record.info.get(name, "{}")).items()}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return {}
 
 

@@ -99,7 +99,7 @@ class Member:
         self._give_up_until = 0
         self._failure: asyncio.Future[None] | None = None
         self._beating: asyncio.Task[None] | None = None
-        self._unread: frozenset[str] = frozenset()  # heartbeats of others
+        self._unread: Mapping[str, str] = {}  # heartbeats of others
         pod_at(pod.memory, 0).deadline = 1  # long past: nothing leaves before a slot is ours
 
     @property
@@ -297,10 +297,10 @@ class Member:
             self.slots[number].note_checkpoint(head.generation)
         self._keep_house(heads)
 
-    def _note_unread(self, unread: frozenset[str]) -> None:
+    def _note_unread(self, unread: Mapping[str, str]) -> None:
         """Say so once of each heartbeat that is none."""
-        for sentence in unread - self._unread:
-            log.warning("heartbeat not read", reason=sentence)
+        for uid in unread.keys() - self._unread.keys():
+            log.warning("heartbeat not read", reason=unread[uid])
         self._unread = unread
 
     @property
@@ -330,7 +330,8 @@ class Member:
         ]
         for slot, head in ours:
             quarantine = slot.quarantine
-            if quarantine.is_over or (not quarantine.is_on and self._lacks_some(slot.number, head.generation)):
+            lacking = not quarantine.is_on and self._lacks_some(slot.number, head.generation)
+            if (quarantine.is_over or lacking) and not quarantine.is_ending:
                 slot.spawn(quarantine.try_end())
         outdated = [slot for slot, head in ours if set(head.versions) != {self.store.version}]
         if outdated and not any(slot.is_writing_checkpoint for slot in self.slots):

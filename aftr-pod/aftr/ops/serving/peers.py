@@ -98,7 +98,7 @@ class Peers:
             timeout = aiohttp.ClientTimeout(total=seconds)
             async with self._session.post(url, data=body, headers=headers, timeout=timeout) as response:
                 data = await response.read()
-        except (aiohttp.ClientError, TimeoutError):
+        except (aiohttp.ClientError, TimeoutError, ValueError):  # ValueError: an address that is none
             return None
         held = response.headers.get(HELD, "").encode()
         genuine = hmac.compare_digest(response.headers.get(SIGNATURE, ""), self.sign(body + held + data))

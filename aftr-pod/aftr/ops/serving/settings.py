@@ -13,7 +13,7 @@ from aftr.store.errors import StoreUnreachableError
 from aftr.store.settings import Durability, Kind, StoreSettings, parse_url
 from dslite_contract.schema import AftrPool, effective_durability
 
-TOO_FAR = 16  # entries: of fewer, the checkpoint itself has most, as it is written while writing goes on
+TOO_FAR = 64  # entries: of fewer, the checkpoint itself has most, as it is written while writing goes on
 
 
 def rules_of(pool: AftrPool) -> Rules:

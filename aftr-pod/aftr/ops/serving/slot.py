@@ -41,11 +41,12 @@ from aftr.store.errors import (
     StoreRefusedError,
     StoreUnconfirmedError,
 )
-from aftr.store.slots import STORED, Append, Owner, Reply
+from aftr.store.slots import NO_RECORDS, STORED, Append, Owner, Reply
 from dslite_contract.journal import (
     NOTHING,
     EntryId,
     Kind,
+    Records,
     most_records,
     pack_chunk,
     pack_entry,
@@ -59,7 +60,7 @@ log = structlog.get_logger()
 
 TELL_AGAIN_S = 0.5
 SEAL_AGAIN_S = 0.1
-WRITE_AGAIN_S = 0.5  # a checkpoint that the store refused
+WRITE_AGAIN_S = 0.2  # a checkpoint that the store did not take
 QUIET_MS = 1000  # for a slot's journal to be stored, once nothing is added
 WRITES = frozenset({Phase.SERVING, Phase.FREEZING})
 _FAILED = {Reply.FENCED: Result.FENCED, Reply.REWOUND: Result.REWOUND, Reply.REFUSED: Result.REFUSED}
@@ -86,6 +87,7 @@ class Slot:
     events: deque[Result | Won] = field(default_factory=deque)
     flight: Flight | None = None
     flushing: bool = False
+    proven: bool = False  # the store has stored something since that began
     written: int = 0  # since the last checkpoint, as `cost`
     generation: int = 0  # of that checkpoint, as the store says
     unstored_block: bool = False  # one was taken, and its record is not in the journal any more
@@ -220,7 +222,7 @@ class Slot:
             if owner:
                 await self.quarantine.begin()
         except (StoreRefusedError, StoreUnconfirmedError) as error:  # it answers: what else we serve goes on
-            log.warning("claim not taken", slot=self.number, reason=str(error))
+            log.warning("claim without effect yet", slot=self.number, reason=str(error))
             self.tell(Result.REFUSED)
             return
         except StoreError as error:
@@ -250,19 +252,26 @@ class Slot:
         if self.phase not in WRITES:
             return None
         if self.flight is None:
-            memory, area = self.member.pod.memory, self.member.pod.area(self.number)
-            if not waiting(memory, area):
-                if self.flushing:
-                    self.flushing = False
-                    self.tell(Result.FLUSHED)
-                return None
-            version = self.member.store.version
-            records = drain(memory, area, most_records(version))
             if self.forgone:
                 self.tell(Result.REWOUND)
                 return None
-            self.flight = Flight(pack_entry(records, version), int(self.record.journal_tail))
+            records = self.next_records()
+            if records is None:
+                return None
+            self.flight = Flight(pack_entry(records, self.member.store.version), int(self.record.journal_tail))
         return Append(self.number, self.owner, self.held, self.flight.entry)
+
+    def next_records(self) -> Records | None:
+        """Those of a new entry; a flush has one without any at its end: nobody is named in a store that does not store just now."""
+        memory, area = self.member.pod.memory, self.member.pod.area(self.number)
+        if waiting(memory, area):
+            return drain(memory, area, most_records(self.member.store.version))
+        if self.flushing and not self.proven:
+            return NO_RECORDS
+        if self.flushing:
+            self.flushing = False
+            self.tell(Result.FLUSHED)
+        return None
 
     def appended(self, reply: Reply) -> None:
         """What became of it."""
@@ -270,7 +279,7 @@ class Slot:
         if flight is None or self.phase not in WRITES:
             return
         if reply in STORED:
-            self.flight = None
+            self.flight, self.proven = None, True
             self.held = EntryId(self.state.epoch, self.held.seq + 1 if self.held.epoch == self.state.epoch else 1)
             self.written += cost(1, len(flight.entry))
             commit(self.member.pod.memory, self.member.pod.area(self.number), flight.number)
@@ -380,7 +389,8 @@ class Slot:
 
     async def repair(self) -> None:
         """What we hold replaces all that the store has of the slot, and copies read it anew; new flows wait meanwhile."""
-        self.tell(Result.REWOUND)
+        if self.phase is not Phase.REWRITING:
+            self.tell(Result.REWOUND)
         while self.phase is Phase.REWRITING:
             await self.turned.wait()
 
@@ -400,7 +410,7 @@ class Slot:
 
     def flush(self) -> None:
         """Say when all is stored."""
-        self.flushing = True
+        self.flushing, self.proven = True, False
         self.member.journals.pending.set()
 
     async def seal(self, wanted: Seal) -> None:
@@ -410,7 +420,7 @@ class Slot:
             target = await self.member.store.seal(self.number, ours, self.held, wanted.target)
             result = Result.SEALED if target else Result.FENCED
         except (StoreRefusedError, StoreUnconfirmedError) as error:
-            log.warning("seal not taken", slot=self.number, reason=str(error))
+            log.warning("seal without effect yet", slot=self.number, reason=str(error))
             await asyncio.sleep(SEAL_AGAIN_S)
             result = Result.REFUSED
         except StoreError as error:
