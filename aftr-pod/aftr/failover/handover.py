@@ -44,10 +44,9 @@ def freezing(state: State, seen: Observation, rules: Rules) -> Step:
         return drain(state, seen, rules)
     if why := end_of_service(state, seen):
         return lose(state, seen, why)
-    state, actions = extend(state, seen.lease_until) if seen.connected else (state, ())
     seal = Seal(state.target, state.epoch + 1)
     if seen.event in (Result.UNRESOLVED, Result.REFUSED) and state.sealing:
-        return stay(state, f"seals again, for {state.target}: {seen.event.value}", *actions, seal)
+        return stay(state, f"seals again, for {state.target}: {seen.event.value}", seal)
     if not seen.connected or seen.assigned != state.target or seen.now - state.since >= rules.handover:
         if guards.may_thaw(state.sealing):
             return enter(
@@ -55,10 +54,10 @@ def freezing(state: State, seen: Observation, rules: Rules) -> Step:
                 seen,
                 Phase.SERVING,
                 f"serves on: {state.target} cannot take it now",
-                *actions,
                 Do.THAW,
             )
-        return stay(state, f"does not know yet whether the seal for {state.target} was carried out", *actions)
+        return stay(state, f"does not know yet whether the seal for {state.target} was carried out")
+    state, actions = extend(state, seen.lease_until)
     if seen.event is Result.REWOUND:
         return rewind(state, seen)._replace(actions=(*actions, Do.THAW, Do.WRITE_CHECKPOINT))
     if not state.sealing and guards.all_is_flushed(seen.event is Result.FLUSHED):
