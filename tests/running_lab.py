@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +132,14 @@ def sample_with(file: Path, **softwire: Any) -> Path:
     documents[0]["spec"]["softwire"].update(softwire)
     file.write_text(yaml.safe_dump_all(documents))
     return file
+
+
+def until(true: Callable[[], Any], what: str, seconds: float = 20.0) -> None:
+    """Wait for it; fails the test in words after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not after {seconds:g} s: {what}"
+        time.sleep(0.02)
 
 
 def until_settled(lab: Lab) -> None:

@@ -30,6 +30,7 @@ from aftr_lab.plan import ROUTER_IPV4, ROUTER_IPV6, Aftr, bgp_sessions
 from aftr_lab.processes import identify
 from aftr_lab.routing import router_conf
 from dslite_contract.load import load_config
+from running_lab import until
 
 pytestmark = pytest.mark.lab
 
@@ -44,13 +45,6 @@ SETTLED_S = 20.0
 
 def namespace(aftr: Aftr) -> str:
     return f"{PREFIX}-{aftr.name}"
-
-
-def until(true: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + SETTLED_S
-    while not true():
-        assert time.monotonic() < deadline, f"not after {SETTLED_S:g} s: {what}"
-        time.sleep(0.02)
 
 
 def end(process: subprocess.Popen[Any]) -> None:

@@ -11,9 +11,9 @@ import socket
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO
 
 import pytest
 from pyroute2 import netns
@@ -26,7 +26,7 @@ from aftr_lab.chaos.served import owners_of
 from dslite_contract.load import load_config
 from packets import ETHERTYPE_ARP, mac
 from rig import config_text
-from running_lab import LAYER2, URL, Lab, aftr_lab, chaos, lab_up
+from running_lab import LAYER2, URL, Lab, aftr_lab, chaos, lab_up, until
 from veths import inside, plug, run, two_namespaces
 
 pytestmark = pytest.mark.lab
@@ -42,13 +42,6 @@ HIGHEST = (
 def lab() -> Iterator[Lab]:
     with lab_up("layer2", LAYER2, "--b4s", "2") as made:
         yield made
-
-
-def until(true: Callable[[], Any], what: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not after {seconds:g} s: {what}"
-        time.sleep(0.05)
 
 
 def settled(lab: Lab) -> dict[int, str]:

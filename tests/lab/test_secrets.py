@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from running_lab import AFTR, FAILOVER, Lab, lab_up
+from running_lab import AFTR, FAILOVER, Lab, lab_up, until
 from two_aftrs import redis
 
 pytestmark = pytest.mark.lab
@@ -33,13 +32,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     file.write_text(yaml.safe_dump_all(documents))
     with lab_up("secrets", file, "--b4s", "0", "--without-aftr") as made:
         yield made
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SETTLED_S
-    while not true():
-        assert time.monotonic() < deadline, f"not after {SETTLED_S:g} s: {what}"
-        time.sleep(0.1)
 
 
 def mount(folder: Path, version: int, **values: str) -> None:
@@ -94,20 +86,20 @@ def test_a_changed_login_is_taken_by_an_aftr_that_runs(lab: Lab, tmp_path: Path)
     redis(lab, "ACL", "SETUSER", USER, "on", ">first", *RIGHTS)
     mount(secrets / "store", 1, password="first", **place)
     with running_aftr(lab, secrets, log):
-        until(lambda: is_well(lab), "the store lets it in with the first password")
+        until(lambda: is_well(lab), "the store lets it in with the first password", SETTLED_S)
         redis(lab, "ACL", "SETUSER", USER, ">second")
         mount(secrets / "store", 2, password="second", **place)
-        until(lambda: log.read_text().count(TAKEN) == 1, "it has taken the second")
+        until(lambda: log.read_text().count(TAKEN) == 1, "it has taken the second", SETTLED_S)
         redis(lab, "ACL", "SETUSER", USER, "<first")
         hang_up(lab)
-        until(lambda: connections(lab) > 0 and is_well(lab), "it is let in with the second")
+        until(lambda: connections(lab) > 0 and is_well(lab), "it is let in with the second", SETTLED_S)
         mount(secrets / "store", 3, password="third", **place)
-        until(lambda: log.read_text().count(TAKEN) == 2, "it has taken a wrong one")
+        until(lambda: log.read_text().count(TAKEN) == 2, "it has taken a wrong one", SETTLED_S)
         assert is_well(lab), "open connections stay"
         hang_up(lab)
-        until(lambda: "WRONGPASS" in store(lab)["trouble"], "it says what is wrong")
+        until(lambda: "WRONGPASS" in store(lab)["trouble"], "it says what is wrong", SETTLED_S)
         mount(secrets / "store", 4, password="second", **place)
-        until(lambda: is_well(lab), "it is let in again")
+        until(lambda: is_well(lab), "it is let in again", SETTLED_S)
         mount(secrets / "store", 5, password="second", url="redis://10.64.0.99:6379", username=USER)
-        until(lambda: "another store takes new pods" in log.read_text(), "another place is refused")
+        until(lambda: "another store takes new pods" in log.read_text(), "another place is refused", SETTLED_S)
         assert is_well(lab)

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,26 +20,18 @@ import yaml
 from pyroute2 import netns
 
 from aftr_lab.processes import identify, session_of
-from running_lab import AFTR, FAILOVER, ROOT, SAMPLE, URL, Lab, aftr_lab, lab_up
+from running_lab import AFTR, FAILOVER, ROOT, SAMPLE, URL, Lab, aftr_lab, lab_up, until
 
 pytestmark = pytest.mark.lab
 
 AGENT = ROOT / "tests" / "announcing_aftr.py"
 STORE = "redis://10.64.0.1:6379/0"
-SETTLED_S = 20.0
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     with lab_up("several", FAILOVER, "--without-aftr") as made:
         yield made
-
-
-def until(true: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + SETTLED_S
-    while not true():
-        assert time.monotonic() < deadline, f"not after {SETTLED_S:g} s: {what}"
-        time.sleep(0.05)
 
 
 def has_ended(number: int) -> bool:

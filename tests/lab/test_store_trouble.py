@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest
 from aftr_lab.chaos.crowd import Crowd, crowd_of
 from aftr_lab.chaos.served import owners_of, slots_of
 from dslite_contract.store_keys import head_key, members_key
-from running_lab import AFTR_LAB, Lab, aftr_lab
+from running_lab import AFTR_LAB, Lab, aftr_lab, until
 from two_aftrs import B4S, CLI, STORE, redis, talk, two_aftrs
 
 pytestmark = pytest.mark.chaos
@@ -151,17 +151,21 @@ def test_what_is_no_heartbeat_and_no_head_ends_nobody(lab: Lab, crowd: Crowd) ->
     everyone, aftrs = set(crowd.endpoints), [aftr["name"] for aftr in lab.state["aftrs"]]
     before = processes(lab)
     redis(lab, "HSET", members_key(PREFIX), "stray", "nothing")
-    until(lambda: all("the field b'stray' is no heartbeat: b'nothing'" in log_of(lab, name) for name in aftrs))
+    until(
+        lambda: all("the field b'stray' is no heartbeat: b'nothing'" in log_of(lab, name) for name in aftrs),
+        "both have named the heartbeat",
+        PATIENCE_S,
+    )
     redis(lab, "HDEL", members_key(PREFIX), "stray")
     head = head_key(PREFIX, 0)
     redis(lab, "HSET", head, "epoch", "seven")
-    until(lambda: all(f"DEL {head}" in pages(lab, name)[0] for name in aftrs))
+    until(lambda: all(f"DEL {head}" in pages(lab, name)[0] for name in aftrs), "both name the head", PATIENCE_S)
     assert talk(crowd, everyone) == everyone
     redis(lab, "DEL", head)
-    until(lambda: all(pages(lab, name)[:2] == ("", "ready\n") for name in aftrs))
+    until(lambda: all(pages(lab, name)[:2] == ("", "ready\n") for name in aftrs), "both are well again", PATIENCE_S)
     assert talk(crowd, everyone) == everyone
     assert crowd.outcome.moved == crowd.outcome.doubled == []
-    until(lambda: bool(owners_of(lab.state)))
+    until(lambda: bool(owners_of(lab.state)), "every slot is served", PATIENCE_S)
     assert processes(lab) == before
 
 
@@ -169,13 +173,6 @@ def processes(lab: Lab) -> dict[str, int]:
     """Of each node, its program's process."""
     found = json.loads(aftr_lab(lab.name, "status", "-o", "json").stdout)["processes"]
     return {process["node"]: process["pid"] for process in found}
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_a_store_of_another_pool_is_not_touched(lab: Lab, crowd: Crowd) -> None:

@@ -24,6 +24,17 @@ async def here(work: Coroutine[Any, Any, None]) -> None:
     await work
 
 
+def peers_of(configuration: Configuration) -> tuple[Peer, ...]:
+    """The routers that slots are announced to by BGP, if any."""
+    routing = configuration.pool.spec.routing
+    return routing.bgp.peers if routing and routing.bgp else ()
+
+
+def states_of(configuration: Configuration, found: Mapping[str, str]) -> dict[str, str]:
+    """State of each router's session; one that BIRD does not name is down."""
+    return {peer.name: found.get(peer.name, DOWN) for peer in peers_of(configuration)}
+
+
 def is_heard(peers: Iterable[Peer], sessions: Mapping[str, str]) -> bool:
     """Whether each interface has an established session for each family that it announces: one of several routers may be away."""
     wanted, heard = set[tuple[str, str]](), set[tuple[str, str]]()
@@ -114,17 +125,11 @@ class Announcer:
         """The state of each peer's session (RFC 4271 section 8.2.2): Established, Active, …; Down while BIRD does not run."""
         if not self._started:
             return {}
-        found = await self._bird.sessions()
-        return {peer.name: found.get(peer.name, DOWN) for peer in self._peers}
+        return states_of(self._configuration, await self._bird.sessions())
 
     async def linked(self) -> bool:
         """Whether routers on every side hear us; without announcements, always."""
-        return not self._started or is_heard(self._peers, await self.sessions())
-
-    @property
-    def _peers(self) -> tuple[Peer, ...]:
-        routing = self._configuration.pool.spec.routing
-        return routing.bgp.peers if routing and routing.bgp else ()
+        return not self._started or is_heard(peers_of(self._configuration), await self.sessions())
 
     async def reconfigure(self, configuration: Configuration, interface_addresses: Addresses | None = None) -> None:
         """Follow a changed file or changed addresses. Sessions that stay the same stay up. Raises AnnounceError, keeping what runs.

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from aftr.announce.addresses import read_addresses
-from aftr.announce.announcer import DOWN, Announcer
+from aftr.announce.announcer import Announcer, states_of
 from aftr.announce.errors import AnnounceError
 from aftr.announce.layer2 import Layer2Announcer
 from aftr.io.bpf import Steering
@@ -346,9 +346,7 @@ class Agent:
         return True
 
     def _sessions_changed(self, found: dict[str, str]) -> None:
-        routing = self.configuration.pool.spec.routing
-        peers = routing.bgp.peers if routing and routing.bgp else ()
-        self.sessions = {peer.name: found.get(peer.name, DOWN) for peer in peers}
+        self.sessions = states_of(self.configuration, found)
 
     def refuse(self, sentence: str) -> None:
         """Keep the running configuration, and say why."""

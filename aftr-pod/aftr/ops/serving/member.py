@@ -330,8 +330,7 @@ class Member:
         ]
         for slot, head in ours:
             quarantine = slot.quarantine
-            lacking = not quarantine.is_on and self._lacks_some(slot.number, head.generation)
-            if (quarantine.is_over or lacking) and not quarantine.is_ending:
+            if quarantine.is_over or (not quarantine.is_on and self._lacks_some(slot.number, head.generation)):
                 slot.spawn(quarantine.try_end())
         outdated = [slot for slot, head in ours if set(head.versions) != {self.store.version}]
         if outdated and not any(slot.is_writing_checkpoint for slot in self.slots):

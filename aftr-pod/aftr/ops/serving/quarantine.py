@@ -30,7 +30,7 @@ class Quarantine:
         self.damaged_in = 0  # the checkpoint's generation when that was found
         self.noted: list[str] = []  # why we give out no blocks
         self._since = 0  # 0: we do
-        self.is_ending = False
+        self._ending = False
 
     @property
     def is_on(self) -> bool:
@@ -77,12 +77,12 @@ class Quarantine:
 
     async def try_end(self) -> None:
         """End it without a person: time has passed, or we hold all that a copy could not read.  Again later, if the store fails."""
-        if self.is_ending:
+        if self._ending:
             return
-        self.is_ending = True
+        self._ending = True
         try:
             await self.end()
         except StoreError as error:
             log.warning("quarantine not ended", slot=self._slot.number, reason=str(error))
         finally:
-            self.is_ending = False
+            self._ending = False

@@ -36,11 +36,7 @@ from aftr.state.counters import add_event
 from aftr.state.journal import commit, drain, peek, waiting
 from aftr.state.layout import slot_at
 from aftr.state.reasons import MAPPINGS_NOT_STORED
-from aftr.store.errors import (
-    StoreError,
-    StoreRefusedError,
-    StoreUnconfirmedError,
-)
+from aftr.store.errors import StoreError, StoreRefusedError, StoreUnconfirmedError
 from aftr.store.slots import NO_RECORDS, STORED, Append, Owner, Reply
 from dslite_contract.journal import (
     NOTHING,
@@ -322,9 +318,9 @@ class Slot:
 
     def take_records(self) -> None:
         """Everything out of the journal: it is to be stored in another way, or not at all."""
-        self.unstored_block = self.has_unstored_block()
+        records = drain(self.member.pod.memory, self.member.pod.area(self.number), self.record.journal_mask + 1)
+        self.unstored_block = self.has_unstored_block(records)
         self.flight = None
-        drain(self.member.pod.memory, self.member.pod.area(self.number), self.record.journal_mask + 1)
 
     async def shorten(self) -> None:
         """A checkpoint in passing, so that the journal stays short; writing goes on meanwhile."""
@@ -490,19 +486,17 @@ class Slot:
         if not self.member.serves_on_loss:
             return
         with self.member.workers.halted():  # no block is taken meanwhile
-            if self.has_unstored_block():
+            records = peek(self.member.pod.memory, self.member.pod.area(self.number), self.record.journal_mask + 1)
+            if self.has_unstored_block(records):
                 return
             self.record.parking = 0
             if self.phase is Phase.FAILSAFE:
                 self.let_go()
 
-    def has_unstored_block(self) -> bool:
-        """Whether a port block is in use that the store may not know."""
-        pod, flight = self.member.pod, self.flight
-        kinds = set(peek(pod.memory, pod.area(self.number), self.record.journal_mask + 1)["kind"].tolist())
-        return self.unstored_block or Kind.BLOCK_TAKEN in kinds | (
-            copies.kinds_of(flight.entry) if flight is not None else set()
-        )
+    def has_unstored_block(self, records: Records) -> bool:
+        """Whether a port block is in use that the store may not know; `records`: all that are in the journal, or were."""
+        in_flight = copies.kinds_of(self.flight.entry) if self.flight is not None else set()
+        return self.unstored_block or Kind.BLOCK_TAKEN in in_flight or bool((records["kind"] == Kind.BLOCK_TAKEN).any())
 
     def let_go(self) -> None:
         """What waits for the store leaves without it, and is counted; the journal keeps it until the store is back, while there is room."""
