@@ -35,6 +35,7 @@ SEEN = Observation(
     warm="b",
     lease_until=10_280,
     held=EntryId(7, 9),
+    content=EntryId(7, 9),
 )
 
 
@@ -278,28 +279,37 @@ def test_a_copy_that_holds_more_than_the_store_writes_it_first() -> None:
     assert run(state, **DEAD).actions == (Do.WRITE_CHECKPOINT,)
 
 
-EMPTY = frozenset({EntryId(8, 0)})  # a claim that stored nothing, after the store had lost what it had
-
-
 def test_a_claim_that_stored_nothing_hides_no_loss_from_the_next_one() -> None:
     """Its id is above all that was lost: b did not hear of its own claim, or somebody else died on the way."""
     head = Head(8, "b", EntryId(8, 0))
     asking = of("b", Phase.ASKING, epoch=0, head_owner=(8, "b"))
     claiming = run(asking, **DEAD | {"head": head}, answers={"a": Answer(9_950), "c": Answer(9_950)}).state
-    state, actions, _ = run(claiming, **DEAD | {"head": head}, event=Won(9, NOTHING, EMPTY))
+    state, actions, _ = run(claiming, **DEAD | {"head": head}, event=Won(9, NOTHING))
     assert (state.rewrite, state.need, actions) == (True, NOTHING, ())
     assert run(state, **DEAD | {"head": Head(9, "b", EntryId(9, 0))}).actions == (Do.WRITE_CHECKPOINT,)
 
 
 def test_who_holds_more_is_found_behind_a_claim_that_stored_nothing() -> None:
-    answers = {"a": Answer(9_950, EntryId(8, 0)), "c": Answer(9_950, EntryId(7, 9))}
-    head = Head(8, "a", EntryId(8, 0))
+    answers = {"a": Answer(9_950, EntryId(7, 5), 8), "c": Answer(9_950, EntryId(7, 9))}
+    head, behind = Head(8, "a", EntryId(8, 0)), {"held": EntryId(8, 0), "content": EntryId(7, 5)}
     asking = of("b", Phase.ASKING, epoch=0, head_owner=(8, "a"))
-    claiming = run(asking, **DEAD | {"head": head}, held=EntryId(8, 0), answers=answers).state
-    won = run(claiming, **DEAD | {"head": head}, held=EntryId(8, 0), event=Won(9, EntryId(7, 5), EMPTY))
+    claiming = run(asking, **DEAD | {"head": head}, **behind, answers=answers).state
+    won = run(claiming, **DEAD | {"head": head}, **behind, event=Won(9, EntryId(7, 5)))
     assert won.actions == (TakeTail("c", EntryId(7, 5)),), "a has only what the store has"
-    complete = run(claiming, **DEAD | {"head": head}, held=EntryId(9, 0), event=Won(9, EntryId(7, 9), EMPTY))
+    complete = run(claiming, **DEAD | {"head": head}, held=EntryId(9, 0), event=Won(9, EntryId(7, 9)))
     assert (complete.state.source, complete.state.rewrite, complete.actions) == ("", False, ())
+
+
+def test_a_copy_of_a_claim_alone_is_no_newer_than_what_was_lost_before_it() -> None:
+    """a raised the epoch in an empty store, c copied that, and then the store lost it too, together with a."""
+    assert answer(of("c", Phase.WARM, epoch=0), replace(SEEN, held=EntryId(8, 0), content=NOTHING)) == Answer(
+        0, epoch=8
+    )
+    answers = {"a": Answer(9_950, epoch=8), "c": Answer(9_950, EntryId(7, 9), 7)}
+    new = {**NO_HEAD, "assigned": "b", "known": frozenset("ac"), "answers": answers}
+    claiming = run(of("b", Phase.ASKING, epoch=0), **new, connected_ms=0)
+    assert claiming.actions == (Claim(0, "", 9),)
+    assert run(claiming.state, **new, event=Won(9, NOTHING)).actions == (TakeTail("c", NOTHING),)
 
 
 @pytest.mark.parametrize("phase", [Phase.CATCHING_UP, Phase.REWRITING])
@@ -318,7 +328,7 @@ def test_the_new_epoch_is_above_all_that_anyone_holds() -> None:
 
 # ── first open, store without a head ─────────────────────────────────────────────────────────────────────────────────────
 
-NO_HEAD = {"head": Head(), "held": NOTHING, "assigned": "a"}
+NO_HEAD = {"head": Head(), "held": NOTHING, "content": NOTHING, "assigned": "a"}
 
 
 def test_first_open_of_a_pool_of_one_waits_one_dead_time() -> None:
@@ -544,7 +554,7 @@ def test_available_serves_unless_it_is_told_otherwise() -> None:
 
 def test_an_answer_of_a_newer_epoch_ends_it() -> None:
     answers = {"b": Answer(9_990, EntryId(8, 0), promises=True)}
-    assert run(FAILSAFE, **CUT, answers=answers).sentence == "stopped serving: b holds epoch 8, ours is 7"
+    assert run(FAILSAFE, **CUT, answers=answers).sentence == "stopped serving: b knows of epoch 8, ours is 7"
 
 
 def test_the_store_comes_back() -> None:

@@ -24,7 +24,7 @@ HELD = EntryId(3, 7)
 class Holder:
     """What an answering member knows of its only slot."""
 
-    number, held, phase = 0, HELD, Phase.WARM
+    number, content, phase = 0, HELD, Phase.WARM
 
     def __init__(self, pod: Any) -> None:
         self.pod, self.empties = pod, False

@@ -58,9 +58,9 @@ def store_settled(head: Head, back_for: int, dead_after_ms: int) -> bool:
     return not head.missing or back_for >= dead_after_ms
 
 
-def store_has(held: EntryId, stored: EntryId, raises: Collection[EntryId]) -> bool:
-    """Open without it: what a member holds up to this entry is in the store.  A claim says nothing of what was lost before it."""
-    return held <= stored or held in raises
+def store_has(content: EntryId, stored: EntryId) -> bool:
+    """Open without it: what a member holds up to this entry is in the store."""
+    return content <= stored
 
 
 def newest_epoch(claimed: int, heard: Iterable[int]) -> int:

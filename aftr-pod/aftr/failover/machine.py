@@ -54,8 +54,8 @@ def answer(state: State, seen: Observation) -> Answer:
     claim_is_out = state.phase not in (Phase.CLOSED, Phase.COPYING, Phase.WARM, Phase.DRAINING, Phase.LOST)
     return Answer(
         asked_ms=0,
-        held=seen.held,
-        epoch=state.epoch,
+        held=seen.content,
+        epoch=max(state.epoch, seen.held.epoch),
         serves=(about_to and (seen.connected or lease)) or (serves and lease),
         promises=guards.may_promise(seen.connected, claim_is_out),
     )

@@ -36,10 +36,17 @@ class Answer:
     """What another member said of a slot; `asked_ms` is when the question that it answers was sent."""
 
     asked_ms: int
-    held: EntryId = NOTHING
-    epoch: int = 0  # of its last claim
+    held: EntryId = (
+        NOTHING  # the last entry it holds that stored something: a claim says nothing of what was lost before it
+    )
+    epoch: int = 0  # the newest that it claimed or read of
     serves: bool = False  # or is about to, as the owner of the newest epoch
     promises: bool = False  # cannot reach the store either, and will not raise the epoch before asking again
+
+    @property
+    def newest(self) -> int:
+        """The newest epoch that it knows of; an older program does not put what it read into `epoch`."""
+        return max(self.epoch, self.held.epoch)
 
 
 class Result(Enum):
@@ -63,11 +70,10 @@ class Result(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Won:
-    """A claim succeeded: `epoch` is ours.  Before it, the journal had `stored`, and after that only claims that stored nothing."""
+    """A claim succeeded: `epoch` is ours.  Before it, the journal had `stored`, and after that only claims."""
 
     epoch: int
     stored: EntryId
-    raises: frozenset[EntryId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,8 @@ class Observation:
     turn: bool = False  # this slot is the one that this pod may hand over now (assignment.next_handover)
     target_ready: bool = False  # `assigned` is alive and its copy follows
     lease_until: int = 0
-    held: EntryId = NOTHING
+    held: EntryId = NOTHING  # how far the journal was read or written
+    content: EntryId = NOTHING  # the last entry before that which is no claim
     filling: bool = False  # the tables have half of what they are to hold: a copy or a tail is being put in
     forgone: bool = False  # what was made without the store will not be in the journal: there was no room for it
     answers: Mapping[str, Answer] = field(default_factory=dict)

@@ -106,8 +106,8 @@ def resume(state: State, seen: Observation, head: Head) -> Step:
 
 def newer_elsewhere(state: State, seen: Observation) -> str:
     """Why an answer says that this member is no longer the owner."""
-    newer = [uid for uid, answer in seen.answers.items() if answer.held.epoch > state.epoch]
-    return f"{newer[0]} holds epoch {seen.answers[newer[0]].held.epoch}, ours is {state.epoch}" if newer else ""
+    newer = [uid for uid, answer in seen.answers.items() if answer.newest > state.epoch]
+    return f"{newer[0]} knows of epoch {seen.answers[newer[0]].newest}, ours is {state.epoch}" if newer else ""
 
 
 def promised_until(state: State, seen: Observation, rules: Rules) -> int:

@@ -23,7 +23,7 @@ from aftr.failover.state import (
     store_knows_less,
     superseded,
 )
-from dslite_contract.journal import NOTHING, EntryId
+from dslite_contract.journal import NOTHING
 
 # ── copies ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -135,7 +135,7 @@ def claim(state: State, seen: Observation, answers: dict[str, Answer], sentence:
     """Raise the epoch above all that anyone holds, and note what they hold."""
     head = seen.head or Head()
     heard = {uid: answer.held for uid, answer in answers.items()}
-    epochs = [seen.held.epoch, state.epoch, *(max(answer.held.epoch, answer.epoch) for answer in answers.values())]
+    epochs = [seen.held.epoch, state.epoch, *(answer.newest for answer in answers.values())]
     epoch = guards.newest_epoch(head.epoch + 1, epochs)
     ours = state.rewrite and head.owner == state.me  # nobody wrote since we did: we hold all of it
     claiming = replace(state, heard=heard, need=NOTHING if ours else head.last)
@@ -155,9 +155,8 @@ def claiming(state: State, seen: Observation, rules: Rules) -> Step:
 
 def won(state: State, seen: Observation, claim: Won) -> Step:
     """The epoch is ours: now the copy must hold all that the store has, or that a member has beyond it."""
-    known = claim.raises | {EntryId(claim.epoch, 0)}
-    ours = NOTHING if guards.store_has(seen.held, claim.stored, known) else seen.held
-    more = {uid: held for uid, held in state.heard.items() if not guards.store_has(held, claim.stored, known)}
+    ours = NOTHING if guards.store_has(seen.content, claim.stored) else seen.content
+    more = {uid: held for uid, held in state.heard.items() if not guards.store_has(held, claim.stored)}
     source, most = max(more.items(), key=lambda one: one[1], default=("", NOTHING))
     owner = replace(state, epoch=claim.epoch, until=seen.lease_until, heard={})
     if ours > NOTHING:

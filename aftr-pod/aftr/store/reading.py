@@ -7,7 +7,7 @@ stop it: the readable rest is delivered, then UnreadableRecordError is raised.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from aftr.store.client import Client
 from aftr.store.errors import Damage, StoreUnreachableError, UnreadableRecordError
@@ -24,6 +24,7 @@ PATIENCE_S = 10.0  # for an answer of many MiB
 class Reading:
     """`async for records in reading`; then `head` is what the slot's head said, and `last` the entry up to which it was read.
 
+    `content`: the last entry that is no claim, or what the checkpoint covers.
     `entries`: how many of its journal, and how many bytes those are.
     """
 
@@ -31,7 +32,7 @@ class Reading:
         self._client, self._slots, self._slot, self._judge = client, slots, slot, judge
         self._prefix = client.settings.prefix
         self.head: SlotHead | None = None
-        self.last = NOTHING
+        self.last = self.content = NOTHING
         self.entries = (0, 0)
 
     async def __aiter__(self) -> AsyncIterator[Records]:
@@ -63,6 +64,7 @@ class Reading:
             if _checkpoint(before) == _checkpoint(after) and (not gaps or left == 0):
                 self.head = after
                 self.last = rows[-1][0] if rows else covered
+                self.content = last_stored((entry for entry, _ in rows), covered)
                 return chunks, rows, gaps
         raise StoreUnreachableError(
             f"slot {self._slot}: {ATTEMPTS} checkpoints came while it was being read; ask again"
@@ -98,6 +100,11 @@ def place_of(key: str, row: Row) -> Place:
     """An entry of a journal."""
     entry, fields = row
     return key, fields.get(b"entry", b""), entry
+
+
+def last_stored(entries: Iterable[EntryId], before: EntryId) -> EntryId:
+    """The last of these that stored something, else `before`: a claim only raises the epoch, whatever was lost before it."""
+    return max((entry for entry in entries if entry.seq > 0), default=before)
 
 
 def is_next(after: EntryId, row: Row) -> bool:

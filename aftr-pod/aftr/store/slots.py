@@ -205,22 +205,20 @@ class Slots:
         """Hand the slot to `target_uid` if `last` is still the last entry; None when it is not, or the slot is not `owner`'s."""
         return await self._raise(slot, owner, str(last), Owner(owner.epoch + 1, target_uid), sealed=True)
 
-    async def before(self, slot: int, epoch: int) -> tuple[EntryId, frozenset[EntryId]]:
-        """What was stored last before an epoch was raised, and the claims between the two, which stored nothing."""
-        key, at, number = journal_key(self._prefix, slot), EntryId(epoch, 0), 2
-        claims = dict[EntryId, EntryId]()
-        while at.seq == 0 and at != NOTHING and len(claims) < MOST_CLAIMS:
+    async def before(self, slot: int, epoch: int) -> EntryId:
+        """What was stored last before an epoch was raised; the claims between the two stored nothing."""
+        key, at, number, claims = journal_key(self._prefix, slot), EntryId(epoch, 0), 2, 0
+        while at.seq == 0 and at != NOTHING and claims < MOST_CLAIMS:
             (answer,) = await self._client.ask(key, "ask", ("XREVRANGE", key, str(at), "-", "COUNT", number))
             found = claims_in(rows_of(answer))
             if at not in found:
                 break
             while at in found:
-                claims[at] = found[at]
-                at = found[at]
+                at, claims = found[at], claims + 1
             number = PAGE
         if not claims:
             raise StoreUnreachableError(f"slot {slot}: the claim of epoch {epoch} is not in the store any more")
-        return at, frozenset(claims) - {EntryId(epoch, 0)}
+        return at
 
     async def _raise(self, slot: int, expected: Owner | None, last: str, new: Owner, *, sealed: bool) -> Owner | None:
         before = (expected.epoch, expected.uid) if expected else (0, "")

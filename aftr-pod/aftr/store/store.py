@@ -78,8 +78,8 @@ class Store:
         """Hand the slot over after its last entry; from then on `owner` is fenced. None if that was not possible. May be repeated."""
         return await self._slots.seal(slot, owner, last, target_uid)
 
-    async def before(self, slot: int, epoch: int) -> tuple[EntryId, frozenset[EntryId]]:
-        """The last entry that stored something before `epoch` was raised, which the journal still has, and the claims after it."""
+    async def before(self, slot: int, epoch: int) -> EntryId:
+        """The last entry that stored something before `epoch` was raised, which the journal still has."""
         return await self._slots.before(slot, epoch)
 
     async def owners(self) -> dict[int, SlotHead]:

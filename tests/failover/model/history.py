@@ -222,8 +222,11 @@ class History:
         self.after(self.random.choice((200, 600)), lambda: setattr(self, "slow", 0))
 
     def fault_links(self, member: Member) -> None:
-        member.linked = not member.linked
-        self.after(600, lambda: setattr(member, "linked", True))
+        self.set_links(member, not member.linked)
+        self.after(600, lambda: self.set_links(member, True))
+
+    def set_links(self, member: Member, linked: bool) -> None:
+        member.linked, member.links_since = linked, self.now
 
     def fault_sealcut(self, member: Member) -> None:
         """Arms `sealed`: the old owner is cut off about when the store carries out the seal."""
@@ -310,10 +313,14 @@ class History:
         away = [m for m in running if m is not member and m.uid not in member.knew[slot]]
         if any(m.engines[slot].held > NOTHING for m in away):
             self.strangers = True
-        for (number, block), user in self.users.items():
-            held = any(m.engines[slot].table.blocks.get(block) == user for m in running)
-            if number == slot and not held:
+        for (number, block), user in list(self.users.items()):
+            if number != slot or any(m.engines[slot].table.blocks.get(block) == user for m in running):
+                continue
+            if (earlier := member.engines[slot].table.blocks.get(block)) is None:
                 self.free_since.setdefault((slot, block), self.now)  # it rests like any that is free now
+            else:  # who had it before that: nobody is left who knows better
+                self.users[slot, block] = earlier
+                self.free_since.pop((slot, block), None)
 
     def check_open(self, member: Member, slot: int) -> None:
         """What was acknowledged is there; and what is there is stored."""
@@ -368,7 +375,8 @@ class History:
         self.newest[slot] = max(self.newest[slot], member.states[slot].epoch)
         sealed, target = self.sealed_at.pop(slot, (self.now, ""))
         simple = set(self.kinds) <= {"links", "crash"} and not self.loss and not self.lag
-        if simple and target == member.uid and self.now - sealed > 200:
+        steady = member.links_since < sealed - 200  # else it had begun to let go of the slot that it is handed
+        if simple and steady and target == member.uid and self.now - sealed > 200:
             raise ViolationError(
                 f"slot {slot} was handed to a copy that was not ready: {self.now - sealed} ms until it opened"
             )

@@ -28,6 +28,7 @@ from aftr.failover.observation import (
 )
 from aftr.failover.state import Phase, Rules, State, follows
 from aftr.failover.succession import ended_epochs, giving_up, has_ended, is_close, still_given_up
+from aftr.store.reading import last_stored
 from dslite_contract.journal import NOTHING, EntryId
 from failover.model.store import BLOCKS, Endpoint, Info, Record, Table, ViolationError
 
@@ -49,7 +50,7 @@ class Engine:
 
     def reset(self) -> None:
         self.table = Table()
-        self.held = NOTHING
+        self.held = self.content = NOTHING
         self.copying = False
         self.mode = "closed"  # copy, open, frozen, readonly, stopped
         self.epoch = 0
@@ -83,7 +84,7 @@ class Member:
         self.known: frozenset[str] = frozenset()
         self.lease = 0
         self.counter = 0
-        self.linked = True
+        self.linked, self.links_since = True, 0
         self.mute: set[int] = set()
         self.states = [State(uid, slot) for slot in range(history.slots)]
         self.engines: list[Engine] = [Engine() for _ in range(history.slots)]
@@ -240,6 +241,7 @@ class Member:
             for record in records:
                 engine.table.apply(record)
             engine.held = entry
+        engine.content = last_stored((entry for entry, _ in tail[1]), engine.content)
 
     # ── the machine ──
 
@@ -274,6 +276,7 @@ class Member:
             target_ready=ready,
             lease_until=self.lease,
             held=self.engines[slot].held,
+            content=self.engines[slot].content,
             forgone=self.engines[slot].forgone,
             answers=self.answers[slot],
             event=event,
@@ -388,11 +391,14 @@ class Member:
 
         def done(result: object) -> None:
             if engine.table is begun:
-                engine.table, engine.held = result  # type: ignore[misc]
+                engine.table, engine.held, engine.content = result  # type: ignore[misc]
                 engine.mode, engine.copying = "copy", False
                 self.event(slot, Result.COPIED)
 
-        copy = lambda: (self.h.store.slots[slot].table(), self.h.store.slots[slot].last)  # noqa: E731
+        def copy() -> object:
+            stored = self.h.store.slots[slot]
+            return stored.table(), stored.last, stored.content
+
         slow = self.h.random.choice((5, 30, self.h.slow_copy))
 
         def later() -> None:
@@ -431,14 +437,14 @@ class Member:
 
         def give() -> None:
             theirs = other.engines[slot]
-            if theirs.held > wanted.beyond and theirs.mode != "closed":
-                table, held = theirs.table.copy(), theirs.held
+            if theirs.content > wanted.beyond and theirs.mode != "closed":
+                table, held = theirs.table.copy(), theirs.content
                 self.h.send(other, self, lambda: take(table, held))
 
         def take(table: Table, held: EntryId) -> None:
             engine = self.engines[slot]
             if self.states[slot].phase is Phase.CATCHING_UP:
-                engine.table, engine.held, engine.mode = table, held, "copy"
+                engine.table, engine.held, engine.content, engine.mode = table, held, held, "copy"
                 self.event(slot, Result.TAIL_TAKEN)
 
         self.h.send(self, other, give)
@@ -467,7 +473,7 @@ class Member:
             if (self.states[slot].phase, self.states[slot].epoch) != (Phase.REWRITING, epoch):
                 return
             if isinstance(result, EntryId):
-                engine.held, engine.forgone = result, False
+                engine.held, engine.content, engine.forgone = result, result, False
                 self.commit(slot, parked)
                 self.event(slot, Result.CHECKPOINTED)
             else:
@@ -510,7 +516,7 @@ class Member:
             return
         engine.in_flight = None
         if isinstance(result, EntryId):
-            engine.held, engine.proven = result, True
+            engine.held, engine.content, engine.proven = result, result, True
             self.commit(slot, parked)
             if self.states[slot].refused:
                 self.event(slot, Result.ACCEPTED)

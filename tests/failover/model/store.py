@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aftr.failover.observation import Claim, Head, Result, Seal, Won
 from aftr.store.checkpoint import beyond
+from aftr.store.reading import last_stored
 from dslite_contract.journal import NOTHING, EntryId
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ class StoredSlot:
                 table.apply(record)
         return table
 
+    @property
+    def content(self) -> EntryId:
+        """The last entry that is no claim."""
+        return last_stored((entry for entry, _, _ in self.journal), self.covers)
+
     def fenced(self, epoch: int, uid: str) -> bool:
         return self.epoch > epoch or (self.epoch == epoch and self.owner != uid)
 
@@ -135,12 +141,7 @@ class Store:
         if (stored.epoch, stored.owner, stored.last) != (wanted.expected, wanted.owner, wanted.last):
             return Result.BEATEN
         self.raise_epoch(slot, uid, wanted.epoch, sealed=False)
-        claims = {entry: before for entry, before, _ in stored.journal if entry.seq == 0}
-        at, empty = claims[stored.last], set[EntryId]()
-        while at in claims:
-            empty.add(at)
-            at = claims[at]
-        return Result.REFUSED if self.full else Won(wanted.epoch, at, frozenset(empty))
+        return Result.REFUSED if self.full else Won(wanted.epoch, stored.content)
 
     def seal(self, slot: int, uid: str, last: EntryId, wanted: Seal) -> Result:
         if self.refuses():

@@ -11,7 +11,7 @@ from aftr.failover.observation import Result, TakeTail
 from aftr.failover.state import Phase
 from aftr.ops import copies
 from aftr.store.errors import StoreError, UnreadableRecordError, UnreadableVersionError
-from aftr.store.reading import Reading
+from aftr.store.reading import Reading, last_stored
 from dslite_contract.journal import EntryId, Records, joined
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Copy:
             self._slot.member.lose_store(str(error))
             self._slot.events.append(Result.BROKEN)
             return
-        self._slot.held, self._slot.trouble, self._slot.written = reading.last, "", cost(*reading.entries)
+        self._slot.held, self._slot.content = reading.last, reading.content
+        self._slot.trouble, self._slot.written = "", cost(*reading.entries)
         self._slot.generation = reading.head.generation if reading.head else 0
         self.reading = None
         self._slot.tell(Result.COPIED)
@@ -93,6 +94,7 @@ class Copy:
         if len(records) and not await self._apply(records):
             return
         self._slot.held = entries[-1][0]
+        self._slot.content = last_stored((entry for entry, _ in entries), self._slot.content)
         self._slot.written += cost(len(entries), records.nbytes)
         self._slot.step()
 
@@ -111,7 +113,7 @@ class Copy:
         finally:
             self._takes_tail = False
         if whole and self._slot.phase is Phase.CATCHING_UP:
-            self._slot.held = found[0]
+            self._slot.held = self._slot.content = found[0]
             self._slot.tell(Result.TAIL_TAKEN)
 
 

@@ -382,6 +382,7 @@ class Member:
             target_ready=head is not None and self._is_ready(number, head),
             lease_until=self._lease if self._fenced else NEVER_MS,
             held=slot.held,
+            content=slot.content,
             filling=slot.copy.filling,
             forgone=slot.forgone,
             answers=slot.answers,

@@ -142,7 +142,7 @@ class Peers:
     async def get_tail(self, request: web.Request) -> web.Response:
         """All that we hold."""
         body, slot, question = await self._question(request)
-        held, version = slot.held, max(oldest(), min(newest(), int(question.get("reads", UNANNOUNCED))))
+        held, version = slot.content, max(oldest(), min(newest(), int(question.get("reads", UNANNOUNCED))))
         life = self._member.pod.lives[slot.number]
         data = await asyncio.to_thread(lambda: b"".join(slot.chunks(version))) if held > NOTHING else b""
         if self._member.pod.lives[slot.number] != life:

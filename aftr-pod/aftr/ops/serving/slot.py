@@ -78,7 +78,8 @@ class Slot:
     number: int
     state: State = field(init=False)
     sentence: str = "closed: has just started"
-    held: EntryId = NOTHING
+    held: EntryId = NOTHING  # how far the journal was read or written
+    content: EntryId = NOTHING  # the last entry before that which is no claim
     answers: dict[str, Answer] = field(default_factory=dict)
     events: deque[Result | Won] = field(default_factory=deque)
     flight: Flight | None = None
@@ -204,7 +205,8 @@ class Slot:
             self.checkpoint.cancel()
         with self.member.pod.turn, self.member.workers.halted():
             copies.close(self.member.pod, self.number)
-        self.held, self.flight, self.flushing, self.written, self.unstored_block = NOTHING, None, False, 0, False
+        self.held = self.content = NOTHING
+        self.flight, self.flushing, self.written, self.unstored_block = None, False, 0, False
         self.quarantine.damages = ()
 
     # ------------------------------------------------------------ taking
@@ -214,7 +216,7 @@ class Slot:
         store, from_the_dead = self.member.store, self.member.is_silent(wanted.owner)
         try:
             owner = await store.claim(self.number, self.member.uid, expected, wanted.epoch - 1, wanted.last)
-            before = await store.before(self.number, owner.epoch) if owner else (NOTHING, frozenset[EntryId]())
+            stored = await store.before(self.number, owner.epoch) if owner else NOTHING
             if owner:
                 await self.quarantine.begin()
         except (StoreRefusedError, StoreUnconfirmedError) as error:  # it answers: what else we serve goes on
@@ -228,7 +230,7 @@ class Slot:
             return
         if owner and wanted.owner not in ("", self.member.uid) and from_the_dead:
             self.member.taken(wanted.owner)
-        self.tell(Won(owner.epoch, *before) if owner else Result.BEATEN)
+        self.tell(Won(owner.epoch, stored) if owner else Result.BEATEN)
 
     def open(self, action: Open) -> None:
         """Let packets in."""
@@ -276,7 +278,8 @@ class Slot:
             return
         if reply in STORED:
             self.flight, self.proven = None, True
-            self.held = EntryId(self.state.epoch, self.held.seq + 1 if self.held.epoch == self.state.epoch else 1)
+            seq = self.held.seq + 1 if self.held.epoch == self.state.epoch else 1
+            self.held = self.content = EntryId(self.state.epoch, seq)
             self.written += cost(1, len(flight.entry))
             commit(self.member.pod.memory, self.member.pod.area(self.number), flight.number)
             if self.state.refused:
@@ -311,7 +314,8 @@ class Slot:
             return
         if (self.phase, self.owner) != (Phase.REWRITING, owner):
             return
-        self.held = max(self.held, head.last) if head and head.owner == owner else self.held
+        if head and head.owner == owner:
+            self.held = self.content = max(self.held, head.last)
         self.written, self.unstored_block = 0, False
         commit(pod.memory, pod.area(self.number), number)
         self.tell(Result.CHECKPOINTED)
