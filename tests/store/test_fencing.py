@@ -132,14 +132,24 @@ async def test_a_claim_that_was_stored_but_not_confirmed_is_repeated(store: Stor
 async def test_a_planned_handover(store: Store) -> None:
     first = await claimed(store)
     await append(store, SLOT, first, EntryId(1, 0), entry(10))
-    assert await store.seal(SLOT, first, EntryId(1, 0), "b") is None  # there is more than that
-    second = await store.seal(SLOT, first, EntryId(1, 1), "b")
-    assert second == Owner(2, "b")
-    assert await store.seal(SLOT, first, EntryId(1, 1), "b") == second
-    assert await store.seal(SLOT, first, EntryId(1, 1), "c") is None
+    assert await store.seal(SLOT, first, EntryId(1, 0), "b") is Reply.REWOUND  # there is more than that
+    assert await store.seal(SLOT, first, EntryId(1, 1), "b") is Reply.OK
+    assert await store.seal(SLOT, first, EntryId(1, 1), "b") is Reply.OK
+    assert await store.seal(SLOT, first, EntryId(1, 1), "c") is Reply.FENCED
+    second = Owner(2, "b")
     assert await append(store, SLOT, first, EntryId(1, 1), entry(11)) is Reply.FENCED
     assert await append(store, SLOT, second, EntryId(2, 0), entry(20)) is Reply.OK
     assert await numbers_of(store.read(SLOT)) == [10, 20]
+
+
+async def test_a_store_that_fell_back_takes_no_seal(store: Store, shared_redis: Server, prefix: str) -> None:
+    """Its owner writes all of it anew; were it told that another one has the slot, it would stop serving."""
+    second = await store.claim(SLOT, "b", await claimed(store))
+    assert second is not None
+    shared_redis.cli("HSET", head_key(prefix, SLOT), "epoch", "1", "uid", "a", "last", "1-0")
+    assert await store.seal(SLOT, second, EntryId(2, 0), "c") is Reply.REWOUND
+    shared_redis.cli("DEL", head_key(prefix, SLOT))
+    assert await store.seal(SLOT, second, EntryId(2, 0), "c") is Reply.REWOUND
 
 
 async def test_epochs_go_on_above_what_a_new_store_has_forgotten(

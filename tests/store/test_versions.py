@@ -68,6 +68,5 @@ async def test_a_head_that_says_nothing_is_of_the_first_version(
 
 async def test_an_owner_of_a_slot_that_was_handed_over_notes_it_too(open_store: Open, store: Store) -> None:
     owner = await claimed(store)
-    sealed = await store.seal(SLOT, owner, EntryId(1, 0), "b")
-    assert sealed
+    assert await store.seal(SLOT, owner, EntryId(1, 0), "b") is Reply.OK
     assert await versions(store) == (1, 1)

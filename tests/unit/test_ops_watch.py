@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aftr.ops import watch as module
-from aftr.ops.watch import files_of, folders_of, watch
+from aftr.ops.watch import files_of, fingerprint, folders_of, watch
 
 QUIET_S = 0.3
 
@@ -46,7 +46,7 @@ class Calls:
 @asynccontextmanager
 async def watched(path: Path) -> AsyncIterator[Calls]:
     calls = Calls()
-    async with watch({path: calls.changed}):
+    async with watch({path: calls.changed}, {path: fingerprint(path)}):
         yield calls
 
 
@@ -94,6 +94,14 @@ async def test_a_file_that_is_gone_is_no_change_until_it_is_back(file: Path) -> 
         await calls.none()
         file.write_text("two")
         await calls.one_more()
+
+
+async def test_what_changed_between_its_first_reading_and_the_watch_is_noticed(file: Path) -> None:
+    seen, calls = {file: fingerprint(file)}, Calls()
+    file.write_text("two")
+    async with watch({file: calls.changed}, seen):
+        await calls.one_more()
+        await calls.none()
 
 
 async def test_sighup_asks_even_if_nothing_changed(file: Path) -> None:
@@ -159,7 +167,8 @@ async def test_a_folder_of_secrets_is_watched_as_a_whole(tmp_path: Path) -> None
 async def test_sighup_asks_everything_that_is_watched(tmp_path: Path, file: Path) -> None:
     (tmp_path / "secrets").mkdir()
     one, two = Calls(), Calls()
-    async with watch({file: one.changed, tmp_path / "secrets": two.changed}):
+    calls = {file: one.changed, tmp_path / "secrets": two.changed}
+    async with watch(calls, {path: fingerprint(path) for path in calls}):
         os.kill(os.getpid(), signal.SIGHUP)
         await one.one_more()
         await two.one_more()

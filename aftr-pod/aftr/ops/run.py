@@ -21,7 +21,7 @@ from aftr.ops.faulthook import read_hooks
 from aftr.ops.reload import Apply, decide, mappings_lost
 from aftr.ops.supervise import supervise
 from aftr.ops.warm import warm
-from aftr.ops.watch import Changed, watch
+from aftr.ops.watch import Changed, fingerprint, watch
 from dslite_contract.errors import DsliteError
 from dslite_contract.load import load_config
 
@@ -91,7 +91,9 @@ def set_up_logging(as_json: bool) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serve(agent: Agent, address: str | None, socket: Path) -> AsyncIterator[None]:
+async def serve(
+    agent: Agent, address: str | None, socket: Path, seen: Mapping[Path, bytes | None]
+) -> AsyncIterator[None]:
     """Status port and configuration watch, as long as the context lasts."""
     from aftr.ops.status import serve_status  # noqa: PLC0415  half a second of imports, while packets flow already
 
@@ -111,7 +113,7 @@ async def serve(agent: Agent, address: str | None, socket: Path) -> AsyncIterato
     watched: dict[Path, Changed] = {agent.options.config: changed}
     if agent.options.secrets is not None:
         watched[agent.options.secrets] = agent.log_in
-    async with serve_status(agent, address, socket), watch(watched):
+    async with serve_status(agent, address, socket), watch(watched, seen):
         yield
 
 
@@ -194,8 +196,9 @@ def run(
     options = Options(
         config, interfaces, mode, workers, wanted, huge_pages, member, store, secrets, port, runtime, hooks, cluster, pool_id,
     )  # fmt: skip
+    seen = {path: fingerprint(path) for path in (config, secrets) if path is not None}
     agent = Agent(options)
-    asyncio.run(agent.run(lambda agent: serve(agent, address, socket)))
+    asyncio.run(agent.run(lambda agent: serve(agent, address, socket, seen)))
 
 
 @click.command("kernels")

@@ -62,15 +62,15 @@ def fingerprint(path: Path) -> bytes | None:
 
 
 class Watch:
-    """Calls `changed` when the content of a file, or of a folder's files, is another, one call at a time."""
+    """Calls `changed` when the content of a file, or of a folder's files, is another than `seen`, one call at a time."""
 
-    def __init__(self, path: Path, changed: Changed) -> None:
-        self._path, self._changed = path, changed
-        self._seen = fingerprint(path)
+    def __init__(self, path: Path, changed: Changed, seen: bytes | None) -> None:
+        self._path, self._changed, self._seen = path, changed, seen
         self._inotify = INotify(nonblocking=True)
         self._watched: dict[Path, int] = {}
         self._wake, self._asked = asyncio.Event(), False
         self._watch_folders()
+        self._wake.set()  # it may have changed since it was read
 
     def _watch_folders(self) -> None:
         """Watch the folders that are on the way now."""
@@ -137,9 +137,13 @@ class Watch:
 
 
 @contextlib.asynccontextmanager
-async def watch(changed: Mapping[Path, Changed]) -> AsyncIterator[None]:
-    """Await what belongs to a file or folder whenever it has new content, and at every SIGHUP, while the context lasts."""
-    loop, watches = asyncio.get_running_loop(), [Watch(path, call) for path, call in changed.items()]
+async def watch(changed: Mapping[Path, Changed], seen: Mapping[Path, bytes | None]) -> AsyncIterator[None]:
+    """Await what belongs to a file or folder whenever it has new content, and at every SIGHUP, while the context lasts.
+
+    `seen`: fingerprints from before they were read.
+    """
+    loop = asyncio.get_running_loop()
+    watches = [Watch(path, call, seen[path]) for path, call in changed.items()]
 
     def ask_all() -> None:
         for one in watches:

@@ -82,6 +82,7 @@ RAISE = Script(
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'uid', 'last')
 local id = ARGV[4] .. '-0'
 if head[1] ~= ARGV[4] or head[2] ~= ARGV[5] or head[3] ~= id then
+  if tonumber(head[1] or 0) < tonumber(ARGV[1]) then return 'REWOUND' end
   if (head[1] or '0') ~= ARGV[1] or (head[2] or '') ~= ARGV[2] then return 'FENCED' end
   if ARGV[3] ~= '' and (head[3] or '0-0') ~= ARGV[3] then return 'REWOUND' end
   redis.call('XADD', KEYS[2], id, 'entry', ARGV[6], 'after', head[3] or '0-0')

@@ -199,10 +199,11 @@ class Slots:
     ) -> Owner | None:
         """Become the owner after `expected` (None: the first one), with an epoch above `above` too; None when another was faster."""
         new = Owner(max(expected.epoch if expected else 0, above) + 1, uid)
-        return await self._raise(slot, expected, str(last) if expected and last else "", new, sealed=False)
+        reply = await self._raise(slot, expected, str(last) if expected and last else "", new, sealed=False)
+        return new if reply is Reply.OK else None
 
-    async def seal(self, slot: int, owner: Owner, last: EntryId, target_uid: str) -> Owner | None:
-        """Hand the slot to `target_uid` if `last` is still the last entry; None when it is not, or the slot is not `owner`'s."""
+    async def seal(self, slot: int, owner: Owner, last: EntryId, target_uid: str) -> Reply:
+        """Hand the slot to `target_uid`: OK; FENCED if it is not `owner`'s, REWOUND if `last` is not the last entry."""
         return await self._raise(slot, owner, str(last), Owner(owner.epoch + 1, target_uid), sealed=True)
 
     async def before(self, slot: int, epoch: int) -> EntryId:
@@ -220,13 +221,12 @@ class Slots:
             raise StoreUnreachableError(f"slot {slot}: the claim of epoch {epoch} is not in the store any more")
         return at
 
-    async def _raise(self, slot: int, expected: Owner | None, last: str, new: Owner, *, sealed: bool) -> Owner | None:
+    async def _raise(self, slot: int, expected: Owner | None, last: str, new: Owner, *, sealed: bool) -> Reply:
         before = (expected.epoch, expected.uid) if expected else (0, "")
         keys = head_key(self._prefix, slot), journal_key(self._prefix, slot)
         entry = pack_entry(NO_RECORDS, self.version)
         command = RAISE.call(keys, *before, last, new.epoch, new.uid, entry, int(sealed))
-        answer = await self._client.write_one(head_key(self._prefix, slot), command)
-        return new if answer == "OK" else None
+        return Reply[await self._client.write_one(head_key(self._prefix, slot), command)]
 
     async def owners(self, slots: Iterable[int]) -> dict[int, SlotHead]:
         """Heads of the slots that ever had an owner, one question per node."""

@@ -74,8 +74,8 @@ class Store:
         """
         return await self._slots.claim(slot, uid, expected, above, last)
 
-    async def seal(self, slot: int, owner: Owner, last: EntryId, target_uid: str) -> Owner | None:
-        """Hand the slot over after its last entry; from then on `owner` is fenced. None if that was not possible. May be repeated."""
+    async def seal(self, slot: int, owner: Owner, last: EntryId, target_uid: str) -> Reply:
+        """Hand the slot over after its last entry; OK: from then on `owner` is fenced, with the next epoch. May be repeated."""
         return await self._slots.seal(slot, owner, last, target_uid)
 
     async def before(self, slot: int, epoch: int) -> EntryId:

@@ -417,8 +417,8 @@ class Slot:
         """Name the new owner after our last entry.  An answer that comes when we wait for none says nothing of what we do by then."""
         ours = self.owner
         try:
-            target = await self.member.store.seal(self.number, ours, self.held, wanted.target)
-            result = Result.SEALED if target else Result.FENCED
+            reply = await self.member.store.seal(self.number, ours, self.held, wanted.target)
+            result = _FAILED.get(reply, Result.SEALED)
         except (StoreRefusedError, StoreUnconfirmedError) as error:
             log.warning("seal without effect yet", slot=self.number, reason=str(error))
             await asyncio.sleep(SEAL_AGAIN_S)
