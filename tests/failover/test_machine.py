@@ -510,6 +510,13 @@ def test_a_handover_is_given_up_before_the_seal_and_never_after(change: dict[str
     )
 
 
+@pytest.mark.parametrize("change", [{}, {"assigned": "c"}, {"now": 10_400, "lease_until": 10_600}])
+def test_a_seal_in_a_store_that_fell_back_makes_the_owner_write_anew(change: dict[str, object]) -> None:
+    sealing = of("a", Phase.FREEZING, target="b", until=10_600, sealing=True)
+    state, actions, _ = run(sealing, **{**MOVE, **change}, event=Result.REWOUND)
+    assert (state.phase, state.sealing, actions[-2:]) == (Phase.REWRITING, False, (Do.THAW, Do.WRITE_CHECKPOINT))
+
+
 # ── without the store ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CUT = {"connected": False, "head": None, "lease_until": 10_100}

@@ -95,6 +95,23 @@ def test_established_traffic_and_new_flows_in_owned_blocks_go_on_without_the_sto
     assert slots_of(lab.state) == owners
 
 
+@pytest.mark.lab
+def test_members_believe_each_other_after_the_store_lost_their_key(lab: Lab, crowd: Crowd) -> None:
+    """Who starts then would make another one, and no promise of the others be believed."""
+    assert redis(lab, "FLUSHALL") == "OK"
+    assert talk(crowd, KNOWN) == KNOWN
+    until_settled(lab)
+    newcomer = owner_of(lab, 0)
+    assert aftr_lab(lab.name, "kill", newcomer).returncode == 0
+    assert talk(crowd, KNOWN) == KNOWN
+    assert aftr_lab(lab.name, "start", newcomer).returncode == 0
+    until_settled(lab)
+    with standing_still(lab):
+        time.sleep(LEASE_S)
+        assert talk(crowd, KNOWN, 1.0) == KNOWN
+    assert talk(crowd, KNOWN) == KNOWN
+
+
 @pytest.mark.chaos
 def test_a_store_that_answers_late_but_in_time_stops_nothing(lab: Lab, crowd: Crowd) -> None:
     owners = slots_of(lab.state)

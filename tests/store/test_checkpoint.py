@@ -57,6 +57,22 @@ async def test_the_journal_is_trimmed_one_checkpoint_behind(store: Store, shared
         await store.tail({SLOT: EntryId(1, 6)}, 1)
 
 
+@pytest.mark.parametrize("too_far", [0, 1])
+async def test_a_journal_trimmed_one_entry_too_far_loses_it(
+    open_store: Open, shared_redis: Server, too_far: int
+) -> None:
+    """What the chaos tests' hook `trim-too-far` does, to the entry."""
+    store = await open_store(shared_redis.url, trim_beyond=too_far)
+    owner = await claimed(store)
+    await written(store, owner, 1, 2, 3)
+    assert await store.write_checkpoint(SLOT, owner, EntryId(1, 1), [chunk(1)]) is Reply.OK
+    if not too_far:
+        assert await numbers_of(store.read(SLOT)) == [1, 2, 3]
+        return
+    with pytest.raises(UnreadableRecordError, match="entries after 1-1 are missing"):
+        await numbers_of(store.read(SLOT))
+
+
 async def test_orphans_of_a_dead_owner_are_removed(store: Store, shared_redis: Server, prefix: str) -> None:
     def dies() -> Iterator[bytes]:
         yield from (chunk(number) for number in range(5))

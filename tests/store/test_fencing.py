@@ -120,6 +120,9 @@ async def test_claims_that_stored_nothing_are_no_end_of_what_is_stored(store: St
     reading = store.read(SLOT)
     assert await numbers_of(reading) == [1]
     assert (reading.last, reading.content) == (EntryId(5, 0), EntryId(2, 1))
+    assert await store.write_checkpoint(SLOT, owner, EntryId(5, 0), []) is Reply.OK
+    await store.claim(SLOT, "f", owner)
+    assert await store.before(SLOT, 6) == EntryId(5, 0), "a checkpoint that covers a claim has all that was before it"
 
 
 async def test_a_claim_that_was_stored_but_not_confirmed_is_repeated(store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from aftr.store.members import MemberRecord
-from dslite_contract.store_keys import members_key
+from dslite_contract.store_keys import members_key, secret_key
 from redis_servers import Server
 from store_records import Open
 
@@ -19,6 +19,20 @@ async def test_counters_move_and_members_leave(open_store: Open, shared_redis: S
     assert await other.members() == {"a": MemberRecord(2, {"address": "192.0.2.1"}), "b": MemberRecord(1, {})}
     await one.leave()
     assert list(await other.members()) == ["b"]
+
+
+async def test_a_store_that_lost_the_members_key_gets_it_back(open_store: Open, shared_redis: Server) -> None:
+    one, other = await open_store(shared_redis.url, uid="a"), await open_store(shared_redis.url, uid="b")
+    key = await one.peer_key()
+    assert len(key) == 64
+    assert await other.peer_key() == key
+    shared_redis.cli("DEL", secret_key(one.settings.prefix))
+    assert await one.peer_key(key) == key
+    assert await other.peer_key() == key
+    shared_redis.cli("DEL", secret_key(one.settings.prefix))
+    new = await other.peer_key()
+    assert new != key
+    assert await one.peer_key(key) == new, "a newcomer was first"
 
 
 async def test_what_is_no_heartbeat_is_named_and_the_others_are_read(open_store: Open, shared_redis: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -126,13 +128,28 @@ async def test_an_answer_signed_with_another_key_is_none() -> None:
             assert await asker.ask("b", 0, 5) is None
 
 
+@pytest.mark.parametrize("name", [SIGNATURE, "X-Dslite-Held"])
+async def test_who_is_no_member_may_answer_anything(name: str) -> None:
+    """It may have the address of a pod that is gone."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + name.encode() + b": \xc3\xa9\xff\r\n\r\n{}")
+        writer.close()
+
+    async with two(KEY) as (asker, _, _), await asyncio.start_server(answer, "127.0.0.1") as server:
+        asker._member.addresses["b"] = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert await asker.ask("b", 0, 5) is None
+        assert await asker.tail("b", 0) is None
+
+
 async def test_nobody_is_answered_before_the_pools_key_is_known() -> None:
     """Anybody can sign with an empty one."""
     answerer = Peers(member("b", {}))
     app = web.Application()
     app.add_routes(answerer.routes())
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
-        headers = {SIGNATURE: answerer.sign(b"{}")}
+        headers = {SIGNATURE: answerer.sign(b"{}").decode()}
         async with session.post(
             f"http://{server.host}:{server.port}/v1/peer/ask", data=b"{}", headers=headers
         ) as answer:

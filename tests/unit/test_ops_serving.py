@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from aftr.failover.observation import Claim, Result, Won
+from aftr.failover.observation import Claim, Result, TakeTail, Won
 from aftr.failover.state import Failsafe, Phase
 from aftr.ops.secrets import StoreLogin
 from aftr.ops.serving.settings import own_address, rules_of, store_settings
@@ -19,8 +20,8 @@ from aftr.ops.show import slot_table
 from aftr.store.errors import StoreError, StoreRefusedError, StoreUnconfirmedError, StoreUnreachableError
 from aftr.store.members import MemberRecord
 from aftr.store.settings import Durability
-from aftr.store.slots import Owner, Reply, SlotHead
-from dslite_contract.journal import FORMATS, EntryId
+from aftr.store.slots import NO_RECORDS, Owner, Reply, SlotHead
+from dslite_contract.journal import FORMATS, NOTHING, EntryId
 from dslite_contract.load import load_config
 from next_version.next_format import NEXT, NEXT_VERSION
 from rig import Rig, config_text
@@ -154,6 +155,72 @@ async def test_a_claim_that_is_not_taken_leaves_what_else_is_served_alone(
     monkeypatch.setattr(Slot, "tell", lambda _, event: told.append(event))
     await Slot(member, 0).claim(Claim(3, "b", 4, EntryId(3, 9)))
     assert told == [Result.REFUSED]
+
+
+async def test_a_tail_that_comes_too_late_is_not_that_of_the_next_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lack what was stored between the two."""
+    asked, told = asyncio.Queue[str](), list[Result | Won]()
+    answers = dict[str, asyncio.Future[Any]]()
+
+    async def tail(uid: str, _: int) -> object:
+        answers[uid] = asyncio.get_running_loop().create_future()
+        asked.put_nowait(uid)
+        return await answers[uid]
+
+    rig = Rig(config_text({**STORE, "slots": 1}))
+    member: Any = SimpleNamespace(
+        uid="a", pod=rig.engine.pod, store=SimpleNamespace(quarantine=None), peers=SimpleNamespace(tail=tail), now=0,
+        applying=asyncio.Lock(), workers=SimpleNamespace(halted=nullcontext),
+    )  # fmt: skip
+    slot = Slot(member, 0)
+    monkeypatch.setattr(Slot, "tell", lambda _, event: told.append(event))
+    tails = []
+    for uid, epoch in (("b", 8), ("c", 10)):
+        slot.state = replace(slot.state, phase=Phase.CATCHING_UP, epoch=epoch)
+        tails.append(asyncio.create_task(slot.copy.take_tail(TakeTail(uid, EntryId(7, 1)), epoch)))
+        assert await asked.get() == uid
+    answers["b"].set_result((EntryId(7, 9), NO_RECORDS))
+    await tails[0]
+    assert (slot.content, told) == (NOTHING, [])
+    answers["c"].set_result((EntryId(9, 3), NO_RECORDS))
+    await tails[1]
+    assert (slot.held, slot.content, told) == (EntryId(9, 3), EntryId(9, 3), [Result.TAIL_TAKEN])
+    assert not slot.copy.filling
+    rig.close()
+
+
+async def test_a_claim_that_is_followed_adds_nothing_to_what_a_copy_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    member: Any = SimpleNamespace(uid="a", store=SimpleNamespace(quarantine=None))
+    slot = Slot(member, 0)
+    monkeypatch.setattr(Slot, "step", lambda _: None)
+    await slot.copy.follow([(EntryId(7, 9), NO_RECORDS), (EntryId(8, 0), NO_RECORDS)])
+    assert (slot.held, slot.content) == (EntryId(8, 0), EntryId(7, 9))
+    await slot.copy.follow([(EntryId(9, 0), NO_RECORDS)])
+    assert (slot.held, slot.content) == (EntryId(9, 0), EntryId(7, 9))
+
+
+async def test_what_an_owner_stores_is_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def write_anew(*_: object) -> Reply:
+        return Reply.OK
+
+    async def owners() -> dict[int, SlotHead]:
+        return {0: SlotHead(Owner(9, "a"), EntryId(9, 4))}
+
+    rig = Rig(config_text({**STORE, "slots": 1}))
+    store = SimpleNamespace(quarantine=None, version=min(FORMATS), write_anew=write_anew, owners=owners)
+    workers = SimpleNamespace(halted=nullcontext)
+    member: Any = SimpleNamespace(uid="a", pod=rig.engine.pod, store=store, workers=workers, commits=True)
+    slot = Slot(member, 0)
+    monkeypatch.setattr(Slot, "tell", lambda *_: None)
+    slot.held, slot.flushing = EntryId(9, 0), True
+    slot.state = replace(slot.state, phase=Phase.SERVING, epoch=9)
+    assert slot.next_append() is not None
+    slot.appended(Reply.OK)
+    assert slot.held == slot.content == EntryId(9, 1)
+    slot.state = replace(slot.state, phase=Phase.REWRITING)
+    await slot.write_checkpoint()
+    assert slot.held == slot.content == EntryId(9, 4)
+    rig.close()
 
 
 async def test_a_copy_that_is_being_read_follows_nothing() -> None:

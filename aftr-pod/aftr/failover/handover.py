@@ -45,6 +45,9 @@ def freezing(state: State, seen: Observation, rules: Rules) -> Step:
     if why := end_of_service(state, seen):
         return lose(state, seen, why)
     seal = Seal(state.target, state.epoch + 1)
+    if seen.event is Result.REWOUND:
+        state, actions = extend(state, seen.lease_until)
+        return rewind(state, seen)._replace(actions=(*actions, Do.THAW, Do.WRITE_CHECKPOINT))
     if seen.event in (Result.UNRESOLVED, Result.REFUSED) and state.sealing:
         return stay(state, f"seals again, for {state.target}: {seen.event.value}", seal)
     if not seen.connected or seen.assigned != state.target or seen.now - state.since >= rules.handover:
@@ -58,8 +61,6 @@ def freezing(state: State, seen: Observation, rules: Rules) -> Step:
             )
         return stay(state, f"does not know yet whether the seal for {state.target} was carried out")
     state, actions = extend(state, seen.lease_until)
-    if seen.event is Result.REWOUND:
-        return rewind(state, seen)._replace(actions=(*actions, Do.THAW, Do.WRITE_CHECKPOINT))
     if not state.sealing and guards.all_is_flushed(seen.event is Result.FLUSHED):
         return stay(replace(state, sealing=True), f"seals epoch {state.epoch} for {state.target}", *actions, seal)
     return stay(state, f"frozen, to hand it to {state.target}", *actions)

@@ -54,10 +54,13 @@ class Members:
         self.unread = unread
         return records
 
-    async def key(self) -> bytes:
-        """A secret that all members share: made by the first one that asks."""
+    async def key(self, ours: bytes) -> bytes:
+        """A secret that all members share: what the store has, else `ours`, if not empty, or a new one."""
         key = secret_key(self._client.settings.prefix)
-        _, found = await self._client.ask(key, "members", ("SET", key, secrets.token_hex(32), "NX"), ("GET", key))
+        (found,) = await self._client.ask(key, "members", ("GET", key))
+        if found is None:
+            new = ours or secrets.token_hex(32)
+            _, found = await self._client.ask(key, "members", ("SET", key, new, "NX"), ("GET", key))
         return bytes(found)
 
     async def remove(self, uid: str) -> None:

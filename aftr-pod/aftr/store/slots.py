@@ -207,11 +207,13 @@ class Slots:
         return await self._raise(slot, owner, str(last), Owner(owner.epoch + 1, target_uid), sealed=True)
 
     async def before(self, slot: int, epoch: int) -> EntryId:
-        """What was stored last before an epoch was raised; the claims between the two stored nothing."""
-        key, at, number, claims = journal_key(self._prefix, slot), EntryId(epoch, 0), 2, 0
-        while at.seq == 0 and at != NOTHING and claims < MOST_CLAIMS:
-            (answer,) = await self._client.ask(key, "ask", ("XREVRANGE", key, str(at), "-", "COUNT", number))
-            found = claims_in(rows_of(answer))
+        """What was stored last before an epoch was raised, in an entry or a checkpoint; the claims between the two stored nothing."""
+        key, head = journal_key(self._prefix, slot), head_key(self._prefix, slot)
+        at, covers, number, claims = EntryId(epoch, 0), NOTHING, 2, 0
+        while at > covers and at.seq == 0 and claims < MOST_CLAIMS:
+            some = ("XREVRANGE", key, str(at), "-", "COUNT", number)
+            answer, checkpoint = await self._client.ask(key, "ask", some, ("HGET", head, "covers"))
+            found, covers = claims_in(rows_of(answer)), EntryId.parse(str(checkpoint or b"0-0", "ascii"))
             if at not in found:
                 break
             while at in found:
@@ -219,7 +221,7 @@ class Slots:
             number = PAGE
         if not claims:
             raise StoreUnreachableError(f"slot {slot}: the claim of epoch {epoch} is not in the store any more")
-        return at
+        return max(at, covers)
 
     async def _raise(self, slot: int, expected: Owner | None, last: str, new: Owner, *, sealed: bool) -> Reply:
         before = (expected.epoch, expected.uid) if expected else (0, "")

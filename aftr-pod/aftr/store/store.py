@@ -40,9 +40,9 @@ class Store:
         """Make connections from now on with the login of these settings; StoreUnsuitableError when they name another place."""
         self._client.log_in(settings)
 
-    async def peer_key(self) -> bytes:
-        """The secret that the pool's members sign their questions with: the first one made it."""
-        return await self._members.key()
+    async def peer_key(self, ours: bytes = b"") -> bytes:
+        """The secret that the pool's members sign their questions with; a store without one gets `ours`, or the first one."""
+        return await self._members.key(ours)
 
     @property
     def version(self) -> int:

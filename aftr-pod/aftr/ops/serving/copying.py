@@ -29,12 +29,12 @@ class Copy:
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
         self.reading: asyncio.Task[None] | None = None
-        self._takes_tail = False
+        self._takes_tail = 0  # in the claim of which epoch
 
     @property
     def filling(self) -> bool:
         """Whether the tables have half of what they are to hold."""
-        return self._takes_tail or (self.reading is not None and not self.reading.done())
+        return self._takes_tail > 0 or (self.reading is not None and not self.reading.done())
 
     def stop(self) -> None:
         """Read no more: the tables are emptied."""
@@ -98,23 +98,27 @@ class Copy:
         self._slot.written += cost(len(entries), records.nbytes)
         self._slot.step()
 
-    async def take_tail(self, wanted: TakeTail) -> None:
-        """All that another member holds, in place of our copy."""
+    async def take_tail(self, wanted: TakeTail, epoch: int) -> None:
+        """All that another member holds, in place of our copy, if that comes while the claim of `epoch` still wants it."""
         found = await self._slot.member.peers.tail(wanted.member, self._slot.number)
-        if self._slot.phase is not Phase.CATCHING_UP:
+        if not self._catches_up(epoch):
             return
         if found is None or found[0] <= wanted.beyond:
             self._slot.tell(Result.TAIL_FAILED)
             return
         self._slot.reset()
-        self._takes_tail = True
+        self._takes_tail = epoch
         try:
             whole = await self._apply(found[1])
         finally:
-            self._takes_tail = False
-        if whole and self._slot.phase is Phase.CATCHING_UP:
+            self._takes_tail *= self._takes_tail != epoch
+        if whole:
             self._slot.held = self._slot.content = found[0]
-            self._slot.tell(Result.TAIL_TAKEN)
+            if self._catches_up(epoch):
+                self._slot.tell(Result.TAIL_TAKEN)
+
+    def _catches_up(self, epoch: int) -> bool:
+        return (self._slot.phase, self._slot.state.epoch) == (Phase.CATCHING_UP, epoch)
 
 
 def cost(entries: int, size: int) -> int:

@@ -208,12 +208,15 @@ class Member:
                 async with asyncio.timeout(self._patience_s):
                     await self.store.heartbeat(self._info())
                     self._lease = renewed(self._lease, sent, self.rules.dead_after)
-                    records, heads = await asyncio.gather(self.store.members(), self.store.owners())
+                    records, heads, key = await asyncio.gather(
+                        self.store.members(), self.store.owners(), self.store.peer_key(self.peers.key)
+                    )
             except (StoreError, TimeoutError) as error:
                 self.lose_store(str(error) or f"no answer within {self._patience_s * 1000:.0f} ms")
                 self.step_all()
                 await asyncio.sleep(RETRY_S)
                 continue
+            self.peers.key = key  # another one, where the store had lost it and a new member came first
             self._seen(records, heads, sent)
             with suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(self._patience_s):
@@ -426,7 +429,8 @@ class Member:
 
     async def accept(self) -> list[str]:
         """End the quarantine of the slots that we serve; what was in it."""
-        return [sentence for slot in self.slots if slot.quarantine.is_on for sentence in await slot.quarantine.end()]
+        ours = [slot for slot in self.slots if slot.state.opened and slot.quarantine.is_on]
+        return [sentence for slot in ours for sentence in await slot.quarantine.end()]
 
     async def repair(self) -> list[str]:
         """Store anew what the store holds wrongly of the slots that we serve; what was wrong."""

@@ -41,6 +41,7 @@ log = structlog.get_logger()
 
 SIGNATURE, HELD = "X-Dslite-Signature", "X-Dslite-Held"
 ASK_S, TAIL_S = 0.2, 2.0
+Message = aiohttp.ClientResponse | web.Request
 
 
 class Peers:
@@ -48,12 +49,12 @@ class Peers:
 
     def __init__(self, member: Member) -> None:
         self._member = member
-        self._key = b""
+        self.key = b""
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self, key: bytes) -> None:
         """`key`: the pool's secret, the same for all members."""
-        self._key = key
+        self.key = key
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
     async def close(self) -> None:
@@ -92,7 +93,7 @@ class Peers:
         if not address or self._session is None:
             return None
         body = json.dumps(question | {"from": self._member.uid, "address": self._member.address}).encode()
-        headers = {SIGNATURE: self.sign(body)}
+        headers = {SIGNATURE: self.sign(body).decode()}
         url = f"http://{address}/v1/peer/{what}"
         try:
             timeout = aiohttp.ClientTimeout(total=seconds)
@@ -100,13 +101,15 @@ class Peers:
                 data = await response.read()
         except (aiohttp.ClientError, TimeoutError, ValueError):  # ValueError: an address that is none
             return None
-        held = response.headers.get(HELD, "").encode()
-        genuine = hmac.compare_digest(response.headers.get(SIGNATURE, ""), self.sign(body + held + data))
+        genuine = self._signed(body + _bytes_of(response, HELD) + data, response)
         return (data, response.headers) if response.status == 200 and genuine else None
 
-    def sign(self, data: bytes) -> str:
-        """HMAC of a question, or of question, what is held, and answer."""
-        return hmac.new(self._key, data, hashlib.sha256).hexdigest()
+    def sign(self, data: bytes) -> bytes:
+        """HMAC of a question, or of question, what is held, and answer; hexadecimal."""
+        return hmac.new(self.key, data, hashlib.sha256).hexdigest().encode()
+
+    def _signed(self, data: bytes, message: Message) -> bool:
+        return hmac.compare_digest(_bytes_of(message, SIGNATURE), self.sign(data))
 
     # ------------------------------------------------------------ answering
     def routes(self) -> list[web.RouteDef]:
@@ -114,10 +117,10 @@ class Peers:
         return [web.post("/v1/peer/ask", self.get_ask), web.post("/v1/peer/tail", self.get_tail)]
 
     async def _question(self, request: web.Request) -> tuple[bytes, Any, dict[str, Any]]:
-        if not self._key:
+        if not self.key:
             raise web.HTTPServiceUnavailable(text="the store was not reached yet, and so the pool's key is not known\n")
         body = await request.read()
-        if not hmac.compare_digest(request.headers.get(SIGNATURE, ""), self.sign(body)):
+        if not self._signed(body, request):
             raise web.HTTPForbidden(text="not signed with the pool's key\n")
         question = json.loads(body)
         self._member.meet({question["from"]: question.get("address", "")})
@@ -137,7 +140,7 @@ class Peers:
             "known": self._member.addresses,
         }
         text = json.dumps(said).encode()
-        return web.Response(body=text, headers={SIGNATURE: self.sign(body + text)})
+        return web.Response(body=text, headers={SIGNATURE: self.sign(body + text).decode()})
 
     async def get_tail(self, request: web.Request) -> web.Response:
         """All that we hold."""
@@ -148,5 +151,10 @@ class Peers:
         if self._member.pod.lives[slot.number] != life:
             raise web.HTTPConflict(text=f"slot {slot.number} was emptied meanwhile: ask again\n")
         return web.Response(
-            body=data, headers={SIGNATURE: self.sign(body + str(held).encode() + data), HELD: str(held)}
+            body=data, headers={SIGNATURE: self.sign(body + str(held).encode() + data).decode(), HELD: str(held)}
         )
+
+
+def _bytes_of(message: Message, name: str) -> bytes:
+    """A header as it came: who is no member may send anything."""
+    return message.headers.get(name, "").encode("utf-8", "surrogateescape")

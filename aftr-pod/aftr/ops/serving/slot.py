@@ -156,7 +156,7 @@ class Slot:
             case Claim():
                 self.spawn(self.claim(action))
             case TakeTail():
-                self.spawn(self.copy.take_tail(action))
+                self.spawn(self.copy.take_tail(action, self.state.epoch))
             case Open():
                 self.open(action)
             case ServeUntil():
