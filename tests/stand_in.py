@@ -21,12 +21,13 @@ class StandIn:
         self.api, self.name, self.slots, self.busy, self.lost = api, name, slots, 0.1, 0
         self.checked: list[str] = []
         self.softwires: list[dict[str, Any]] = []
+        self.refuses = False  # as though the operator's key were not ours
         me = self
 
         class Handler(BaseHTTPRequestHandler):
-            def answer(self, found: Any) -> None:
+            def answer(self, found: Any, status: int = 200) -> None:
                 body = json.dumps(found).encode()
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -38,7 +39,7 @@ class StandIn:
 
             def do_POST(self) -> None:
                 me.checked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-                self.answer({"lost": me.lost})
+                self.answer({"lost": me.lost}, 403 if me.refuses else 200)
 
             def log_message(self, *_: Any) -> None:
                 pass

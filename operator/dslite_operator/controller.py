@@ -15,7 +15,7 @@ import structlog
 from dslite_contract.errors import DsliteError
 from dslite_contract.rules import owner_name
 from dslite_contract.schema import AftrPool
-from dslite_operator import autoscaler, pods, redis
+from dslite_operator import autoscaler, pods, redis, signer
 from dslite_operator.accept import Lines, Proposal, propose, spare
 from dslite_operator.apply import ApiError, Writer
 from dslite_operator.claims import Holder, Refused, judge
@@ -27,6 +27,7 @@ from dslite_operator.plan import PodView, contains, plan
 from dslite_operator.queue import Queue
 from dslite_operator.render import LARGEST_TEXT, Rendered, spell
 from dslite_operator.settings import Settings
+from dslite_operator.signer import Signer
 from dslite_operator.status import Facts, Report, events, group_status, pool_status, served, without_numbers
 
 Object = dict[str, Any]
@@ -43,7 +44,8 @@ class Controller:
 
     def __init__(self, writer: Writer, settings: Settings, session: aiohttp.ClientSession) -> None:
         self.cache, self.queue = Cache(), Queue()
-        self.distributor = Distributor(self.cache, writer, settings, session, self.queue.add)
+        self._signer = Signer(settings.key)
+        self.distributor = Distributor(self.cache, writer, settings, session, self._signer, self.queue.add)
         self.monitors = False  # whether the cluster knows ServiceMonitors
         self._writer, self._settings, self._session = writer, settings, session
         self._accepting = asyncio.Lock()
@@ -114,7 +116,15 @@ class Controller:
                     if running is not None and text in asked:
                         proposal = spare(running.configuration, proposal, asked[str(text)])
                     return await self._write_down(view, running, proposal), proposal
-            asked[text] = await pods.lost(self._session, reports, text)
+            asked[text] = await self._lost(view, reports, text)
+
+    async def _lost(self, view: View, reports: tuple[Report, ...], text: str) -> int | None:
+        """How many live mappings another configuration would end, by the AFTRs' word."""
+        assert view.pool is not None
+        found = await pods.lost(self._session, reports, text, self._signer.key_of(view.pool))
+        if found is None:
+            self._signer.doubt(view.pool)
+        return found
 
     def _propose(self, view: View, running: Rendered | None) -> Proposal:
         assert view.pool is not None
@@ -190,6 +200,7 @@ class Controller:
         model = self.cache.asked(view.pool).model
         rollout = model.spec.rollout if isinstance(model, AftrPool) else "surge"
         await self._store_secret(view, rendered)
+        await self._key_secret(view, view.pool, rendered)
         wanted = desired(self._wish(view, rendered, facts.wanted, rollout))
         views = [
             PodView(
@@ -211,6 +222,13 @@ class Controller:
         wish = self._wish(view, rendered, 0, "surge")
         await self._writer.create(finished(wish, redis.secret(view.key, secrets.token_urlsafe(32))))
         self._secrets |= {uid} if uid else set()
+
+    async def _key_secret(self, view: View, pool: Object, rendered: Rendered) -> None:
+        """The key by which the AFTRs know our questions, if there is none yet."""
+        value, uid = self._signer.key_of(pool), pool["metadata"]["uid"]
+        if value and uid not in self._signer.made:
+            await self._writer.create(finished(self._wish(view, rendered, 0, "surge"), signer.secret(view.key, value)))
+            self._signer.made.add(uid)
 
     async def _orphans(self, view: View) -> None:
         """B4Groups whose pool is not there."""

@@ -134,7 +134,7 @@ def flags(spec: AftrPoolSpec, settings: AftrSettings) -> list[str]:
         "--mode", settings.mode,
         "--huge-pages" if settings.huge_pages else "--no-huge-pages",
         "--log-json",
-        *(["--secrets", SECRETS] if secret_mounts(spec) else []),
+        "--secrets", SECRETS,
     ]  # fmt: skip
 
 
@@ -153,8 +153,8 @@ def peer_secrets(spec: AftrPoolSpec) -> list[str]:
 
 
 def secret_mounts(spec: AftrPoolSpec) -> dict[str, str]:
-    """Volumes of Secrets by name, with their place: the store's, and one for each BGP password."""
-    places = {"store": f"{SECRETS}/store"} if spec.store is not None else {}
+    """Volumes of Secrets by name, with their place: the operator's key, the store's, and one for each BGP password."""
+    places = {"operator": f"{SECRETS}/operator"} | ({"store": f"{SECRETS}/store"} if spec.store is not None else {})
     return places | {f"bgp-{number}": f"{SECRETS}/bgp/{name}" for number, name in enumerate(peer_secrets(spec))}
 
 
@@ -168,6 +168,7 @@ def volumes(key: Key, spec: AftrPoolSpec) -> list[Object]:
         },
         {"name": "pod", "downwardAPI": {"items": [{"path": "network-status", "fieldRef": annotation}]}},
         {"name": "run", "emptyDir": {"medium": "Memory"}},
+        {"name": "operator", "secret": {"secretName": child(key.name, "aftr"), "defaultMode": 0o400, "optional": True}},
     ]
     if spec.store is not None:
         name = spec.store.secret_ref or child(key.name, "store")

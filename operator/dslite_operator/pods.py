@@ -7,14 +7,19 @@ from collections.abc import Iterable
 from typing import Any
 
 import aiohttp
+import structlog
 
-from dslite_operator.names import COMPONENT_LABEL, STATUS_PORT
+from dslite_contract.signing import SIGNATURE, question, signature
+from dslite_operator.names import COMPONENT_LABEL, POOL_LABEL, STATUS_PORT, child
 from dslite_operator.status import Report
 
 Object = dict[str, Any]
+log = structlog.get_logger()
 
+CHECK, SOFTWIRES = "/v1/check", "/v1/softwires"
 PATIENCE = aiohttp.ClientTimeout(total=3.0)
 COUNT_PATIENCE = aiohttp.ClientTimeout(total=30.0)  # counting a million mappings
+FORBIDDEN, NOT_FOUND = 403, 404
 
 
 def address_of(pod: Object) -> str | None:
@@ -50,36 +55,55 @@ async def reports(session: aiohttp.ClientSession, pods: Iterable[Object]) -> tup
     return tuple(sorted(found, key=lambda one: one.name))
 
 
-async def softwires(session: aiohttp.ClientSession, pods: Iterable[Object]) -> list[Object] | None:
+async def softwires(session: aiohttp.ClientSession, pods: Iterable[Object], key: bytes) -> list[Object] | None:
     """B4s that have mappings, as AFTRs that are ready see them; None when one of these does not answer."""
     ready = [pod for pod in pods if is_aftr(pod) and Report(pod, None).ready]
-    found = await asyncio.gather(*(softwires_of(session, pod) for pod in ready))
+    found = await asyncio.gather(*(softwires_of(session, pod, key) for pod in ready))
     return None if None in found else [one for its in found for one in its or ()]
 
 
-async def softwires_of(session: aiohttp.ClientSession, pod: Object) -> list[Object] | None:
+async def softwires_of(session: aiohttp.ClientSession, pod: Object, key: bytes) -> list[Object] | None:
     """The same of one AFTR; one of a release that does not list them has none."""
+    url = f"{address_of(pod)}{SOFTWIRES}"
     try:
-        async with session.get(f"{address_of(pod)}/v1/softwires", timeout=COUNT_PATIENCE) as answer:
-            found: list[Object] = await answer.json() if answer.status == 200 else []
+        async with session.get(url, headers=signed(key, "GET", SOFTWIRES), timeout=COUNT_PATIENCE) as answer:
+            await say_if_refused(answer, pod)
+            if answer.status == NOT_FOUND:
+                return []
+            found: list[Object] | None = await answer.json() if answer.status == 200 else None
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None
     return found
 
 
-async def lost(session: aiohttp.ClientSession, every: Iterable[Report], text: str) -> int | None:
+async def lost(session: aiohttp.ClientSession, every: Iterable[Report], text: str, key: bytes) -> int | None:
     """How many live mappings would end under another configuration; None when an AFTR that has some does not say."""
-    counts = await asyncio.gather(*(count(session, one, text) for one in every if one.ready or one.said))
+    counts = await asyncio.gather(*(count(session, one, text.encode(), key) for one in every if one.ready or one.said))
     return None if None in counts else sum(number or 0 for number in counts)
 
 
-async def count(session: aiohttp.ClientSession, one: Report, text: str) -> int | None:
+async def count(session: aiohttp.ClientSession, one: Report, text: bytes, key: bytes) -> int | None:
     """The same of one AFTR."""
-    url = address_of(one.pod)
+    url = f"{address_of(one.pod)}{CHECK}"
     try:
-        async with session.post(f"{url}/v1/check", data=text.encode(), timeout=COUNT_PATIENCE) as answer:
+        headers = signed(key, "POST", CHECK, text)
+        async with session.post(url, data=text, headers=headers, timeout=COUNT_PATIENCE) as answer:
+            await say_if_refused(answer, one.pod)
             found = await answer.json() if answer.status == 200 else {}
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None
     number = found.get("lost")
     return number if isinstance(number, int) else None
+
+
+def signed(key: bytes, method: str, path: str, body: bytes = b"") -> dict[str, str]:
+    """The header of a question; none without a key."""
+    return {SIGNATURE: signature(key, question(method, path, body))} if key else {}
+
+
+async def say_if_refused(answer: aiohttp.ClientResponse, pod: Object) -> None:
+    """An AFTR does not take our signature: it has another key than ours, or none."""
+    if answer.status == FORBIDDEN:
+        metadata = pod["metadata"]
+        secret = child(metadata["labels"][POOL_LABEL], "aftr")
+        log.warning("an AFTR refuses us", pod=metadata["name"], secret=secret, reason=(await answer.text()).strip())

@@ -173,6 +173,7 @@ class Settings(Part):
     dns: DnsSettings = DnsSettings()
     dhcp: DhcpSettings = DhcpSettings()
     secrets: Path = Field(default=Path("/etc/dslite-secrets"), description="A folder for each Secret named here.")
+    key: Path = Field(default=Path("/etc/dslite-key/key"), description="File with the key that AFTRs know us by.")
     monitoring: bool = Field(default=True, description="ServiceMonitors, where the cluster knows them.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -101,6 +102,29 @@ def test_dhcpv6_servers_reach_the_operator_with_their_logins() -> None:
     assert {"name": "secret-kea", "secret": {"secretName": "kea", "optional": True}} in pod["volumes"]
 
 
+def test_the_operator_has_a_key_of_its_own() -> None:
+    objects = rendered()
+    (made,) = [one for one in objects if one["kind"] == "Secret"]
+    assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert len(base64.b64decode(made["data"]["key"])) == 48
+    pod = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    assert key_volume(made["metadata"]["name"]) in pod["volumes"]
+    place = Settings.model_fields["key"].default.parent
+    assert {"name": "key", "mountPath": str(place), "readOnly": True} in pod["containers"][0]["volumeMounts"]
+
+
+def test_the_operators_key_may_be_somebody_elses() -> None:
+    objects = rendered("--set=operator.keySecretRef=mine")
+    assert "Secret" not in kinds(objects)
+    pod = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    assert key_volume("mine") in pod["volumes"]
+
+
+def key_volume(name: str) -> dict[str, Any]:
+    """A Secret without `key` stops the operator, and its pod says so."""
+    return {"name": "key", "secret": {"secretName": name, "items": [{"key": "key", "path": "key"}]}}
+
+
 def test_no_rule_outside_of_the_namespaces_given() -> None:
     objects = rendered("--set=namespaces={edge,core}")
     assert "ClusterRole" not in kinds(objects)
@@ -119,6 +143,7 @@ def test_no_secret_is_read_and_nothing_is_wildcard() -> None:
     [
         ("aftr.workers=0", "workers"), ("aftr.mode=fast", "mode"), ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("store.storage=much", "storage"), ("operatr.x=1", "operatr"), ("namespaces=edge", "namespaces"),
+        ("operator.keySecretRef=A", "keySecretRef"),
         ("dns.zones[0].zone=example.net", "server"), ("dns.zones[0].zone=example.net,dns.zones[0].server=ns1", "server"),
         ("dns.zones[0].zone=example.net,dns.zones[0].server=192.0.2.1,dns.zones[0].tsigSecretRef=tsig", "owner"),
         ("dhcp.servers[0].name=metro", "url"), ("dhcp.servers[0].url=ftp://kea", "url"), ("dhcp.servers[0].type=isc", "type"),

@@ -70,3 +70,10 @@ def test_from_the_last_release_to_this_one(api: Api, last_release: Path) -> None
         wanted = yaml.safe_load(file.read_text())
         found = json.loads(api.kubectl("get", "crd", wanted["metadata"]["name"], "-o", "json").stdout)
         assert schema(found) == schema(wanted)
+
+
+def test_an_upgrade_keeps_the_operators_key(api: Api) -> None:
+    install(api, ROOT / "charts/dslite")
+    before = get(api, "secret", "dslite-operator-key", "dslite")["data"]
+    install(api, ROOT / "charts/dslite")
+    assert get(api, "secret", "dslite-operator-key", "dslite")["data"] == before

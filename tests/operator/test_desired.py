@@ -127,8 +127,11 @@ def test_secrets_are_mounted_where_aftr_run_looks() -> None:
     assert mounts["store"] == "/etc/dslite/secrets/store"
     assert mounts["bgp-0"] == "/etc/dslite/secrets/bgp/p"
     volumes = made(asked)["Deployment/east-aftr"]["spec"]["template"]["spec"]["volumes"]
-    assert [one["secret"]["secretName"] for one in volumes if "secret" in one] == ["redis", "p"]
-    assert "--secrets" not in container(wish(pool(replicas=1, store=None, routing=None)))["command"]
+    assert [one["secret"]["secretName"] for one in volumes if "secret" in one] == ["east-aftr", "redis", "p"]
+    alone = container(wish(pool(replicas=1, store=None, routing=None)))
+    secrets = [one["mountPath"] for one in alone["volumeMounts"] if "secrets" in one["mountPath"]]
+    assert secrets == ["/etc/dslite/secrets/operator"]
+    assert [one["secret"]["optional"] for one in volumes if one["name"] == "operator"] == [True], "traffic needs no key"
 
 
 @pytest.mark.parametrize(("rollout", "surge", "missing"), [("surge", 1, 0), ("inPlace", 0, 1)])

@@ -11,7 +11,7 @@ import pytest
 
 from cluster_objects import group, pool
 from kube_api import Api
-from operating import operator
+from operating import SETTINGS, operator
 from reconciling import accepted, condition, get, give, until
 from stand_in import stand_ins
 
@@ -82,6 +82,28 @@ def test_changes_that_end_mappings_wait_and_a_takeover_is_an_event(api: Api, tmp
             until(lambda: accepted(api, "b4group", "homes"), 40)
             pods[1].slots, pods[0].slots = {0: 10, 1: 5, 2: 0, 3: 7}, {}
             until(lambda: "slot 0 is served by aftr-1" in api.kubectl("get", "events", "-n", "edge").stdout, 40)
+
+
+def test_a_key_that_is_gone_is_made_again(api: Api, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("the installation's")
+
+    def key() -> Any:
+        return get(api, "secret", "east-aftr").get("data")
+
+    with stand_ins(api, {0: 10, 1: 5, 2: 0, 3: 7}) as pods:
+        give(api, pool(), HOMES)
+        with operator(api, tmp_path, {**SETTINGS, "key": str(file)}) as process:
+            until(lambda: accepted(api, "b4group", "homes") and bool(key()))
+            before, pods[0].refuses = key(), True
+            assert api.kubectl("delete", "secret", "east-aftr", "-n", "edge").returncode == 0
+            give(api, group("homes", "2001:db8:7000::/36"))
+            until(lambda: key() == before)
+            said = condition(api, "b4group", "homes")["message"]
+            assert "no AFTR could say how many mappings it would end" in said
+            assert "an AFTR refuses us" in process.log.read_text()
+            pods[0].refuses = False
+            until(lambda: accepted(api, "b4group", "homes"), 40)
 
 
 def test_a_deleted_pool_waits_for_its_last_mapping(api: Api, tmp_path: Path) -> None:

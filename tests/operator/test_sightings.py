@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,6 +18,7 @@ from dslite_operator.distribution.ground import Ground
 from dslite_operator.distribution.sightings import Sightings
 from dslite_operator.names import STATUS_PORT
 from dslite_operator.observe import Cache
+from dslite_operator.signer import Signer
 
 Object = dict[str, Any]
 
@@ -26,6 +28,7 @@ FOUND = configured(
 GROUND = Ground(KEY, FOUND.pool, FOUND.groups, FOUND.groups, {})
 HERE, THERE = "127.0.0.71", "127.0.0.72"
 NO_LEASES: dict[str, None] = {"metro": None}
+UNSIGNED = Signer(Path("/nonexistent"))
 
 
 def cache(*addresses: str, ready: bool = True) -> Cache:
@@ -69,7 +72,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 async def test_all_aftrs_that_are_ready_are_asked_and_nothing_is_worked_out_twice(
     session: aiohttp.ClientSession,
 ) -> None:
-    seen = Sightings(cache(HERE, THERE), session, lambda: None)
+    seen = Sightings(cache(HERE, THERE), session, UNSIGNED, lambda: None)
     async with aftr(HERE, one(0)), aftr(THERE, one(1)):
         first = await seen.of(GROUND, NO_LEASES)
     assert first is not None
@@ -83,7 +86,7 @@ async def test_nothing_is_known_until_all_have_answered(
     """Then what was seen stays so, whoever falls silent; and only the loop asks again."""
     monkeypatch.setattr(room, "LOOK_S", 0.05)
     looked = asyncio.Event()
-    seen = Sightings(cache(HERE, THERE), session, looked.set)
+    seen = Sightings(cache(HERE, THERE), session, UNSIGNED, looked.set)
     async with aftr(HERE, one(0)):
         assert await seen.of(GROUND, NO_LEASES) is None
         async with aftr(THERE, one(1)):
@@ -100,18 +103,29 @@ async def test_nothing_is_known_until_all_have_answered(
     assert found["edge/homes"].on_slots == {0: 1, 1: 1}
 
 
+async def test_an_aftr_that_does_not_answer_may_have_lost_its_secret(session: aiohttp.ClientSession) -> None:
+    signer = Signer(Path("/nonexistent"))
+    signer.made = {pool()["metadata"]["uid"]}
+    seen = Sightings(cache(HERE), session, signer, lambda: None)
+    async with aftr(HERE, one(0)):
+        assert await seen.of(GROUND, NO_LEASES) is not None
+    assert signer.made
+    assert await Sightings(cache(HERE), session, signer, lambda: None).of(GROUND, NO_LEASES) is None
+    assert not signer.made
+
+
 async def test_what_cannot_be_read_is_no_answer(session: aiohttp.ClientSession) -> None:
     async with aftr(HERE, {"softwire": "nobody", "slot": 0, "sessions": 0}):
-        assert await Sightings(cache(HERE), session, lambda: None).of(GROUND, NO_LEASES) is None
+        assert await Sightings(cache(HERE), session, UNSIGNED, lambda: None).of(GROUND, NO_LEASES) is None
     async with aftr(HERE, {"slot": 0}):
-        assert await Sightings(cache(HERE), session, lambda: None).of(GROUND, NO_LEASES) is None
+        assert await Sightings(cache(HERE), session, UNSIGNED, lambda: None).of(GROUND, NO_LEASES) is None
 
 
 async def test_who_is_not_ready_is_not_waited_for_and_an_older_release_lists_none(
     session: aiohttp.ClientSession,
 ) -> None:
-    assert await Sightings(cache(HERE, ready=False), session, lambda: None).of(GROUND, NO_LEASES) is not None
+    assert await Sightings(cache(HERE, ready=False), session, UNSIGNED, lambda: None).of(GROUND, NO_LEASES) is not None
     async with aftr(HERE, one(0), path="/v1/other"):
-        found = await Sightings(cache(HERE), session, lambda: None).of(GROUND, NO_LEASES)
+        found = await Sightings(cache(HERE), session, UNSIGNED, lambda: None).of(GROUND, NO_LEASES)
     assert found is not None
     assert found["edge/homes"].softwires == ()

@@ -16,8 +16,9 @@ from aiohttp.test_utils import TestServer
 
 from aftr.failover.observation import Answer
 from aftr.failover.state import Phase
-from aftr.ops.serving.peers import SIGNATURE, Peers
+from aftr.ops.serving.peers import Peers
 from dslite_contract.journal import RECORD, EntryId, Kind, pack_chunk
+from dslite_contract.signing import SIGNATURE
 
 KEY, OTHER_KEY = b"the pool's", b"somebody's"
 HELD = EntryId(3, 7)
@@ -91,9 +92,10 @@ async def test_no_signature_is_refused_in_words() -> None:
     async with (
         two(KEY) as (_, _, address),
         aiohttp.ClientSession() as session,
-        session.post(f"http://{address}/v1/peer/ask", data=b"{}") as answer,
     ):
-        assert (answer.status, await answer.text()) == (403, "not signed with the pool's key\n")
+        for headers in ({}, {SIGNATURE: "\xe9"}):
+            async with session.post(f"http://{address}/v1/peer/ask", data=b"{}", headers=headers) as answer:
+                assert (answer.status, await answer.text()) == (403, "not signed with the pool's key\n")
 
 
 async def test_what_is_held_is_signed_too() -> None:
@@ -149,7 +151,7 @@ async def test_nobody_is_answered_before_the_pools_key_is_known() -> None:
     app = web.Application()
     app.add_routes(answerer.routes())
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
-        headers = {SIGNATURE: answerer.sign(b"{}").decode()}
+        headers = {SIGNATURE: answerer.sign(b"{}")}
         async with session.post(
             f"http://{server.host}:{server.port}/v1/peer/ask", data=b"{}", headers=headers
         ) as answer:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aftr.ops.secrets import SecretError, read_login, read_passwords
+from aftr.ops.secrets import SecretError, read_key, read_login, read_passwords
 from aftr.store.settings import Tls
 
 
@@ -47,3 +47,15 @@ def test_passwords_of_sessions(tmp_path: Path) -> None:
     write(tmp_path / "bgp/empty")
     with pytest.raises(SecretError, match="Secret empty has no key password"):
         read_passwords(tmp_path / "bgp")
+
+
+def test_the_operators_key(tmp_path: Path) -> None:
+    """An optional Secret that is missing is an empty folder."""
+    assert read_key(tmp_path / "operator") is None
+    place = write(tmp_path / "operator")
+    assert read_key(place) == b""
+    (place / "key").write_text("the pool's\n")
+    assert read_key(place) == b"the pool's"
+    (place / "key").write_bytes(b"\xff")
+    with pytest.raises(SecretError, match="key cannot be read"):
+        read_key(place)

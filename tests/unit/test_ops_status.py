@@ -26,6 +26,7 @@ from aftr.ops.status import StatusError, open_port, serve_status
 from aftr.state.pod import Pod
 from dslite_contract.counters import DROP_NAMES, EVENT_NAMES, TRAFFIC
 from dslite_contract.load import load_config
+from dslite_contract.signing import SIGNATURE, question, signature
 from rig import HOST, SERVER, b4, config_text, slot_address
 
 AFTR = Path(sys.executable).with_name("aftr")
@@ -44,6 +45,10 @@ class Agent:
         self.member = None
         self.store: dict[str, Any] | None = None
         self.sessions: dict[str, str] = {}
+        self.key: bytes | None = None
+
+    def question_key(self) -> bytes | None:
+        return self.key
 
     def alive(self) -> bool:
         return self.lives
@@ -207,6 +212,32 @@ async def test_how_many_mappings_another_configuration_would_end(url: str, agent
     status, answer = await check(url, "kind: AftrPool")
     assert status == 400
     assert "missing" in answer["error"]
+
+
+@pytest.mark.parametrize(("method", "page"), [("GET", "/v1/softwires"), ("POST", "/v1/check")])
+async def test_what_is_asked_about_subscribers_is_signed(url: str, agent: Agent, method: str, page: str) -> None:
+    key, body = b"the pool's", b"kind: AftrPool" if method == "POST" else b""
+    asked, told = question(method, page, body), 400 if method == "POST" else 200  # that it is no configuration is said
+    wanted, unsigned = signature(key, asked), ""
+    others = [signature(b"another", asked), signature(key, question(method, page, b"x")), signature(key, body), "\xe9"]
+
+    async def ask(given: str) -> tuple[int, str]:
+        headers = {SIGNATURE: given} if given else {}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, f"{url}{page}", data=body, headers=headers) as answer,
+        ):
+            return answer.status, await answer.text()
+
+    agent.key = key
+    assert (await ask(wanted))[0] == told
+    for given in (*others, unsigned):
+        assert await ask(given) == (403, "not signed with the operator's key for this pool\n")
+    agent.key = b""  # the Secret is missing
+    for given in (wanted, signature(b"", asked), unsigned):
+        assert await ask(given) == (403, "the Secret with the operator's key for this pool is missing\n")
+    agent.key = None  # no pod, or one of an older template
+    assert [(await ask(given))[0] for given in (wanted, unsigned)] == [told, told]
 
 
 async def test_utilisation_is_that_of_late(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from aftr.ops.faulthook import FaultHook
 from aftr.ops.invariants import check_pod
 from aftr.ops.kernel_thread import KernelThread, back_here
 from aftr.ops.loop import DEVICE_SIZE, device_at
-from aftr.ops.secrets import StoreLogin, read_login, read_passwords
+from aftr.ops.secrets import StoreLogin, read_key, read_login, read_passwords
 from aftr.ops.serving.member import Member
 from aftr.ops.serving.settings import store_settings
 from aftr.ops.workers import Workers
@@ -354,6 +354,10 @@ class Agent:
         log.error("configuration refused", reason=sentence)
 
     # ------------------------------------------------------------ what the status port asks
+    def question_key(self) -> bytes | None:
+        """With which the operator signs its questions; None: anybody may ask them; empty: nobody."""
+        return read_key(self.options.secrets / "operator") if self.options.secrets else None
+
     def alive(self) -> bool:
         """Whether all workers run and move."""
         return all(worker.alive for worker in self.workers.all)

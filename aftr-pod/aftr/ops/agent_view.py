@@ -17,6 +17,9 @@ class AgentView(Protocol):
     sessions: dict[str, str]  # of BGP, by peer; empty without spec.routing
     last_error: str | None  # why the configuration file's newest content is not in force
 
+    def question_key(self) -> bytes | None:
+        """With which the operator signs its questions; None: anybody may ask them; empty: nobody."""
+
     def alive(self) -> bool:
         """Whether all worker threads run."""
 

@@ -164,7 +164,7 @@ async def serve(
     help="File with a pod's network-status annotation, which names the devices of spec.interfaces.",
 )
 @click.option(
-    "--secrets", type=click.Path(file_okay=False, path_type=Path), help="Folder of mounted Secrets: store, bgp/NAME."
+    "--secrets", type=click.Path(file_okay=False, path_type=Path), help="Mounted Secrets: store, bgp/NAME, operator."
 )
 @click.option("--huge-pages/--no-huge-pages", default=True, help="Tables and frames on huge pages.")
 @click.option("--log-json", is_flag=True, help="Log lines as JSON.")

@@ -1,5 +1,5 @@
-"""Logins that are mounted as files: DIR/bgp/NAME/password, and DIR/store with url, username, password, sentinel-password, ca.crt,
-tls.crt, tls.key.
+"""Secrets that are mounted as files: DIR/bgp/NAME/password, DIR/operator/key, and DIR/store with url, username, password,
+sentinel-password, ca.crt, tls.crt, tls.key.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ def read_passwords(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         return {}
     return {place.name: read_value(place / "password") for place in sorted(folder.iterdir())}
+
+
+def read_key(folder: Path) -> bytes | None:
+    """The key with which the operator signs its questions: empty while its Secret is missing, None where none is mounted."""
+    return read_value(folder / "key", "").encode() if folder.is_dir() else None
 
 
 def read_value(path: Path, default: str | None = None) -> str:

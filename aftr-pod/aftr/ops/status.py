@@ -2,8 +2,8 @@
 
 /metrics   Prometheus
 /status    JSON: version, configuration, slots, workers, interfaces
-/v1/check  POST a configuration: how many live mappings would end under it (TCP only)
-/v1/softwires  JSON: B4s that have mappings here, with their sessions (TCP only)
+/v1/check  POST a configuration: how many live mappings would end under it (TCP only, signed by the operator)
+/v1/softwires  JSON: B4s that have mappings here, with their sessions (TCP only, signed by the operator)
 /healthz   200 while every worker moves: else start the process again
 /readyz    200 when traffic can pass, and what is wrong all the same: else the reasons, one a line
 """
@@ -16,7 +16,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,16 @@ from aftr.ops.metrics import exposition, used_share
 from aftr.ops.tables import slots
 from aftr.state.layout import pod_at
 from dslite_contract.errors import DsliteError
+from dslite_contract.signing import SIGNATURE, genuine, question
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MOVE_S, LOOK_S = 2.0, 0.05  # a worker that has not turned in two seconds is stuck: idle ones do every 20 ms
 SAMPLE_S = 5.0
 UTILISATION = web.AppKey("utilisation", dict[int, float])
 SOCKET_MODE = 0o660
+NOT_SIGNED = "not signed with the operator's key for this pool\n"
+NO_KEY = "the Secret with the operator's key for this pool is missing\n"
 
 
 class StatusError(DsliteError):
@@ -131,6 +136,19 @@ async def sample_utilisation(app: web.Application) -> None:
         await asyncio.sleep(SAMPLE_S)
 
 
+def signed(handler: Handler) -> Handler:
+    """Answers whoever has the operator's key: what it tells is of subscribers, or costs time."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        key = request.app[AGENT].question_key()
+        asked = question(request.method, request.path, await request.read())
+        if key is not None and not genuine(request.headers.get(SIGNATURE, ""), key, asked):
+            raise web.HTTPForbidden(text=NOT_SIGNED if key else NO_KEY)
+        return await handler(request)
+
+    return answer
+
+
 # ---------------------------------------------------------------- where
 def make_app(agent: AgentView, utilisation: dict[int, float], *, control: bool) -> web.Application:
     """The pages; those of `aftr show` only with `control`."""
@@ -142,7 +160,7 @@ def make_app(agent: AgentView, utilisation: dict[int, float], *, control: bool) 
         app.add_routes(control_routes())
     else:
         app[ONE_AT_A_TIME] = asyncio.Lock()
-        app.add_routes([web.post("/v1/check", post_check), web.get("/v1/softwires", get_softwires)])
+        app.add_routes([web.post("/v1/check", signed(post_check)), web.get("/v1/softwires", signed(get_softwires))])
         app.add_routes(agent.member.peers.routes() if agent.member is not None else [])
     return app
 

@@ -14,6 +14,11 @@ app.kubernetes.io/name: dslite-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* The Secret with the installation's key. */}}
+{{- define "dslite.key" -}}
+{{- .Values.operator.keySecretRef | default (printf "%s-key" (include "dslite.name" .)) -}}
+{{- end }}
+
 {{- define "dslite.image" -}}
 {{- printf "%s:%s" .image.repository (.image.tag | default .root.Chart.AppVersion) -}}
 {{- end }}
@@ -30,7 +35,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- uniq $names | toJson }}
 {{- end }}
 
-{{/* What the operator does in a namespace: it never reads a Secret by the API, it only makes the embedded store's. Of namespaces, a Role
+{{/* What the operator does in a namespace: it never reads a Secret by the API, it only makes those of its pools. Of namespaces, a Role
      lets it read its own. */}}
 {{- define "dslite.rules" -}}
 - {apiGroups: [dslite.dev], resources: [aftrpools], verbs: [get, list, watch, patch]}

@@ -41,6 +41,7 @@ from dslite_operator.names import Key
 from dslite_operator.observe import Cache
 from dslite_operator.plan import contains
 from dslite_operator.settings import Settings
+from dslite_operator.signer import Signer
 from dslite_operator.status import Said, Told
 
 Object = dict[str, Any]
@@ -60,6 +61,7 @@ class Distributor:
         writer: Writer,
         settings: Settings,
         session: aiohttp.ClientSession,
+        signer: Signer,
         changed: Callable[[Key], None],
     ) -> None:
         self._cache, self._writer, self._changed = cache, writer, changed
@@ -68,7 +70,7 @@ class Distributor:
             one.name: Teller(one.name, provider_of(one, settings.dhcp.owner, settings.secrets), self._news.set)
             for one in settings.dhcp.servers
         }
-        self._sightings = Sightings(cache, session, self._news.set)
+        self._sightings = Sightings(cache, session, signer, self._news.set)
         self._names = Names(settings.dns, settings.secrets)
         self._told: dict[str, Told] = {}
         self._fielded: dict[str, tuple[Observed, tuple[object, ...], Object]] = {}  # with what they were counted from

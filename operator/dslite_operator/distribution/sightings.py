@@ -16,6 +16,7 @@ from dslite_operator.distribution.ground import Ground
 from dslite_operator.distribution.observed import ByServer, Observed, observed
 from dslite_operator.names import Key
 from dslite_operator.observe import Cache
+from dslite_operator.signer import Signer
 
 Object = dict[str, Any]
 log = structlog.get_logger()
@@ -28,8 +29,10 @@ Softwires = tuple[Softwire, ...]
 class Sightings:
     """Of all pools; `changed` is called after each look."""
 
-    def __init__(self, cache: Cache, session: aiohttp.ClientSession, changed: Callable[[], None]) -> None:
-        self._cache, self._session, self._changed = cache, session, changed
+    def __init__(
+        self, cache: Cache, session: aiohttp.ClientSession, signer: Signer, changed: Callable[[], None]
+    ) -> None:
+        self._cache, self._session, self._signer, self._changed = cache, session, signer, changed
         self._asked: set[Key] = set()
         self._softwires: dict[Key, Softwires] = {}
         self._made: dict[Key, tuple[tuple[Any, ...], dict[str, Observed]]] = {}  # from what it was made
@@ -49,9 +52,14 @@ class Sightings:
     async def _look(self, key: Key) -> None:
         """One pool; what was seen stays so when an AFTR does not answer."""
         try:
-            found = await pods.softwires(self._session, self._cache.view(key).pods)
-            if found is not None:
-                self._softwires[key] = await asyncio.to_thread(read, found)
+            view = self._cache.view(key)
+            if view.pool is None:
+                return
+            found = await pods.softwires(self._session, view.pods, self._signer.key_of(view.pool))
+            if found is None:
+                self._signer.doubt(view.pool)
+                return
+            self._softwires[key] = await asyncio.to_thread(read, found)
         except (KeyError, TypeError, ValueError) as error:  # no list of softwires: as though it had not answered
             log.warning("what an AFTR lists as its softwires cannot be read", pool=str(key), reason=repr(error))
 

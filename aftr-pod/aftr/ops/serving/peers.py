@@ -8,8 +8,6 @@ POST /v1/peer/tail  {"reads"}   ->  chunks in the version that the asker reads; 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -33,15 +31,15 @@ from dslite_contract.journal import (
     split,
     unpack,
 )
+from dslite_contract.signing import SIGNATURE, genuine, signature
 
 if TYPE_CHECKING:
     from aftr.ops.serving.member import Member
 
 log = structlog.get_logger()
 
-SIGNATURE, HELD = "X-Dslite-Signature", "X-Dslite-Held"
+HELD = "X-Dslite-Held"
 ASK_S, TAIL_S = 0.2, 2.0
-Message = aiohttp.ClientResponse | web.Request
 
 
 class Peers:
@@ -93,7 +91,7 @@ class Peers:
         if not address or self._session is None:
             return None
         body = json.dumps(question | {"from": self._member.uid, "address": self._member.address}).encode()
-        headers = {SIGNATURE: self.sign(body).decode()}
+        headers = {SIGNATURE: self.sign(body)}
         url = f"http://{address}/v1/peer/{what}"
         try:
             timeout = aiohttp.ClientTimeout(total=seconds)
@@ -101,15 +99,13 @@ class Peers:
                 data = await response.read()
         except (aiohttp.ClientError, TimeoutError, ValueError):  # ValueError: an address that is none
             return None
-        genuine = self._signed(body + _bytes_of(response, HELD) + data, response)
-        return (data, response.headers) if response.status == 200 and genuine else None
+        held = response.headers.get(HELD, "").encode(errors="surrogateescape")
+        signed = genuine(response.headers.get(SIGNATURE, ""), self.key, body + held + data)
+        return (data, response.headers) if response.status == 200 and signed else None
 
-    def sign(self, data: bytes) -> bytes:
-        """HMAC of a question, or of question, what is held, and answer; hexadecimal."""
-        return hmac.new(self.key, data, hashlib.sha256).hexdigest().encode()
-
-    def _signed(self, data: bytes, message: Message) -> bool:
-        return hmac.compare_digest(_bytes_of(message, SIGNATURE), self.sign(data))
+    def sign(self, data: bytes) -> str:
+        """Of a question, or of question, what is held, and answer."""
+        return signature(self.key, data)
 
     # ------------------------------------------------------------ answering
     def routes(self) -> list[web.RouteDef]:
@@ -120,7 +116,7 @@ class Peers:
         if not self.key:
             raise web.HTTPServiceUnavailable(text="the store was not reached yet, and so the pool's key is not known\n")
         body = await request.read()
-        if not self._signed(body, request):
+        if not genuine(request.headers.get(SIGNATURE, ""), self.key, body):
             raise web.HTTPForbidden(text="not signed with the pool's key\n")
         question = json.loads(body)
         self._member.meet({question["from"]: question.get("address", "")})
@@ -140,7 +136,7 @@ class Peers:
             "known": self._member.addresses,
         }
         text = json.dumps(said).encode()
-        return web.Response(body=text, headers={SIGNATURE: self.sign(body + text).decode()})
+        return web.Response(body=text, headers={SIGNATURE: self.sign(body + text)})
 
     async def get_tail(self, request: web.Request) -> web.Response:
         """All that we hold."""
@@ -151,10 +147,5 @@ class Peers:
         if self._member.pod.lives[slot.number] != life:
             raise web.HTTPConflict(text=f"slot {slot.number} was emptied meanwhile: ask again\n")
         return web.Response(
-            body=data, headers={SIGNATURE: self.sign(body + str(held).encode() + data).decode(), HELD: str(held)}
+            body=data, headers={SIGNATURE: self.sign(body + str(held).encode() + data), HELD: str(held)}
         )
-
-
-def _bytes_of(message: Message, name: str) -> bytes:
-    """A header as it came: who is no member may send anything."""
-    return message.headers.get(name, "").encode("utf-8", "surrogateescape")

@@ -1,0 +1,86 @@
+"""Questions to AFTRs are signed with a key of each pool, the same after a restart; who refuses one has not answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from cluster_objects import KEY, pod, pool, report
+from dslite_contract.signing import SIGNATURE, genuine, question
+from dslite_operator import pods
+from dslite_operator.names import STATUS_PORT
+from dslite_operator.signer import Signer, secret
+
+EAST, WEST = pool(), pool("west", number=1)
+TEXT = "kind: AftrPool"
+ADDRESS = "127.0.0.73"
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Signer:
+    (tmp_path / "key").write_text("the installation's own\n")
+    return Signer(tmp_path / "key")
+
+
+def test_each_pool_has_a_key_that_a_restarted_operator_has_too(signer: Signer, tmp_path: Path) -> None:
+    again = Signer(tmp_path / "key")
+    assert signer.key_of(EAST) == again.key_of(EAST) != signer.key_of(WEST)
+    assert secret(KEY, signer.key_of(EAST))["stringData"] == {"key": signer.key_of(EAST).decode()}
+    assert secret(KEY, b"x")["metadata"]["name"] == "east-aftr"
+
+
+def test_without_a_key_nothing_is_signed(tmp_path: Path) -> None:
+    nobody = Signer(tmp_path / "none")
+    assert nobody.key_of(EAST) == b""
+    assert pods.signed(b"", "GET", pods.SOFTWIRES) == {}
+
+
+@asynccontextmanager
+async def aftr(key: bytes | None) -> AsyncIterator[None]:
+    """A status port that answers whoever has this key; None, as an older one: anybody."""
+
+    async def answer(request: web.Request) -> web.Response:
+        asked = question(request.method, request.path, await request.read())
+        if key is not None and not genuine(request.headers.get(SIGNATURE, ""), key, asked):
+            return web.Response(status=403, text="not signed\n")
+        return web.json_response([] if request.method == "GET" else {"lost": 7})
+
+    app = web.Application()
+    app.add_routes([web.get(pods.SOFTWIRES, answer), web.post(pods.CHECK, answer)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, ADDRESS, STATUS_PORT).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+REFUSED = [{"event": "an AFTR refuses us", "log_level": "warning", "pod": "aftr-0", "secret": "east-aftr",
+            "reason": "not signed"}]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("whose", "lost", "softwires", "logged"),
+    [(EAST, 7, [], []), (None, 7, [], []), (WEST, None, None, REFUSED * 2)],
+)
+async def test_a_question_is_answered_by_who_has_the_pools_key(
+    signer: Signer, whose: dict[str, Any] | None, lost: int | None, softwires: list[Any] | None, logged: list[Any]
+) -> None:
+    one = report("aftr-0", {0: 1})
+    one.pod["status"]["podIP"] = ADDRESS
+    ready = pod("aftr-0")
+    ready["status"]["podIP"] = ADDRESS
+    key, its = signer.key_of(EAST), signer.key_of(whose) if whose else None
+    async with aftr(its), aiohttp.ClientSession() as session:
+        with capture_logs() as lines:
+            assert await pods.lost(session, [one], TEXT, key) == lost
+            assert await pods.softwires(session, [ready], key) == softwires
+    assert lines == logged
