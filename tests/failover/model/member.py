@@ -192,7 +192,10 @@ class Member:
             if s.phase is Phase.WARM and not s.gap
         }
         info = Info(self.linked, copies, dict(self.gives_up))
-        held = [e.held if follows(s, e.held) else None for s, e in zip(self.states, self.engines, strict=True)]
+        held = [
+            e.held if not e.copying and follows(s, e.held) else None
+            for s, e in zip(self.states, self.engines, strict=True)
+        ]
 
         def ask() -> object:
             store.counters[self.uid] = counter
@@ -230,7 +233,7 @@ class Member:
 
     def follow(self, slot: int, tail: tuple[EntryId, list[tuple[EntryId, list[Record]]] | None] | None) -> None:
         engine = self.engines[slot]
-        if tail is None or tail[0] != engine.held or not follows(self.states[slot], engine.held):
+        if tail is None or engine.copying or tail[0] != engine.held or not follows(self.states[slot], engine.held):
             return
         if tail[1] is None:
             self.events[slot].append(Result.BROKEN)
@@ -277,6 +280,7 @@ class Member:
             lease_until=self.lease,
             held=self.engines[slot].held,
             content=self.engines[slot].content,
+            filling=self.engines[slot].copying,
             forgone=self.engines[slot].forgone,
             answers=self.answers[slot],
             event=event,
