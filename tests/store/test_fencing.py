@@ -46,7 +46,7 @@ async def test_a_head_that_is_none_is_named(store: Store, shared_redis: Server, 
     async with Redis.from_url(shared_redis.url) as redis:
         await redis.hset(key, field, "seven")
         named = re.escape(f"{key} is damaged (") + f".*: while an AFTR serves the slot, {re.escape(f'DEL {key}')}"
-        for reading in (store.owners(), numbers_of(store.read(SLOT))):
+        for reading in (store.owners(), numbers_of(store.read(SLOT)), store.before(SLOT, 1)):
             with pytest.raises(UnreadableHeadError, match=named):
                 await reading
         await redis.delete(key)

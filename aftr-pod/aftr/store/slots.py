@@ -212,8 +212,9 @@ class Slots:
         at, covers, number, claims = EntryId(epoch, 0), NOTHING, 2, 0
         while at > covers and at.seq == 0 and claims < MOST_CLAIMS:
             some = ("XREVRANGE", key, str(at), "-", "COUNT", number)
-            answer, checkpoint = await self._client.ask(key, "ask", some, ("HGET", head, "covers"))
-            found, covers = claims_in(rows_of(answer)), EntryId.parse(str(checkpoint or b"0-0", "ascii"))
+            answer, fields = await self._client.ask(key, "ask", some, ("HMGET", head, *HEAD_FIELDS))
+            found, now = claims_in(rows_of(answer)), read_head(head, fields)
+            covers = now.covers if now else NOTHING
             if at not in found:
                 break
             while at in found:

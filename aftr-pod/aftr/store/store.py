@@ -79,7 +79,7 @@ class Store:
         return await self._slots.seal(slot, owner, last, target_uid)
 
     async def before(self, slot: int, epoch: int) -> EntryId:
-        """The last entry that stored something before `epoch` was raised, which the journal still has."""
+        """The last entry that stored something before `epoch` was raised, or what the checkpoint covers if that is more."""
         return await self._slots.before(slot, epoch)
 
     async def owners(self) -> dict[int, SlotHead]:
