@@ -302,9 +302,8 @@ def test_who_holds_more_is_found_behind_a_claim_that_stored_nothing() -> None:
 
 def test_a_copy_of_a_claim_alone_is_no_newer_than_what_was_lost_before_it() -> None:
     """a raised the epoch in an empty store, c copied that, and then the store lost it too, together with a."""
-    assert answer(of("c", Phase.WARM, epoch=0), replace(SEEN, held=EntryId(8, 0), content=NOTHING)) == Answer(
-        0, epoch=8
-    )
+    copied = replace(SEEN, held=EntryId(8, 0), content=NOTHING)
+    assert answer(of("c", Phase.WARM, epoch=0), copied) == Answer(0, epoch=8)
     answers = {"a": Answer(9_950, epoch=8), "c": Answer(9_950, EntryId(7, 9), 7)}
     new = {**NO_HEAD, "assigned": "b", "known": frozenset("ac"), "answers": answers}
     claiming = run(of("b", Phase.ASKING, epoch=0), **new, connected_ms=0)

@@ -16,9 +16,9 @@ from cluster_objects import KEY, configured, group, pod, pool
 from dslite_operator.distribution import sightings as room
 from dslite_operator.distribution.ground import Ground
 from dslite_operator.distribution.sightings import Sightings
-from dslite_operator.names import STATUS_PORT
 from dslite_operator.observe import Cache
 from dslite_operator.signer import Signer
+from status_port import status_port
 
 Object = dict[str, Any]
 
@@ -48,15 +48,8 @@ async def aftr(address: str, *softwires: Object, path: str = "/v1/softwires") ->
     async def answer(_: web.Request) -> web.Response:
         return web.json_response(softwires)
 
-    app = web.Application()
-    app.add_routes([web.get(path, answer)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, address, STATUS_PORT).start()
+    async with status_port(address, web.get(path, answer)):
         yield
-    finally:
-        await runner.cleanup()
 
 
 def one(number: int) -> Object:

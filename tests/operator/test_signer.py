@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from cluster_objects import KEY, pod, pool, report
 from dslite_contract.signing import SIGNATURE, genuine, question
 from dslite_operator import pods
-from dslite_operator.names import STATUS_PORT
 from dslite_operator.signer import Signer, secret
+from status_port import status_port
 
 EAST, WEST = pool(), pool("west", number=1)
 TEXT = "kind: AftrPool"
@@ -52,15 +52,8 @@ async def aftr(key: bytes | None) -> AsyncIterator[None]:
             return web.Response(status=403, text="not signed\n")
         return web.json_response([] if request.method == "GET" else {"lost": 7})
 
-    app = web.Application()
-    app.add_routes([web.get(pods.SOFTWIRES, answer), web.post(pods.CHECK, answer)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, ADDRESS, STATUS_PORT).start()
+    async with status_port(ADDRESS, web.get(pods.SOFTWIRES, answer), web.post(pods.CHECK, answer)):
         yield
-    finally:
-        await runner.cleanup()
 
 
 REFUSED = [{"event": "an AFTR refuses us", "log_level": "warning", "pod": "aftr-0", "secret": "east-aftr",

@@ -44,10 +44,10 @@ def freezing(state: State, seen: Observation, rules: Rules) -> Step:
         return drain(state, seen, rules)
     if why := end_of_service(state, seen):
         return lose(state, seen, why)
-    seal = Seal(state.target, state.epoch + 1)
     if seen.event is Result.REWOUND:
         state, actions = extend(state, seen.lease_until)
         return rewind(state, seen)._replace(actions=(*actions, Do.THAW, Do.WRITE_CHECKPOINT))
+    seal = Seal(state.target, state.epoch + 1)
     if seen.event in (Result.UNRESOLVED, Result.REFUSED) and state.sealing:
         return stay(state, f"seals again, for {state.target}: {seen.event.value}", seal)
     if not seen.connected or seen.assigned != state.target or seen.now - state.since >= rules.handover:

@@ -36,9 +36,7 @@ class Answer:
     """What another member said of a slot; `asked_ms` is when the question that it answers was sent."""
 
     asked_ms: int
-    held: EntryId = (
-        NOTHING  # the last entry it holds that stored something: a claim says nothing of what was lost before it
-    )
+    held: EntryId = NOTHING  # the last entry that is no claim: one says nothing of what was lost before it
     epoch: int = 0  # the newest that it claimed or read of
     serves: bool = False  # or is about to, as the owner of the newest epoch
     promises: bool = False  # cannot reach the store either, and will not raise the epoch before asking again

@@ -192,10 +192,7 @@ class Member:
             if s.phase is Phase.WARM and not s.gap
         }
         info = Info(self.linked, copies, dict(self.gives_up))
-        held = [
-            e.held if not e.copying and follows(s, e.held) else None
-            for s, e in zip(self.states, self.engines, strict=True)
-        ]
+        held = [e.held if self.follows(slot) else None for slot, e in enumerate(self.engines)]
 
         def ask() -> object:
             store.counters[self.uid] = counter
@@ -231,9 +228,14 @@ class Member:
             self.follow(slot, tail)
         self.step_all()
 
+    def follows(self, slot: int) -> bool:
+        """Whether the copy takes entries of the journal now."""
+        engine = self.engines[slot]
+        return not engine.copying and follows(self.states[slot], engine.held)
+
     def follow(self, slot: int, tail: tuple[EntryId, list[tuple[EntryId, list[Record]]] | None] | None) -> None:
         engine = self.engines[slot]
-        if tail is None or engine.copying or tail[0] != engine.held or not follows(self.states[slot], engine.held):
+        if tail is None or tail[0] != engine.held or not self.follows(slot):
             return
         if tail[1] is None:
             self.events[slot].append(Result.BROKEN)

@@ -111,7 +111,8 @@ class Copy:
         try:
             whole = await self._apply(found[1])
         finally:
-            self._takes_tail *= self._takes_tail != epoch
+            if self._takes_tail == epoch:  # else that of a later claim has begun
+                self._takes_tail = 0
         if whole:
             self._slot.held = self._slot.content = found[0]
             if self._catches_up(epoch):
