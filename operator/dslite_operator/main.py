@@ -105,7 +105,7 @@ class Operator:
         heard = {body["metadata"]["uid"]: version_of(body) for body in cache.every(kind)}
         for body in found:
             uid = body["metadata"]["uid"]
-            if heard.get(uid, 0) < version_of(body) and not cache.saw_the_end_of(uid):
+            if heard.get(uid, 0) < version_of(body) and not cache.saw_the_end_of(body):
                 raise SilentWatchError(
                     f"no watch has told of {kind} {body['metadata']['name']}: the operator starts again"
                 )

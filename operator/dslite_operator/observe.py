@@ -20,7 +20,7 @@ Place = tuple[str, str]  # namespace and name
 
 MODELS: dict[str, type[AftrPool] | type[B4Group]] = {"AftrPool": AftrPool, "B4Group": B4Group}
 CLAIMING = ("AftrPool", "B4Group", "ConfigMap")
-FORGOTTEN = 4096  # uids of deleted objects that are remembered, against news that come late
+FORGOTTEN = 4096  # objects that went and are remembered, against news that come late
 
 
 def place_of(body: Object) -> Place:
@@ -68,13 +68,13 @@ class Cache:
     revision: int = 0  # grows with whatever bears on claims
     _kinds: dict[str, dict[Place, Object]] = field(default_factory=dict)
     _mine: dict[Key, dict[tuple[str, Place], Object]] = field(default_factory=dict)
-    _gone: dict[str, None] = field(default_factory=dict)
+    _gone: dict[str, int] = field(default_factory=dict)  # by uid, the version at which it went
     _asked: dict[str, tuple[object, Asked, tuple[Claim, ...]]] = field(default_factory=dict)
     _rendered: dict[str, tuple[str, Rendered | None, dict[Holder, list[Claim]]]] = field(default_factory=dict)
 
     def put(self, body: Object) -> bool:
-        """Take a version of an object, unless a newer one is known; whether it was taken."""
-        if body["metadata"]["uid"] in self._gone:
+        """Take a version of an object, unless a newer one is known, or its end after it; whether it was taken."""
+        if self.saw_the_end_of(body):
             return False
         known = self._kinds.setdefault(body["kind"], {})
         before = known.get(place_of(body))
@@ -106,21 +106,21 @@ class Cache:
                 del self._mine[key]
 
     def drop(self, body: Object) -> None:
-        """An object was deleted."""
+        """An object was deleted, or lost the label by which it is watched: then a newer version of it may come again."""
         uid = body["metadata"]["uid"]
-        self._gone[uid] = None
+        self._gone[uid] = max(version_of(body), self._gone.get(uid, 0))
         if len(self._gone) > FORGOTTEN:
             self._gone.pop(next(iter(self._gone)))
         known = self._kinds.get(body["kind"], {}).get(place_of(body))
-        if known is not None and known["metadata"]["uid"] == uid:
+        if known is not None and known["metadata"]["uid"] == uid and version_of(known) <= version_of(body):
             self._forget(known)
             self.revision += body["kind"] in CLAIMING
         self._asked.pop(uid, None)
         self._rendered.pop(uid, None)
 
-    def saw_the_end_of(self, uid: str) -> bool:
-        """Whether an object was deleted."""
-        return uid in self._gone
+    def saw_the_end_of(self, body: Object) -> bool:
+        """Whether an object went at this version of it, or later."""
+        return version_of(body) <= self._gone.get(body["metadata"]["uid"], -1)
 
     def every(self, kind: str) -> Iterable[Object]:
         """All objects of a kind."""

@@ -38,10 +38,25 @@ def test_an_older_version_changes_nothing() -> None:
 def test_news_of_what_is_gone_come_too_late() -> None:
     cache, body = Cache(), pool()
     cache.put(body)
-    cache.drop(body)
-    assert not cache.put(newer(body))
+    cache.drop(newer(body))  # its end has a version too
+    assert not cache.put(body)
     assert cache.view(KEY).pool is None
-    assert cache.saw_the_end_of(body["metadata"]["uid"])
+    assert cache.saw_the_end_of(body)
+
+
+def test_what_has_our_label_again_is_ours_again() -> None:
+    """A watch tells of an object that lost it as though it were deleted; such news may come after we put it back."""
+    cache, body = Cache(), pod("a")
+    cache.put(body)
+    lost = newer(body)
+    cache.drop(lost)
+    assert cache.view(KEY).pods == ()
+    assert not cache.put(lost)
+    repaired = newer(lost)
+    assert cache.put(repaired)
+    cache.drop(lost)
+    assert cache.view(KEY).pods == (repaired,)
+    assert not cache.saw_the_end_of(repaired)
 
 
 def test_the_end_of_an_earlier_object_of_that_name_is_not_its_end() -> None:

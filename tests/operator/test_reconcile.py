@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cluster_objects import group, pool
+from dslite_operator.names import MANAGED_LABEL
 from kube_api import Api
 from operating import SETTINGS, Process, operator
 from reconciling import accepted, condition, get, give, until
@@ -106,6 +107,23 @@ def test_what_somebody_deletes_or_changes_comes_back(api: Api, tmp_path: Path) -
         api.kubectl("delete", "service,configmap", "east-aftr", "-n", "edge")
         api.kubectl("scale", "deployment", "east-aftr", "-n", "edge", "--replicas=0")
         until(lambda: shapes(api) == before)
+
+
+def test_what_lost_our_label_is_put_right_and_watched_again(api: Api, tmp_path: Path) -> None:
+    """The number of pods of a Deployment that is not known is that of the pool, whatever the autoscaler has made of it."""
+
+    def scaled(number: int) -> None:
+        api.kubectl("scale", "deployment", "east-aftr", "-n", "edge", f"--replicas={number}")
+        until(lambda: f"{number} pods stay" in condition(api, "aftrpool", "east", "Ready").get("message", ""))
+
+    give(api, pool(autoscaling={"minReplicas": 1, "maxReplicas": 4}))
+    with operator(api, tmp_path):
+        until(lambda: bool(get(api, "deployment", "east-aftr")))
+        scaled(3)
+        ours = get(api, "deployment", "east-aftr")["metadata"]["labels"]
+        api.kubectl("label", "deployment", "east-aftr", "-n", "edge", "--overwrite", f"{MANAGED_LABEL}=helm")
+        until(lambda: get(api, "deployment", "east-aftr")["metadata"]["labels"] == ours)
+        scaled(4)
 
 
 def test_a_newer_operator_replaces_no_pod_until_its_release_is_asked_for(api: Api, tmp_path: Path) -> None:
