@@ -12,6 +12,7 @@ from typing import Any
 from kube_api import Api, api_server
 
 CRDS = Path(__file__).parents[1] / "crds"
+CHILDREN = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
 
 
 @contextmanager
@@ -45,6 +46,15 @@ def give(api: Api, *objects: dict[str, Any]) -> None:
 def get(api: Api, kind: str, name: str = "", namespace: str = "edge") -> Any:
     found = api.kubectl("get", kind, *([name] if name else []), "-n", namespace, "-o", "json")
     return json.loads(found.stdout) if found.returncode == 0 else {}
+
+
+def tidy(api: Api) -> None:
+    """No object is left; there is no garbage collector here."""
+    for kind in ("aftrpool", "b4group"):
+        for one in get(api, kind)["items"]:
+            cut = ("--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+            api.kubectl("patch", kind, one["metadata"]["name"], "-n", "edge", *cut)
+    api.kubectl("delete", f"dslite,secret,{CHILDREN}", "--all", "-n", "edge", "--wait=true")
 
 
 def condition(api: Api, kind: str, name: str, what: str = "Accepted") -> dict[str, Any]:

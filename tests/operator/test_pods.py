@@ -12,7 +12,7 @@ import pytest
 from cluster_objects import group, pool
 from kube_api import Api
 from operating import SETTINGS, operator
-from reconciling import accepted, condition, get, give, until
+from reconciling import accepted, condition, get, give, tidy, until
 from stand_in import stand_ins
 
 pytestmark = pytest.mark.api
@@ -21,22 +21,9 @@ HOMES = group("homes", "2001:db8:1000::/36")
 
 
 @pytest.fixture(autouse=True)
-def tidy(api: Api) -> Iterator[None]:
+def tidied(api: Api) -> Iterator[None]:
     yield
-    for kind in ("aftrpool", "b4group"):
-        for one in get(api, kind)["items"]:
-            api.kubectl(
-                "patch",
-                kind,
-                one["metadata"]["name"],
-                "-n",
-                "edge",
-                "--type=merge",
-                "-p",
-                '{"metadata":{"finalizers":null}}',
-            )
-    children = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
-    api.kubectl("delete", f"dslite,secret,{children}", "--all", "-n", "edge", "--wait=true")
+    tidy(api)
 
 
 def status(api: Api) -> dict[str, Any]:

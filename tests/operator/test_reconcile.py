@@ -6,6 +6,7 @@ import json
 import random
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,10 @@ from cluster_objects import group, pool
 from dslite_operator.names import MANAGED_LABEL
 from kube_api import Api
 from operating import SETTINGS, Process, operator
-from reconciling import accepted, condition, get, give, until
+from reconciling import CHILDREN, accepted, condition, get, give, tidy, until
 
 pytestmark = pytest.mark.api
 
-CHILDREN = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
 NEWER = {"release": "0.2.0", "aftr": {"image": "registry.example.net/dslite/aftr:0.2.0", "workers": 2}}
 MONITORS: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -40,22 +40,9 @@ def template(api: Api) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def tidy(api: Api) -> Any:
-    """No object is left; there is no garbage collector here."""
+def tidied(api: Api) -> Iterator[None]:
     yield
-    for kind in ("aftrpool", "b4group"):
-        for one in get(api, kind)["items"]:
-            api.kubectl(
-                "patch",
-                kind,
-                one["metadata"]["name"],
-                "-n",
-                "edge",
-                "--type=merge",
-                "-p",
-                '{"metadata":{"finalizers":null}}',
-            )
-    api.kubectl("delete", f"dslite,secret,{CHILDREN}", "--all", "-n", "edge", "--wait=true")
+    tidy(api)
 
 
 def shapes(api: Api) -> dict[str, str]:
