@@ -152,6 +152,14 @@ def spare(running: Configuration, proposal: Proposal, lost: int | None) -> Propo
     return Proposal(held_back(running, wanted, owners), refusals, tuple(kept))
 
 
+def turned_down(running: Configuration | None, proposal: Proposal, wanted: Configuration, line: str) -> Proposal:
+    """Nothing of a proposal: each object that would change what runs says why."""
+    found = {change.owner for change in changes(running, wanted)} if running else set[str]()
+    owners = found or {owner_name("AftrPool", wanted.pool.metadata.name)}
+    refusals = {owner: (*proposal.refusals.get(owner, ()), line) for owner in owners}
+    return Proposal(running, {**proposal.refusals, **refusals}, proposal.kept)
+
+
 def held_back(running: Configuration, wanted: Configuration, owners: set[str]) -> Configuration:
     """`wanted` with these objects as they run."""
     pool = running.pool if owner_name("AftrPool", wanted.pool.metadata.name) in owners else wanted.pool

@@ -16,7 +16,7 @@ from dslite_contract.errors import DsliteError
 from dslite_contract.rules import owner_name
 from dslite_contract.schema import AftrPool
 from dslite_operator import autoscaler, pods, redis, signer
-from dslite_operator.accept import Lines, Proposal, propose, spare
+from dslite_operator.accept import Lines, Proposal, propose, spare, turned_down
 from dslite_operator.apply import ApiError, Writer
 from dslite_operator.claims import Holder, Refused, judge
 from dslite_operator.desired import Wish, config_map, desired, finished, render
@@ -28,7 +28,7 @@ from dslite_operator.queue import Queue
 from dslite_operator.render import LARGEST_TEXT, Rendered, spell
 from dslite_operator.settings import Settings
 from dslite_operator.signer import Signer
-from dslite_operator.status import Facts, Report, events, group_status, pool_status, served, without_numbers
+from dslite_operator.status import Facts, Report, events, group_status, pool_status, served, troubled, without_numbers
 
 Object = dict[str, Any]
 log = structlog.get_logger()
@@ -69,13 +69,22 @@ class Controller:
                 await self.reconcile(key)
                 self._failures.pop(key, None)
             except Exception as error:  # one pool's trouble must not stop the others
-                self._failures[key] = self._failures.get(key, 0) + 1
-                again = min(BACKOFF_S[0] * 2 ** self._failures[key], BACKOFF_S[1])
-                say = log.warning if isinstance(error, DsliteError) else log.exception
-                say("pool not reconciled", pool=str(key), reason=str(error), again_seconds=again)
-                self.queue.add(key, again)
+                await self._fail(key, error)
             finally:
                 self.queue.done(key)
+
+    async def _fail(self, key: Key, error: Exception) -> None:
+        """Try again; what fails again is said, the first time it may be a race with another writer."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        again = min(BACKOFF_S[0] * 2 ** min(failures, 10), BACKOFF_S[1])
+        expected = isinstance(error, DsliteError)
+        say, reason = (log.warning, str(error)) if expected else (log.exception, f"{error!r}: see the operator's log")
+        say("pool not reconciled", pool=str(key), reason=reason, again_seconds=again)
+        view, now = self.cache.view(key), timestamp()
+        if failures > 1 and view.pool is not None:
+            for body in (view.pool, *view.groups):
+                await self._set_status(body, troubled(body, reason, now))
+        self.queue.add(key, again)
 
     # ------------------------------------------------------------ one pool
     async def reconcile(self, key: Key) -> None:
@@ -109,13 +118,13 @@ class Controller:
         while True:
             async with self._accepting:
                 view = self.cache.view(view.key)
-                running = self.cache.rendered(view.config_map)
+                running = self.cache.running(view.config_map)
                 proposal = self._propose(view, running)
                 text = spell(proposal.configuration) if proposal.configuration else None
-                if running is None or text is None or text == running.text or text in asked:
+                if running is None or text is None or text in (running.text, *asked) or len(text) > LARGEST_TEXT:
                     if running is not None and text in asked:
                         proposal = spare(running.configuration, proposal, asked[str(text)])
-                    return await self._write_down(view, running, proposal), proposal
+                    return await self._write_down(view, running, proposal)
             asked[text] = await self._lost(view, reports, text)
 
     async def _lost(self, view: View, reports: tuple[Report, ...], text: str) -> int | None:
@@ -134,23 +143,27 @@ class Controller:
         before = running.configuration if running else None
         return propose(view.key, before, self.cache.asked(view.pool), groups, self._judged[1])
 
-    async def _write_down(self, view: View, running: Rendered | None, proposal: Proposal) -> Rendered | None:
-        """The ConfigMap; from then on its claims hold."""
+    async def _write_down(
+        self, view: View, running: Rendered | None, proposal: Proposal
+    ) -> tuple[Rendered | None, Proposal]:
+        """The ConfigMap, from which on its claims hold; what none can hold is refused."""
         if proposal.configuration is None or view.pool is None:
-            return running
+            return running, proposal
         release = view.pool.get("spec", {}).get("release", "")
         ids = await self._ids(view.key, view.pool["metadata"]["uid"])
         rendered = render(view.key, ids, running, proposal.configuration, release, self._settings)
         if len(rendered.text) > LARGEST_TEXT:
-            raise DsliteError(
-                f"the configuration of pool {view.key} has {len(rendered.text)} bytes: at most {LARGEST_TEXT}, "
+            line = (
+                f"the configuration of pool {view.key} would have {len(rendered.text)} bytes: at most {LARGEST_TEXT}, "
                 "use fewer or shorter B4Group prefixes"
             )
+            before = running.configuration if running else None
+            return running, turned_down(before, proposal, rendered.configuration, line)
         wish = self._wish(view, rendered, 0, "surge")
         wanted, current = finished(wish, config_map(wish)), view.config_map
         if current is None or not contains(current, wanted):
             self.cache.learn(await self._writer.apply(wanted))
-        return rendered
+        return rendered, proposal
 
     async def _ids(self, key: Key, uid: str) -> Ids:
         """The pool's ids.  Its namespace stands for the cluster: with roles in namespaces alone, kube-system cannot be read."""

@@ -157,6 +157,11 @@ class Cache:
         """What a ConfigMap says; None for none, and for one that cannot be read."""
         return None if config_map is None else self._stored(config_map)[1]
 
+    def running(self, config_map: Object | None) -> Rendered | None:
+        """The same; raises RenderedError for one that cannot be read: a pool that runs is not accepted as though it were new."""
+        found = self.rendered(config_map)
+        return read(config_map) if found is None and config_map is not None else found
+
     def _stored(self, config_map: Object) -> tuple[str, Rendered | None, dict[Holder, list[Claim]]]:
         uid, version = config_map["metadata"]["uid"], config_map["metadata"]["resourceVersion"]
         known = self._rendered.get(uid)
@@ -164,7 +169,7 @@ class Cache:
             try:
                 rendered = read(config_map)
             except RenderedError:
-                known = (version, None, {})
+                known = (version, None, known[2] if known else {})  # what it held is nobody else's for that
             else:
                 known = (version, rendered, held(config_map, rendered))
             self._rendered[uid] = known

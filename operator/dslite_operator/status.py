@@ -53,7 +53,6 @@ class Facts:
     release: str = ""  # that is asked for
     scaling: str = ""
     draining: Lines = ()
-    trouble: str = ""  # what keeps us from going on
 
 
 class Verdict(NamedTuple):
@@ -90,8 +89,6 @@ def verdicts(facts: Facts) -> Iterator[Verdict]:
 def accepted(facts: Facts, owner: str) -> Verdict:
     """Whether what the object asks for is in force."""
     lines = facts.refusals.get(owner, ())
-    if facts.trouble:
-        return Verdict("Accepted", "Unknown", "Trouble", facts.trouble)
     if lines:
         kept = "" if facts.rendered is None else "; what was accepted before stays in force"
         return Verdict("Accepted", "False", "Refused", "; ".join(lines) + kept)
@@ -306,6 +303,13 @@ def group_status(facts: Facts, group: Object, now: str, told: Told = Told()) -> 
     generation = group["metadata"]["generation"]
     found = conditions([verdict, *told.verdicts], group, generation, now)
     return {"observedGeneration": generation, "conditions": found, **told.status}
+
+
+def troubled(body: Object, sentence: str, now: str) -> Object:
+    """The status of an object while something keeps us from going on: `Accepted` says what, the rest is as it was."""
+    before, verdict = body.get("status", {}), Verdict("Accepted", "Unknown", "Trouble", sentence)
+    others = [one for one in before.get("conditions", ()) if one["type"] != verdict.type]
+    return {**before, "conditions": [*conditions([verdict], body, body["metadata"]["generation"], now), *others]}
 
 
 NUMBERS = (

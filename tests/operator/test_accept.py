@@ -8,7 +8,7 @@ import pytest
 
 from cluster_objects import KEY, configured, group, pool
 from dslite_contract.load import Configuration
-from dslite_operator.accept import Asked, Proposal, propose, spare
+from dslite_operator.accept import Asked, Proposal, propose, spare, turned_down
 from dslite_operator.claims import Claim, Holder, Refused
 from dslite_operator.observe import read_asked
 
@@ -97,6 +97,15 @@ def test_equal_prefixes_in_one_pool_are_the_first_groups() -> None:
 def test_asked_without_a_model_carries_its_reasons() -> None:
     found = propose(KEY, None, Asked("east", None, ("spec: missing",)), [], {})
     assert found == Proposal(None, {"AftrPool east": ("spec: missing",)})
+
+
+def test_what_is_turned_down_changes_nothing_and_who_wanted_it_says_so() -> None:
+    running, wanted = configured(pool(), HOMES), configured(pool(), HOMES, SHOPS)
+    proposal = Proposal(wanted, {"B4Group shops": ("spec.x: no",)}, ("B4Group offices was deleted",))
+    refusals = {"B4Group shops": ("spec.x: no", "too long")}
+    assert turned_down(running, proposal, wanted, "too long") == Proposal(running, refusals, proposal.kept)
+    new = turned_down(None, Proposal(wanted), wanted, "too long")
+    assert new == Proposal(None, {"AftrPool east": ("too long",)})
 
 
 # ---------------------------------------------------------------- live mappings

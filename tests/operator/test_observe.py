@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
+
 from cluster_objects import IDS, KEY, SETTINGS, configured, group, pod, pool
 from dslite_operator.claims import Holder
 from dslite_operator.desired import Wish, config_map, finished, render
 from dslite_operator.names import Key
 from dslite_operator.observe import Cache
+from dslite_operator.render import RenderedError
 
 
 def newer(body: dict[str, Any], **changed: Any) -> dict[str, Any]:
@@ -108,10 +111,21 @@ def test_claims_stand_in_config_maps_and_in_right_objects() -> None:
         cache.put(one)
     assert set(cache.accepted()) == {Holder("AftrPool", "edge", "east"), Holder("B4Group", "edge", "homes")}
     assert [one.holder.name for one in cache.wanted()] == ["east"]
+    cache.drop(stored())
+    assert cache.accepted() == {}
+
+
+def test_a_config_map_that_cannot_be_read_is_not_none_and_keeps_its_claims() -> None:
+    cache = Cache()
+    cache.put(stored())
+    before = cache.accepted()
     damaged = newer(stored(), data={"pool.yaml": "x"})
     cache.put(damaged)
-    assert cache.accepted() == {}
+    assert cache.accepted() == before != {}
     assert cache.rendered(damaged) is None
+    with pytest.raises(RenderedError, match="ConfigMap east-aftr is not as the operator wrote it"):
+        cache.running(damaged)
+    assert cache.running(None) is None
 
 
 def test_a_status_is_no_reason_to_judge_anew() -> None:

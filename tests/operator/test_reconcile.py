@@ -178,6 +178,41 @@ def test_overlaps_are_refused_and_what_was_accepted_stays(api: Api, tmp_path: Pa
         assert condition(api, "aftrpool", "west")["status"] == "False"
 
 
+def test_what_was_accepted_and_cannot_be_read_is_not_accepted_anew(api: Api, tmp_path: Path) -> None:
+    """Not even by an operator that would make other pods: they run on until somebody puts it right."""
+
+    def write(text: str) -> None:
+        patch = json.dumps({"data": {"pool.yaml": text}})
+        assert api.kubectl("patch", "configmap", "east-aftr", "-n", "edge", "-p", patch).returncode == 0
+
+    give(api, pool(), group("homes", "2001:db8:1000::/36"))
+    with operator(api, tmp_path):
+        until(lambda: accepted(api, "b4group", "homes") and bool(get(api, "deployment", "east-aftr")))
+    before, text = template(api), get(api, "configmap", "east-aftr")["data"]["pool.yaml"]
+    with operator(api, tmp_path, NEWER):
+        write("x")
+        until(lambda: condition(api, "b4group", "homes").get("reason") == "Trouble")
+        said = condition(api, "aftrpool", "east")
+        assert (said["status"], said["reason"]) == ("Unknown", "Trouble")
+        assert said["message"].startswith("ConfigMap east-aftr is not as the operator wrote it")
+        assert get(api, "configmap", "east-aftr")["data"]["pool.yaml"] == "x"
+        write(text)
+        until(lambda: accepted(api, "aftrpool", "east") and accepted(api, "b4group", "homes"))
+        assert template(api) == before
+
+
+def test_what_the_api_server_refuses_is_said(api: Api, tmp_path: Path) -> None:
+    """A Deployment of that name is somebody else's, and what it selects never changes."""
+    assert api.kubectl("create", "deployment", "east-aftr", "-n", "edge", "--image=x").returncode == 0
+    give(api, pool(), group("homes", "2001:db8:1000::/36"))
+    with operator(api, tmp_path):
+        until(lambda: condition(api, "b4group", "homes").get("reason") == "Trouble")
+        assert "field is immutable" in condition(api, "aftrpool", "east")["message"]
+        api.kubectl("delete", "deployment", "east-aftr", "-n", "edge")
+        until(lambda: accepted(api, "aftrpool", "east") and accepted(api, "b4group", "homes"), 90)
+        assert get(api, "deployment", "east-aftr")["spec"]["replicas"] == 2
+
+
 def test_a_pool_is_scraped_where_the_cluster_knows_servicemonitors(api: Api, tmp_path: Path) -> None:
     assert api.kubectl("apply", "-f", "-", given=json.dumps(MONITORS)).returncode == 0
     known = ("api-resources", "--cached=false", "--api-group=monitoring.coreos.com")

@@ -17,6 +17,7 @@ from dslite_operator.status import (
     group_status,
     pool_status,
     ranges,
+    troubled,
     verdicts,
     without_numbers,
 )
@@ -152,6 +153,16 @@ def test_groups_have_their_own_verdict() -> None:
     assert good["conditions"][0]["message"] == f"configuration {HASH} is in force"
     bad = group_status(facts(refusals={"B4Group homes": ("spec.natPool: no",)}), homes, NOW)
     assert bad["conditions"][0]["status"] == "False"
+
+
+def test_what_keeps_us_from_going_on_is_said_and_the_rest_is_as_it_was() -> None:
+    before = pool_status(facts(*BOTH), pool(), NOW)
+    found = troubled({**pool(), "status": before}, "ConfigMap east-aftr: no", NOW)
+    assert (found["conditions"][0]["type"], found["conditions"][0]["status"]) == ("Accepted", "Unknown")
+    assert {**found, "conditions": found["conditions"][1:]} == {**before, "conditions": before["conditions"][1:]}
+    assert said(before, found) == ["Warning AcceptedTrouble: ConfigMap east-aftr: no"]
+    assert troubled({**pool(), "status": found}, "ConfigMap east-aftr: no", "later") == found
+    assert troubled(pool(), "no", NOW).keys() == {"conditions"}
 
 
 # ---------------------------------------------------------------- events

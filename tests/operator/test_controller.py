@@ -1,0 +1,69 @@
+"""One look at a pool at a time, by a controller in this process on a real API server: what it writes, and what it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+from kubernetes import client, config
+
+from cluster_objects import KEY, group, pool
+from dslite_operator import controller
+from dslite_operator.apply import Writer
+from dslite_operator.controller import Controller
+from kube_api import Api
+from operating import settings
+from reconciling import accepted, condition, get, give, tidy
+
+pytestmark = pytest.mark.api
+
+
+@pytest.fixture(autouse=True)
+def tidied(api: Api) -> Iterator[None]:
+    yield
+    tidy(api)
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as made:
+        yield made
+
+
+def controller_of(api: Api, session: aiohttp.ClientSession, **changed: object) -> Controller:
+    """It knows of children what it wrote itself."""
+    config.load_kube_config(str(api.kubeconfig))  # type: ignore[no-untyped-call]
+    return Controller(Writer(client.ApiClient()), settings(**changed), session)
+
+
+async def look(api: Api, looking: Controller) -> int:
+    """At the pool east and its groups as they are now; how many requests were no GET."""
+    for kind in ("aftrpool", "b4group"):
+        for body in get(api, kind)["items"]:
+            looking.cache.put(body)
+    before = looking._writer.writes
+    await looking.reconcile(KEY)
+    return looking._writer.writes - before
+
+
+async def test_what_no_config_map_holds_is_refused_and_all_else_goes_on(
+    api: Api, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(api, pool(), group("homes", "2001:db8:1000::/36"))
+    looking = controller_of(api, session)
+    await look(api, looking)
+    before = get(api, "configmap", "east-aftr")["data"]["pool.yaml"]
+    monkeypatch.setattr(controller, "LARGEST_TEXT", len(before))
+    give(api, pool(replicas=3), group("shops", "2001:db8:5000::/40"))
+    await look(api, looking)
+    refused = condition(api, "b4group", "shops")
+    assert (refused["status"], refused["reason"]) == ("False", "Refused")
+    assert f"bytes: at most {len(before)}, use fewer or shorter B4Group prefixes" in refused["message"]
+    assert accepted(api, "aftrpool", "east")
+    assert accepted(api, "b4group", "homes")
+    assert get(api, "deployment", "east-aftr")["spec"]["replicas"] == 3
+    assert get(api, "configmap", "east-aftr")["data"]["pool.yaml"] == before
+    monkeypatch.undo()
+    await look(api, looking)
+    assert accepted(api, "b4group", "shops")
