@@ -67,3 +67,18 @@ async def test_what_no_config_map_holds_is_refused_and_all_else_goes_on(
     monkeypatch.undo()
     await look(api, looking)
     assert accepted(api, "b4group", "shops")
+
+
+async def test_all_is_well_however_quantities_are_spelled(api: Api, session: aiohttp.ClientSession) -> None:
+    """What the API server spells its own way is still what was applied: nothing is left to write."""
+    give(api, pool())
+    aftr = {"image": "registry.example.net/dslite/aftr:0.1.0", "cpu": "0.3333"}
+    looking = controller_of(api, session, aftr=aftr, store={"memory": "1024Mi"})
+    await look(api, looking)
+    await look(api, looking)  # the StatefulSet is known now, so its Secret is seen to once more
+    requests = [
+        get(api, kind, name)["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
+        for kind, name in (("deployment", "east-aftr"), ("statefulset", "east-store"))
+    ]
+    assert (requests[0]["cpu"], requests[1]["memory"]) == ("334m", "1Gi")
+    assert await look(api, looking) == 0

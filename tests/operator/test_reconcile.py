@@ -20,7 +20,10 @@ from reconciling import CHILDREN, accepted, condition, get, give, tidy, until
 
 pytestmark = pytest.mark.api
 
-NEWER = {"release": "0.2.0", "aftr": {"image": "registry.example.net/dslite/aftr:0.2.0", "workers": 2}}
+NEWER = {
+    "release": "0.2.0", "aftr": {"image": "registry.example.net/dslite/aftr:0.2.0", "workers": 2, "cpu": "0.5"},
+    "store": {"memory": "1024Mi"},
+}  # fmt: skip
 MONITORS: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
     "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
