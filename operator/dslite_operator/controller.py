@@ -97,7 +97,7 @@ class Controller:
         if "deletionTimestamp" in view.pool["metadata"]:
             await self._finalize(view, view.pool, reports)
             return
-        await self._prepare(view.pool)
+        await self._prepare(view.pool, self.cache.running(view.config_map))
         rendered, proposal = await self._accept(view, reports)
         facts = self._facts(view, view.pool, rendered, proposal, reports)
         if rendered is not None:
@@ -105,9 +105,9 @@ class Controller:
         await self._tell(view, view.pool, facts)
         self.queue.add(key, LOOK_AGAIN_S if any(one.said for one in reports) else LOOK_SELDOM_S)
 
-    async def _prepare(self, pool: Object) -> None:
-        """Our finalizer, before there is anything to drain, and the release that the pool begins with."""
-        begun = pool["spec"].get("release") or self._settings.release
+    async def _prepare(self, pool: Object, running: Rendered | None) -> None:
+        """Our finalizer, before there is anything to drain, and the release: what runs, where somebody took it out."""
+        begun = pool["spec"].get("release") or (running.release.release if running else self._settings.release)
         if DRAIN not in pool["metadata"].get("finalizers", ()) or begun != pool["spec"].get("release"):
             self.cache.learn(await self._writer.begin(pool, begun))
 

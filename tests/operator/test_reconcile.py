@@ -134,6 +134,22 @@ def test_a_newer_operator_replaces_no_pod_until_its_release_is_asked_for(api: Ap
         assert get(api, "deployment", "east-aftr")["metadata"]["generation"] > generation
 
 
+def test_a_release_that_is_taken_out_is_the_one_that_runs(api: Api, tmp_path: Path) -> None:
+    """By `kubectl replace` with the object as a person wrote it, under a newer operator: no pod is replaced."""
+    give(api, pool())
+    with operator(api, tmp_path):
+        until(lambda: bool(get(api, "deployment", "east-aftr")) and accepted(api, "aftrpool", "east"))
+    before = template(api)
+    with operator(api, tmp_path, NEWER):
+        written = pool(replicas=3)
+        written["metadata"] = {"name": "east", "namespace": "edge"}
+        assert api.kubectl("replace", "-f", "-", given=json.dumps(written)).returncode == 0
+        until(lambda: get(api, "deployment", "east-aftr")["spec"]["replicas"] == 3)
+        until(lambda: accepted(api, "aftrpool", "east"))
+        assert get(api, "aftrpool", "east")["spec"]["release"] == "0.1.0"
+        assert template(api) == before
+
+
 def image(template: dict[str, Any]) -> str:
     return str(template["spec"]["containers"][0]["image"])
 
