@@ -97,6 +97,11 @@ class Controller:
         if "deletionTimestamp" in view.pool["metadata"]:
             await self._finalize(view, view.pool, reports)
             return
+        if view.earlier:
+            left = ", ".join(f"{kind} {name}" for kind, name in view.earlier)
+            raise DsliteError(
+                f"an AftrPool {key} was deleted, this one waits until Kubernetes has removed what was its: {left}"
+            )
         await self._prepare(view.pool, self.cache.running(view.config_map))
         rendered, proposal = await self._accept(view, reports)
         facts = self._facts(view, view.pool, rendered, proposal, reports)
@@ -227,10 +232,14 @@ class Controller:
                 self.cache.learn(found)
 
     async def _store_secret(self, view: View, rendered: Rendered) -> None:
-        """The login of an embedded store, if there is none yet: the API server keeps the first one."""
+        """The login of an embedded store, if there is none: the API server keeps the first one.
+
+        That of a pool of this name that was deleted may still go: pods that wait are a reason to see to it once more.
+        """
         stateful = view.children.get(("StatefulSet", child(view.key.name, "store")))
         uid = stateful["metadata"]["uid"] if stateful else ""
-        if rendered.release.store is None or uid in self._secrets:
+        known = uid in self._secrets and not any(map(pods.is_waiting, view.pods))
+        if rendered.release.store is None or known:
             return
         wish = self._wish(view, rendered, 0, "surge")
         await self._writer.create(finished(wish, redis.secret(view.key, secrets.token_urlsafe(32))))

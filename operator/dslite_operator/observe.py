@@ -11,7 +11,7 @@ from dslite_contract.load import validate
 from dslite_contract.schema import AftrPool, B4Group
 from dslite_operator.accept import Asked
 from dslite_operator.claims import Claim, Holder, Wanted, group_claims, pool_claims
-from dslite_operator.names import POOL_LABEL, Key, child
+from dslite_operator.names import CHILDREN, POOL_LABEL, Key, child
 from dslite_operator.plan import Name
 from dslite_operator.render import Rendered, RenderedError, read
 
@@ -54,6 +54,7 @@ class View:
     groups: tuple[Object, ...]
     children: Mapping[Name, Object]
     pods: tuple[Object, ...]
+    earlier: tuple[Name, ...] = ()  # what a pool of this name had that was deleted
 
     @property
     def config_map(self) -> Object | None:
@@ -138,7 +139,8 @@ class Cache:
         groups = sorted((body for body in mine if body["kind"] == "B4Group"), key=place_of)
         children = {(body["kind"], body["metadata"]["name"]): body for body in mine if owned(body, uid)}
         pods = sorted((body for body in mine if body["kind"] == "Pod"), key=place_of)
-        return View(key, pool, tuple(groups), children, tuple(pods))
+        earlier = sorted((body["kind"], body["metadata"]["name"]) for body in mine if of_another(body, uid))
+        return View(key, pool, tuple(groups), children, tuple(pods), tuple(earlier))
 
     # ------------------------------------------------------------ read once for each version
     def asked(self, body: Object) -> Asked:
@@ -218,6 +220,13 @@ def held(config_map: Object, rendered: Rendered) -> dict[Holder, list[Claim]]:
 def owned(body: Object, uid: str) -> bool:
     """Whether this pool made an object, and not an earlier one of its name."""
     return any(owner.get("uid") == uid for owner in body["metadata"].get("ownerReferences", ()))
+
+
+def of_another(body: Object, uid: str) -> bool:
+    """Whether an earlier pool of its name made an object; of kinds that are watched, others may be gone."""
+    owners = body["metadata"].get("ownerReferences", ())
+    made = body["kind"] in CHILDREN and any(owner["kind"] == "AftrPool" for owner in owners)
+    return made and not owned(body, uid)
 
 
 def read_asked(body: Object) -> Asked:

@@ -95,6 +95,9 @@ def test_children_of_an_earlier_pool_are_not_ours() -> None:
     cache.put(pool())
     cache.put(stored("another"))
     assert cache.view(KEY).config_map is None
+    assert cache.view(KEY).earlier == (("ConfigMap", "east-aftr"),)
+    cache.put(newer(stored()))
+    assert cache.view(KEY).earlier == ()
 
 
 def test_a_group_that_moves_to_another_pool_leaves_the_first() -> None:

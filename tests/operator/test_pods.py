@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster_objects import group, pool
+from dslite_operator.names import labels
 from kube_api import Api
 from operating import SETTINGS, operator
 from reconciling import accepted, condition, get, give, tidy, until
@@ -91,6 +94,32 @@ def test_a_key_that_is_gone_is_made_again(api: Api, tmp_path: Path) -> None:
             assert "an AFTR refuses us" in process.log.read_text()
             pods[0].refuses = False
             until(lambda: accepted(api, "b4group", "homes"), 40)
+
+
+@contextmanager
+def never_started(api: Api, **spec: Any) -> Iterator[None]:
+    """A pod of the pool east; there is no kubelet here."""
+    metadata = {"name": "aftr-0", "namespace": "edge", "labels": labels("east", "aftr")}
+    spec |= {"containers": [{"name": "aftr", "image": "aftr"}]}
+    given = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    made = api.kubectl("create", "-f", "-", given=given)
+    assert made.returncode == 0, made.stderr
+    try:
+        yield
+    finally:
+        api.kubectl("delete", "pod", "aftr-0", "-n", "edge", "--force", "--grace-period=0")
+
+
+def test_a_login_that_is_gone_is_made_again_for_pods_that_wait_for_it(api: Api, tmp_path: Path) -> None:
+    """It was that of a pool of this name that was deleted, say, and was taken for the second's."""
+    give(api, pool())
+    with operator(api, tmp_path):
+        until(lambda: accepted(api, "aftrpool", "east") and bool(get(api, "secret", "east-store")))
+        give(api, pool(replicas=3))
+        until(lambda: replicas(api) == 3)  # it has been seen to, and is seen to no more
+        assert api.kubectl("delete", "secret", "east-store", "-n", "edge").returncode == 0
+        with never_started(api, nodeName="node-1"):
+            until(lambda: bool(get(api, "secret", "east-store")))
 
 
 def test_a_deleted_pool_waits_for_its_last_mapping(api: Api, tmp_path: Path) -> None:

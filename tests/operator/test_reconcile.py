@@ -249,7 +249,7 @@ def test_a_pool_is_scraped_where_the_cluster_knows_servicemonitors(api: Api, tmp
 
 
 def test_a_pool_that_is_deleted_and_made_again_is_another_to_its_store(api: Api, tmp_path: Path) -> None:
-    """There is no garbage collector here: what the first one had made is there, and is not taken for the second's."""
+    """What the first one had made is not taken for the second's, which waits until it is gone: the test removes it."""
 
     def id_of_pods() -> str:
         env = template(api)["spec"]["containers"][0]["env"]
@@ -258,11 +258,15 @@ def test_a_pool_that_is_deleted_and_made_again_is_another_to_its_store(api: Api,
     give(api, pool())
     with operator(api, tmp_path):
         until(lambda: accepted(api, "aftrpool", "east") and bool(get(api, "deployment", "east-aftr")))
-        first = id_of_pods()
+        first, login = id_of_pods(), get(api, "secret", "east-store")["data"]
         api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=true")
         give(api, pool())
-        until(lambda: accepted(api, "aftrpool", "east") and id_of_pods() != first)
-        assert id_of_pods() == get(api, "aftrpool", "east")["metadata"]["uid"]
+        until(lambda: "waits until Kubernetes has" in condition(api, "aftrpool", "east").get("message", ""))
+        assert id_of_pods() == first
+        api.kubectl("delete", f"secret,{CHILDREN}", "--all", "-n", "edge", "--wait=true")
+        until(lambda: accepted(api, "aftrpool", "east") and bool(get(api, "deployment", "east-aftr")))
+        assert id_of_pods() == get(api, "aftrpool", "east")["metadata"]["uid"] != first
+        assert get(api, "secret", "east-store")["data"]["password"] != login["password"]
 
 
 def test_a_deleted_pool_without_pods_goes_at_once(api: Api, tmp_path: Path) -> None:
