@@ -16,7 +16,7 @@ from dslite_contract.errors import DsliteError
 from dslite_contract.rules import owner_name
 from dslite_contract.schema import AftrPool
 from dslite_operator import autoscaler, pods, redis, signer
-from dslite_operator.accept import Lines, Proposal, propose, spare, turned_down
+from dslite_operator.accept import Lines, Proposal, propose, scaled, spare, turned_down
 from dslite_operator.apply import ApiError, Writer
 from dslite_operator.claims import Holder, Refused, judge
 from dslite_operator.desired import Wish, config_map, desired, finished, render
@@ -194,17 +194,18 @@ class Controller:
         )
 
     def _replicas(self, view: View, pool: Object, proposal: Proposal, reports: tuple[Report, ...]) -> tuple[int, str]:
-        """Pods that there should be, and why; a refused pool keeps what it has."""
+        """Pods that there should be, and why; a pool that may not have as many as it asks for keeps what it has."""
         deployment = view.children.get(("Deployment", child(view.key.name, "aftr")))
         current = deployment["spec"].get("replicas", 1) if deployment else None
-        model = self.cache.asked(pool).model
-        if not isinstance(model, AftrPool) or owner_name("AftrPool", view.key.name) in proposal.refusals:
+        model, in_force = self.cache.asked(pool).model, proposal.configuration
+        wanted = scaled(in_force.pool, model) if in_force and isinstance(model, AftrPool) else None
+        if wanted is None:
             return current or 0, ""
-        bounds = model.spec.autoscaling
+        bounds = wanted.autoscaling
         if bounds is None:
-            return model.spec.replicas, ""
+            return wanted.replicas, ""
         if current is None:
-            return autoscaler.clamp(model.spec.replicas, bounds), ""
+            return autoscaler.clamp(wanted.replicas, bounds), ""
         now = time.monotonic()
         history = self._histories.setdefault(pool["metadata"]["uid"], autoscaler.History(now))
         decision = autoscaler.decide(now, current, uses(reports), bounds, history)

@@ -74,6 +74,19 @@ def test_changes_that_end_mappings_wait_and_a_takeover_is_an_event(api: Api, tmp
             until(lambda: "slot 0 is served by aftr-1" in api.kubectl("get", "events", "-n", "edge").stdout, 40)
 
 
+def test_a_pool_is_scaled_while_another_change_of_it_waits(api: Api, tmp_path: Path) -> None:
+    with stand_ins(api, {0: 10, 1: 5}, {2: 0, 3: 7}) as pods:
+        give(api, pool())
+        with operator(api, tmp_path):
+            until(lambda: condition(api, "aftrpool", "east", "Ready").get("status") == "True")
+            pods[0].lost = 12
+            give(api, pool(nat={"pools": [{"name": "default", "prefixes": ["20.5.0.0/24"]}]}))
+            until(lambda: "it would end 12 live mappings" in condition(api, "aftrpool", "east").get("message", ""))
+            api.kubectl("scale", "aftr", "east", "-n", "edge", "--replicas=4")
+            until(lambda: replicas(api) == 4)
+            assert "20.5.0.0" not in get(api, "configmap", "east-aftr")["data"]["pool.yaml"]
+
+
 def test_a_key_that_is_gone_is_made_again(api: Api, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("the installation's")

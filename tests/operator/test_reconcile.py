@@ -189,7 +189,7 @@ def test_overlaps_are_refused_and_what_was_accepted_stays(api: Api, tmp_path: Pa
         said = condition(api, "aftrpool", "west")["message"]
         assert "20.0.0.0/25 is not allowed: it overlaps 20.0.0.0/24 of AftrPool edge/east" in said
         assert "20.0.0.0/25" not in get(api, "configmap", "west-aftr")["data"]["pool.yaml"]
-        assert get(api, "deployment", "west-aftr")["spec"]["replicas"] == 2
+        assert get(api, "deployment", "west-aftr")["spec"]["replicas"] == 3, "scaled all the same"
         refusals = api.kubectl("get", "events", "-n", "edge", "--field-selector=reason=AcceptedRefused").stdout
         assert "it overlaps 20.0.0.0/24" in refusals
     with operator(api, tmp_path):  # one that begins anew decides the same
