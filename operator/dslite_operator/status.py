@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -324,10 +325,23 @@ NUMBERS = (
 )  # that change all the time
 
 
+DIGITS = re.compile(r"[0-9]+")  # in sentences: live mappings, seconds that are left
+
+
 def without_numbers(status: Object) -> Object:
     """What is worth telling at once."""
     slots = [{key: value for key, value in slot.items() if key not in NUMBERS} for slot in status.get("slots", ())]
-    return {key: value for key, value in status.items() if key not in NUMBERS} | {"slots": slots}
+    said = [{**one, "message": DIGITS.sub("", one["message"])} for one in status.get("conditions", ())]
+    return {key: value for key, value in status.items() if key not in NUMBERS} | {"slots": slots, "conditions": said}
+
+
+def is_said(old: Object, new: Object) -> bool:
+    """Whether a condition says what it said before: of one generation, other numbers are nothing new."""
+    if not old or old["status"] != new["status"]:
+        return False
+    if old["observedGeneration"] != new["observedGeneration"]:
+        return bool(old["message"] == new["message"])
+    return DIGITS.sub("", old["message"]) == DIGITS.sub("", new["message"])
 
 
 PASSING = ("Telling", "Asking")  # reasons that are over in a moment
@@ -345,7 +359,7 @@ def events(before: Object, after: Object) -> Iterator[Said]:
     """What a person should hear of, between two states of one object."""
     for condition in after["conditions"]:
         old = condition_of(before, condition["type"])
-        if (old.get("status"), old.get("message")) == (condition["status"], condition["message"]):
+        if is_said(old, condition):
             continue
         turned = bool(old) and old["status"] != condition["status"] and condition["reason"] not in PASSING
         refused = condition["type"] in ("Accepted", "Provisioned") and condition["status"] == "False"

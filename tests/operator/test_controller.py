@@ -15,6 +15,7 @@ from dslite_operator.controller import Controller
 from kube_api import Api
 from operating import settings
 from reconciling import accepted, condition, get, give, tidy
+from stand_in import stand_ins
 
 pytestmark = pytest.mark.api
 
@@ -38,8 +39,8 @@ def controller_of(api: Api, session: aiohttp.ClientSession, **changed: object) -
 
 
 async def look(api: Api, looking: Controller) -> int:
-    """At the pool east and its groups as they are now; how many requests were no GET."""
-    for kind in ("aftrpool", "b4group"):
+    """At the pool east, its groups and pods as they are now; how many requests were no GET."""
+    for kind in ("aftrpool", "b4group", "pod"):
         for body in get(api, kind)["items"]:
             looking.cache.put(body)
     before = looking._writer.writes
@@ -82,3 +83,25 @@ async def test_all_is_well_however_quantities_are_spelled(api: Api, session: aio
     ]
     assert (requests[0]["cpu"], requests[1]["memory"]) == ("334m", "1Gi")
     assert await look(api, looking) == 0
+
+
+async def test_numbers_in_sentences_are_told_now_and_then(
+    api: Api, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mappings that are left, and seconds, of a pool that was deleted."""
+
+    def said() -> str:
+        return str(condition(api, "aftrpool", "east", "Draining")["message"])
+
+    with stand_ins(api, {0: 10}) as (aftr,):
+        give(api, pool(replicas=1))
+        looking = controller_of(api, session)
+        await look(api, looking)
+        api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
+        await look(api, looking)
+        assert said().startswith("the pool was deleted: 10 live mappings, ")
+        aftr.slots = {0: 9}
+        assert await look(api, looking) == 0
+        monkeypatch.setattr(controller, "NUMBERS_S", 0.0)
+        assert await look(api, looking) == 1
+        assert said().startswith("the pool was deleted: 9 live mappings, ")
