@@ -23,7 +23,7 @@ from dslite_operator.desired import Wish, config_map, desired, finished, render
 from dslite_operator.distribution.distributor import Distributor
 from dslite_operator.names import DRAIN, Ids, Key, child, path
 from dslite_operator.observe import Cache, View
-from dslite_operator.plan import PodView, contains, plan
+from dslite_operator.plan import Delete, PodView, contains, plan
 from dslite_operator.queue import Queue
 from dslite_operator.render import LARGEST_TEXT, Rendered, spell
 from dslite_operator.settings import Settings
@@ -229,7 +229,9 @@ class Controller:
         ]
         for step in plan(wanted, view.children, views, rendered.config_hash):
             found = await self._writer.carry_out(view.key, step)
-            if found is not None and "kind" in found and found["kind"] != "Status":
+            if isinstance(step, Delete):
+                self.cache.drop(step.object)
+            elif found is not None:
                 self.cache.learn(found)
 
     async def _store_secret(self, view: View, rendered: Rendered) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import aiohttp
 import pytest
-from kubernetes import client, config
 
-from cluster_objects import KEY, group, pool
+from cluster_objects import group, pool
 from dslite_operator import controller
-from dslite_operator.apply import Writer
-from dslite_operator.controller import Controller
 from kube_api import Api
-from operating import settings
+from looking import look, operator_of
 from reconciling import accepted, condition, get, give, tidy
 from stand_in import stand_ins
 
@@ -26,33 +23,11 @@ def tidied(api: Api) -> Iterator[None]:
     tidy(api)
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as made:
-        yield made
-
-
-def controller_of(api: Api, session: aiohttp.ClientSession, **changed: object) -> Controller:
-    """It knows of children what it wrote itself."""
-    config.load_kube_config(str(api.kubeconfig))  # type: ignore[no-untyped-call]
-    return Controller(Writer(client.ApiClient()), settings(**changed), session)
-
-
-async def look(api: Api, looking: Controller) -> int:
-    """At the pool east, its groups and pods as they are now; how many requests were no GET."""
-    for kind in ("aftrpool", "b4group", "pod"):
-        for body in get(api, kind)["items"]:
-            looking.cache.put(body)
-    before = looking._writer.writes
-    await looking.reconcile(KEY)
-    return looking._writer.writes - before
-
-
 async def test_what_no_config_map_holds_is_refused_and_all_else_goes_on(
     api: Api, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give(api, pool(), group("homes", "2001:db8:1000::/36"))
-    looking = controller_of(api, session)
+    looking = operator_of(api, session).controller
     await look(api, looking)
     before = get(api, "configmap", "east-aftr")["data"]["pool.yaml"]
     monkeypatch.setattr(controller, "LARGEST_TEXT", len(before))
@@ -74,7 +49,7 @@ async def test_all_is_well_however_quantities_are_spelled(api: Api, session: aio
     """What the API server spells its own way is still what was applied: nothing is left to write."""
     give(api, pool())
     aftr = {"image": "registry.example.net/dslite/aftr:0.1.0", "cpu": "0.3333"}
-    looking = controller_of(api, session, aftr=aftr, store={"memory": "1024Mi"})
+    looking = operator_of(api, session, aftr=aftr, store={"memory": "1024Mi"}).controller
     await look(api, looking)
     await look(api, looking)  # the StatefulSet is known now, so its Secret is seen to once more
     requests = [
@@ -95,7 +70,7 @@ async def test_numbers_in_sentences_are_told_now_and_then(
 
     with stand_ins(api, {0: 10}) as (aftr,):
         give(api, pool(replicas=1))
-        looking = controller_of(api, session)
+        looking = operator_of(api, session).controller
         await look(api, looking)
         api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
         await look(api, looking)

@@ -24,18 +24,6 @@ NEWER = {
     "release": "0.2.0", "aftr": {"image": "registry.example.net/dslite/aftr:0.2.0", "workers": 2, "cpu": "0.5"},
     "store": {"memory": "1024Mi"},
 }  # fmt: skip
-MONITORS: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-    "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
-    "spec": {
-        "group": "monitoring.coreos.com", "scope": "Namespaced",
-        "names": {"plural": "servicemonitors", "singular": "servicemonitor", "kind": "ServiceMonitor"},
-        "versions": [{
-            "name": "v1", "served": True, "storage": True,
-            "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-        }],
-    },
-}  # fmt: skip
 
 
 def template(api: Api) -> Any:
@@ -230,22 +218,6 @@ def test_what_the_api_server_refuses_is_said(api: Api, tmp_path: Path) -> None:
         api.kubectl("delete", "deployment", "east-aftr", "-n", "edge")
         until(lambda: accepted(api, "aftrpool", "east") and accepted(api, "b4group", "homes"), 90)
         assert get(api, "deployment", "east-aftr")["spec"]["replicas"] == 2
-
-
-def test_a_pool_is_scraped_where_the_cluster_knows_servicemonitors(api: Api, tmp_path: Path) -> None:
-    assert api.kubectl("apply", "-f", "-", given=json.dumps(MONITORS)).returncode == 0
-    known = ("api-resources", "--cached=false", "--api-group=monitoring.coreos.com")
-    try:
-        until(lambda: "servicemonitors" in api.kubectl(*known).stdout)
-        give(api, pool())
-        with operator(api, tmp_path):
-            until(lambda: bool(get(api, "servicemonitor", "east-aftr")))
-        made = get(api, "servicemonitor", "east-aftr")
-        assert (made["spec"]["endpoints"][0]["path"], made["spec"]["targetLabels"]) == ("/metrics", ["dslite.dev/pool"])
-        service = get(api, "service", "east-aftr")["metadata"]["labels"]
-        assert made["spec"]["selector"]["matchLabels"].items() <= service.items()
-    finally:
-        api.kubectl("delete", "crd", MONITORS["metadata"]["name"])
 
 
 def test_a_pool_that_is_deleted_and_made_again_is_another_to_its_store(api: Api, tmp_path: Path) -> None:
