@@ -270,7 +270,7 @@ class Controller:
             return
         deleted = datetime.fromisoformat(pool["metadata"]["deletionTimestamp"])
         left = pool["spec"].get("deletionDrainSeconds", 600) - (datetime.now(UTC) - deleted).total_seconds()
-        live = [one.mappings for one in reports]
+        live = [one.mappings for one in reports if one.started]
         if left <= 0 or not any(number or number is None for number in live):
             self.cache.learn(await self._writer.end(pool))
             return

@@ -38,7 +38,7 @@ def is_aftr(pod: Object) -> bool:
 
 def is_waiting(pod: Object) -> bool:
     """Whether a node has it, and its container has never started: a Secret may be missing."""
-    return bool(pod["spec"].get("nodeName")) and pod.get("status", {}).get("phase") == "Pending"
+    return bool(pod["spec"].get("nodeName")) and not Report(pod, None).started
 
 
 async def report(session: aiohttp.ClientSession, pod: Object) -> Report:

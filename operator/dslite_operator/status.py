@@ -36,6 +36,11 @@ class Report:
         return condition_of(self.pod, "Ready").get("status") == "True"
 
     @property
+    def started(self) -> bool:
+        """Whether its container ever has: before, it has no mappings."""
+        return bool(self.pod["status"].get("phase") != "Pending")
+
+    @property
     def mappings(self) -> int | None:
         """Live mappings of the slots that it serves; None when it does not say."""
         return None if self.said is None else sum(slot.get("mappings", 0) for slot in served(self.said))

@@ -148,6 +148,16 @@ def test_a_deleted_pool_waits_for_its_last_mapping(api: Api, tmp_path: Path) -> 
             until(lambda: not get(api, "aftrpool", "east"), 40)
 
 
+def test_a_deleted_pool_does_not_wait_for_pods_that_never_started(api: Api, tmp_path: Path) -> None:
+    """There was no room for them, say: they have no mappings."""
+    give(api, pool(replicas=1))
+    with never_started(api), operator(api, tmp_path):
+        until(lambda: "0 of 1 pods are ready" in condition(api, "aftrpool", "east", "Ready").get("message", ""))
+        until(lambda: status(api)["replicas"] == 1)
+        api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
+        until(lambda: not get(api, "aftrpool", "east"))
+
+
 def test_a_deleted_pool_does_not_wait_for_ever(api: Api, tmp_path: Path) -> None:
     with stand_ins(api, {0: 10}):
         give(api, pool(replicas=1, deletionDrainSeconds=8))
