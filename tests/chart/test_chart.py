@@ -105,7 +105,7 @@ def test_dhcpv6_servers_reach_the_operator_with_their_logins() -> None:
 def test_the_operator_has_a_key_of_its_own() -> None:
     objects = rendered()
     (made,) = [one for one in objects if one["kind"] == "Secret"]
-    assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert made["metadata"]["annotations"] == {"helm.sh/hook": "pre-install,pre-upgrade"}
     assert len(base64.b64decode(made["data"]["key"])) == 48
     pod = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
     assert key_volume(made["metadata"]["name"]) in pod["volumes"]
