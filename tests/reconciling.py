@@ -12,6 +12,34 @@ from typing import Any
 from kube_api import Api, api_server
 
 CRDS = Path(__file__).parents[1] / "crds"
+CHILDREN = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
+MONITORS: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+    "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
+    "spec": {
+        "group": "monitoring.coreos.com", "scope": "Namespaced",
+        "names": {"plural": "servicemonitors", "singular": "servicemonitor", "kind": "ServiceMonitor"},
+        "versions": [{
+            "name": "v1", "served": True, "storage": True,
+            "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+        }],
+    },
+}  # fmt: skip
+
+
+@contextmanager
+def knowing_monitors(api: Api) -> Iterator[None]:
+    """A cluster with ServiceMonitors, for the time of the block."""
+    shown = ("get", "--raw", "/apis/monitoring.coreos.com/v1")
+    made = api.kubectl("create", "-f", "-", given=json.dumps(MONITORS))
+    assert made.returncode == 0, made.stderr
+    until(lambda: "servicemonitors" in api.kubectl(*shown).stdout)
+    until(lambda: api.kubectl("get", "servicemonitors", "-A").returncode == 0)
+    try:
+        yield
+    finally:
+        api.kubectl("delete", "crd", MONITORS["metadata"]["name"], "--wait=true")
+        until(lambda: api.kubectl(*shown).returncode != 0)
 
 
 @contextmanager
@@ -45,6 +73,15 @@ def give(api: Api, *objects: dict[str, Any]) -> None:
 def get(api: Api, kind: str, name: str = "", namespace: str = "edge") -> Any:
     found = api.kubectl("get", kind, *([name] if name else []), "-n", namespace, "-o", "json")
     return json.loads(found.stdout) if found.returncode == 0 else {}
+
+
+def tidy(api: Api) -> None:
+    """No object is left; there is no garbage collector here."""
+    for kind in ("aftrpool", "b4group"):
+        for one in get(api, kind)["items"]:
+            cut = ("--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+            api.kubectl("patch", kind, one["metadata"]["name"], "-n", "edge", *cut)
+    api.kubectl("delete", f"dslite,secret,{CHILDREN}", "--all", "-n", "edge", "--wait=true")
 
 
 def condition(api: Api, kind: str, name: str, what: str = "Accepted") -> dict[str, Any]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from dslite_contract.changes import Change, changes
 from dslite_contract.load import Configuration
 from dslite_contract.restart import STORES, in_running_order
-from dslite_contract.rules import group_problems, owner_name, pool_problems
-from dslite_contract.schema import AftrPool, B4Group
+from dslite_contract.rules import autoscaling_rules, group_problems, owner_name, pool_problems, store_rules
+from dslite_contract.schema import AftrPool, AftrPoolSpec, B4Group
 from dslite_operator.claims import Holder, Refused
 from dslite_operator.names import Key
 
@@ -150,6 +150,20 @@ def spare(running: Configuration, proposal: Proposal, lost: int | None) -> Propo
         else:
             refusals[owner] = refusals.get(owner, ()) + (lines or (f"{ends}: wait, or set allowDisruption",))
     return Proposal(held_back(running, wanted, owners), refusals, tuple(kept))
+
+
+def turned_down(running: Configuration | None, proposal: Proposal, wanted: Configuration, line: str) -> Proposal:
+    """Nothing of a proposal: each object that would change what runs says why."""
+    found = {change.owner for change in changes(running, wanted)} if running else set[str]()
+    owners = found or {owner_name("AftrPool", wanted.pool.metadata.name)}
+    refusals = {owner: (*proposal.refusals.get(owner, ()), line) for owner in owners}
+    return Proposal(running, {**proposal.refusals, **refusals}, proposal.kept)
+
+
+def scaled(in_force: AftrPool, asked: AftrPool) -> AftrPoolSpec | None:
+    """What is in force, with as many pods as the object asks for, whatever of it is refused; None where it may not have them."""
+    spec = in_force.spec.model_copy(update={"replicas": asked.spec.replicas, "autoscaling": asked.spec.autoscaling})
+    return None if [*store_rules(spec), *autoscaling_rules(spec)] else spec
 
 
 def held_back(running: Configuration, wanted: Configuration, owners: set[str]) -> Configuration:

@@ -16,19 +16,19 @@ from dslite_contract.errors import DsliteError
 from dslite_contract.rules import owner_name
 from dslite_contract.schema import AftrPool
 from dslite_operator import autoscaler, pods, redis, signer
-from dslite_operator.accept import Lines, Proposal, propose, spare
+from dslite_operator.accept import Lines, Proposal, propose, scaled, spare, turned_down
 from dslite_operator.apply import ApiError, Writer
 from dslite_operator.claims import Holder, Refused, judge
 from dslite_operator.desired import Wish, config_map, desired, finished, render
 from dslite_operator.distribution.distributor import Distributor
 from dslite_operator.names import DRAIN, Ids, Key, child, path
 from dslite_operator.observe import Cache, View
-from dslite_operator.plan import PodView, contains, plan
+from dslite_operator.plan import Delete, PodView, contains, plan
 from dslite_operator.queue import Queue
 from dslite_operator.render import LARGEST_TEXT, Rendered, spell
 from dslite_operator.settings import Settings
 from dslite_operator.signer import Signer
-from dslite_operator.status import Facts, Report, events, group_status, pool_status, served, without_numbers
+from dslite_operator.status import Facts, Report, events, group_status, pool_status, served, troubled, without_numbers
 
 Object = dict[str, Any]
 log = structlog.get_logger()
@@ -69,13 +69,22 @@ class Controller:
                 await self.reconcile(key)
                 self._failures.pop(key, None)
             except Exception as error:  # one pool's trouble must not stop the others
-                self._failures[key] = self._failures.get(key, 0) + 1
-                again = min(BACKOFF_S[0] * 2 ** self._failures[key], BACKOFF_S[1])
-                say = log.warning if isinstance(error, DsliteError) else log.exception
-                say("pool not reconciled", pool=str(key), reason=str(error), again_seconds=again)
-                self.queue.add(key, again)
+                await self._fail(key, error)
             finally:
                 self.queue.done(key)
+
+    async def _fail(self, key: Key, error: Exception) -> None:
+        """Try again; what fails again is said, the first time it may be a race with another writer."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        again = min(BACKOFF_S[0] * 2 ** min(failures, 10), BACKOFF_S[1])
+        expected = isinstance(error, DsliteError)
+        say, reason = (log.warning, str(error)) if expected else (log.exception, f"{error!r}: see the operator's log")
+        say("pool not reconciled", pool=str(key), reason=reason, again_seconds=again)
+        view, now = self.cache.view(key), timestamp()
+        if failures > 1 and view.pool is not None:
+            for body in (view.pool, *view.groups):
+                await self._set_status(body, troubled(body, reason, now))
+        self.queue.add(key, again)
 
     # ------------------------------------------------------------ one pool
     async def reconcile(self, key: Key) -> None:
@@ -88,7 +97,12 @@ class Controller:
         if "deletionTimestamp" in view.pool["metadata"]:
             await self._finalize(view, view.pool, reports)
             return
-        await self._prepare(view.pool)
+        if view.earlier:
+            left = ", ".join(f"{kind} {name}" for kind, name in view.earlier)
+            raise DsliteError(
+                f"an AftrPool {key} was deleted, this one waits until Kubernetes has removed what was its: {left}"
+            )
+        await self._prepare(view.pool, self.cache.running(view.config_map))
         rendered, proposal = await self._accept(view, reports)
         facts = self._facts(view, view.pool, rendered, proposal, reports)
         if rendered is not None:
@@ -96,9 +110,9 @@ class Controller:
         await self._tell(view, view.pool, facts)
         self.queue.add(key, LOOK_AGAIN_S if any(one.said for one in reports) else LOOK_SELDOM_S)
 
-    async def _prepare(self, pool: Object) -> None:
-        """Our finalizer, before there is anything to drain, and the release that the pool begins with."""
-        begun = pool["spec"].get("release") or self._settings.release
+    async def _prepare(self, pool: Object, running: Rendered | None) -> None:
+        """Our finalizer, before there is anything to drain, and the release: what runs, where somebody took it out."""
+        begun = pool["spec"].get("release") or (running.release.release if running else self._settings.release)
         if DRAIN not in pool["metadata"].get("finalizers", ()) or begun != pool["spec"].get("release"):
             self.cache.learn(await self._writer.begin(pool, begun))
 
@@ -109,13 +123,13 @@ class Controller:
         while True:
             async with self._accepting:
                 view = self.cache.view(view.key)
-                running = self.cache.rendered(view.config_map)
+                running = self.cache.running(view.config_map)
                 proposal = self._propose(view, running)
                 text = spell(proposal.configuration) if proposal.configuration else None
-                if running is None or text is None or text == running.text or text in asked:
+                if running is None or text is None or text in (running.text, *asked) or len(text) > LARGEST_TEXT:
                     if running is not None and text in asked:
                         proposal = spare(running.configuration, proposal, asked[str(text)])
-                    return await self._write_down(view, running, proposal), proposal
+                    return await self._write_down(view, running, proposal)
             asked[text] = await self._lost(view, reports, text)
 
     async def _lost(self, view: View, reports: tuple[Report, ...], text: str) -> int | None:
@@ -134,23 +148,27 @@ class Controller:
         before = running.configuration if running else None
         return propose(view.key, before, self.cache.asked(view.pool), groups, self._judged[1])
 
-    async def _write_down(self, view: View, running: Rendered | None, proposal: Proposal) -> Rendered | None:
-        """The ConfigMap; from then on its claims hold."""
+    async def _write_down(
+        self, view: View, running: Rendered | None, proposal: Proposal
+    ) -> tuple[Rendered | None, Proposal]:
+        """The ConfigMap, from which on its claims hold; what none can hold is refused."""
         if proposal.configuration is None or view.pool is None:
-            return running
+            return running, proposal
         release = view.pool.get("spec", {}).get("release", "")
         ids = await self._ids(view.key, view.pool["metadata"]["uid"])
         rendered = render(view.key, ids, running, proposal.configuration, release, self._settings)
         if len(rendered.text) > LARGEST_TEXT:
-            raise DsliteError(
-                f"the configuration of pool {view.key} has {len(rendered.text)} bytes: at most {LARGEST_TEXT}, "
+            line = (
+                f"the configuration of pool {view.key} would have {len(rendered.text)} bytes: at most {LARGEST_TEXT}, "
                 "use fewer or shorter B4Group prefixes"
             )
+            before = running.configuration if running else None
+            return running, turned_down(before, proposal, rendered.configuration, line)
         wish = self._wish(view, rendered, 0, "surge")
         wanted, current = finished(wish, config_map(wish)), view.config_map
         if current is None or not contains(current, wanted):
             self.cache.learn(await self._writer.apply(wanted))
-        return rendered
+        return rendered, proposal
 
     async def _ids(self, key: Key, uid: str) -> Ids:
         """The pool's ids.  Its namespace stands for the cluster: with roles in namespaces alone, kube-system cannot be read."""
@@ -176,17 +194,18 @@ class Controller:
         )
 
     def _replicas(self, view: View, pool: Object, proposal: Proposal, reports: tuple[Report, ...]) -> tuple[int, str]:
-        """Pods that there should be, and why; a refused pool keeps what it has."""
+        """Pods that there should be, and why; a pool that may not have as many as it asks for keeps what it has."""
         deployment = view.children.get(("Deployment", child(view.key.name, "aftr")))
         current = deployment["spec"].get("replicas", 1) if deployment else None
-        model = self.cache.asked(pool).model
-        if not isinstance(model, AftrPool) or owner_name("AftrPool", view.key.name) in proposal.refusals:
+        model, in_force = self.cache.asked(pool).model, proposal.configuration
+        wanted = scaled(in_force.pool, model) if in_force and isinstance(model, AftrPool) else None
+        if wanted is None:
             return current or 0, ""
-        bounds = model.spec.autoscaling
+        bounds = wanted.autoscaling
         if bounds is None:
-            return model.spec.replicas, ""
+            return wanted.replicas, ""
         if current is None:
-            return autoscaler.clamp(model.spec.replicas, bounds), ""
+            return autoscaler.clamp(wanted.replicas, bounds), ""
         now = time.monotonic()
         history = self._histories.setdefault(pool["metadata"]["uid"], autoscaler.History(now))
         decision = autoscaler.decide(now, current, uses(reports), bounds, history)
@@ -210,14 +229,20 @@ class Controller:
         ]
         for step in plan(wanted, view.children, views, rendered.config_hash):
             found = await self._writer.carry_out(view.key, step)
-            if found is not None and "kind" in found and found["kind"] != "Status":
+            if isinstance(step, Delete):
+                self.cache.drop(step.object)
+            elif found is not None:
                 self.cache.learn(found)
 
     async def _store_secret(self, view: View, rendered: Rendered) -> None:
-        """The login of an embedded store, if there is none yet: the API server keeps the first one."""
+        """The login of an embedded store, if there is none: the API server keeps the first one.
+
+        That of a pool of this name that was deleted may still go: pods that wait are a reason to see to it once more.
+        """
         stateful = view.children.get(("StatefulSet", child(view.key.name, "store")))
         uid = stateful["metadata"]["uid"] if stateful else ""
-        if rendered.release.store is None or uid in self._secrets:
+        known = uid in self._secrets and not any(map(pods.is_waiting, view.pods))
+        if rendered.release.store is None or known:
             return
         wish = self._wish(view, rendered, 0, "surge")
         await self._writer.create(finished(wish, redis.secret(view.key, secrets.token_urlsafe(32))))
@@ -245,7 +270,7 @@ class Controller:
             return
         deleted = datetime.fromisoformat(pool["metadata"]["deletionTimestamp"])
         left = pool["spec"].get("deletionDrainSeconds", 600) - (datetime.now(UTC) - deleted).total_seconds()
-        live = [one.mappings for one in reports]
+        live = [one.mappings for one in reports if one.started]
         if left <= 0 or not any(number or number is None for number in live):
             self.cache.learn(await self._writer.end(pool))
             return

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import click
@@ -29,6 +30,7 @@ from dslite_operator.observe import version_of
 from dslite_operator.settings import Settings, load_settings
 from dslite_operator.watch import SELECTOR, WATCHED, News, registry_of, settings_of
 
+Object = dict[str, Any]
 log = structlog.get_logger()
 
 RELIST_S, SILENCE_S = 60.0, 300.0
@@ -61,7 +63,7 @@ class Operator:
     async def run(self, lease: Lease) -> None:
         """At work until told to end; raises when another operator is, or when the API server tells us nothing any more."""
         self.working, self.compared = True, time.monotonic()
-        self.controller.monitors = await self.writer.knows("ServiceMonitor")
+        await self._list_monitors()
         watching = kopf.operator(
             registry=registry_of(self.news), settings=settings_of(), standalone=True, ready_flag=self.watching,
             clusterwide=not self._namespaces, namespaces=self._namespaces,
@@ -84,7 +86,7 @@ class Operator:
         while True:
             await asyncio.sleep(RELIST_S)
             try:
-                self.controller.monitors = await self.writer.knows("ServiceMonitor")
+                await self._list_monitors()
                 await asyncio.gather(*(self._relist_kind(kind) for kind in WATCHED))
             except ApiError as error:
                 log.warning("not everything could be listed", reason=str(error))
@@ -94,18 +96,34 @@ class Operator:
                 self.controller.queue.add(key)
             self.controller.distributor.hear()
 
-    async def _relist_kind(self, kind: str) -> None:
+    async def _list(self, kind: str) -> list[Object]:
+        """All objects of a kind; those that are not there any more leave the cache."""
         cache = self.controller.cache
         known = {body["metadata"]["uid"]: body for body in cache.every(kind)}
         selector = "" if kind in ("AftrPool", "B4Group") else SELECTOR
         found = [body for one in self._namespaces or (None,) for body in await self.writer.list(kind, one, selector)]
         for uid in known.keys() - {body["metadata"]["uid"] for body in found}:
             cache.drop(known[uid])
+        return found
+
+    async def _list_monitors(self) -> None:
+        """ServiceMonitors, whose definition comes and goes: they are not watched, so a list is all that tells of them."""
+        controller = self.controller
+        controller.monitors = await self.writer.knows("ServiceMonitor")
+        if controller.monitors:
+            for body in await self._list("ServiceMonitor"):
+                controller.cache.learn(body)
+            return
+        for body in controller.cache.every("ServiceMonitor"):
+            controller.cache.drop(body)
+
+    async def _relist_kind(self, kind: str) -> None:
+        cache, found = self.controller.cache, await self._list(kind)
         await asyncio.sleep(LATE_S)
         heard = {body["metadata"]["uid"]: version_of(body) for body in cache.every(kind)}
         for body in found:
             uid = body["metadata"]["uid"]
-            if heard.get(uid, 0) < version_of(body) and not cache.saw_the_end_of(uid):
+            if heard.get(uid, 0) < version_of(body) and not cache.saw_the_end_of(body):
                 raise SilentWatchError(
                     f"no watch has told of {kind} {body['metadata']['name']}: the operator starts again"
                 )

@@ -11,7 +11,7 @@ from dslite_contract.load import validate
 from dslite_contract.schema import AftrPool, B4Group
 from dslite_operator.accept import Asked
 from dslite_operator.claims import Claim, Holder, Wanted, group_claims, pool_claims
-from dslite_operator.names import POOL_LABEL, Key, child
+from dslite_operator.names import CHILDREN, POOL_LABEL, Key, child
 from dslite_operator.plan import Name
 from dslite_operator.render import Rendered, RenderedError, read
 
@@ -20,7 +20,7 @@ Place = tuple[str, str]  # namespace and name
 
 MODELS: dict[str, type[AftrPool] | type[B4Group]] = {"AftrPool": AftrPool, "B4Group": B4Group}
 CLAIMING = ("AftrPool", "B4Group", "ConfigMap")
-FORGOTTEN = 4096  # uids of deleted objects that are remembered, against news that come late
+FORGOTTEN = 4096  # objects that went and are remembered, against news that come late
 
 
 def place_of(body: Object) -> Place:
@@ -54,6 +54,7 @@ class View:
     groups: tuple[Object, ...]
     children: Mapping[Name, Object]
     pods: tuple[Object, ...]
+    earlier: tuple[Name, ...] = ()  # what a pool of this name had that was deleted
 
     @property
     def config_map(self) -> Object | None:
@@ -68,13 +69,13 @@ class Cache:
     revision: int = 0  # grows with whatever bears on claims
     _kinds: dict[str, dict[Place, Object]] = field(default_factory=dict)
     _mine: dict[Key, dict[tuple[str, Place], Object]] = field(default_factory=dict)
-    _gone: dict[str, None] = field(default_factory=dict)
+    _gone: dict[str, int] = field(default_factory=dict)  # by uid, the version at which it went
     _asked: dict[str, tuple[object, Asked, tuple[Claim, ...]]] = field(default_factory=dict)
     _rendered: dict[str, tuple[str, Rendered | None, dict[Holder, list[Claim]]]] = field(default_factory=dict)
 
     def put(self, body: Object) -> bool:
-        """Take a version of an object, unless a newer one is known; whether it was taken."""
-        if body["metadata"]["uid"] in self._gone:
+        """Take a version of an object, unless a newer one is known, or its end after it; whether it was taken."""
+        if self.saw_the_end_of(body):
             return False
         known = self._kinds.setdefault(body["kind"], {})
         before = known.get(place_of(body))
@@ -106,21 +107,21 @@ class Cache:
                 del self._mine[key]
 
     def drop(self, body: Object) -> None:
-        """An object was deleted."""
+        """An object was deleted, or lost the label by which it is watched: then a newer version of it may come again."""
         uid = body["metadata"]["uid"]
-        self._gone[uid] = None
+        self._gone[uid] = max(version_of(body), self._gone.get(uid, 0))
         if len(self._gone) > FORGOTTEN:
             self._gone.pop(next(iter(self._gone)))
         known = self._kinds.get(body["kind"], {}).get(place_of(body))
-        if known is not None and known["metadata"]["uid"] == uid:
+        if known is not None and known["metadata"]["uid"] == uid and version_of(known) <= version_of(body):
             self._forget(known)
             self.revision += body["kind"] in CLAIMING
         self._asked.pop(uid, None)
         self._rendered.pop(uid, None)
 
-    def saw_the_end_of(self, uid: str) -> bool:
-        """Whether an object was deleted."""
-        return uid in self._gone
+    def saw_the_end_of(self, body: Object) -> bool:
+        """Whether an object went at this version of it, or later."""
+        return version_of(body) <= self._gone.get(body["metadata"]["uid"], -1)
 
     def every(self, kind: str) -> Iterable[Object]:
         """All objects of a kind."""
@@ -138,7 +139,8 @@ class Cache:
         groups = sorted((body for body in mine if body["kind"] == "B4Group"), key=place_of)
         children = {(body["kind"], body["metadata"]["name"]): body for body in mine if owned(body, uid)}
         pods = sorted((body for body in mine if body["kind"] == "Pod"), key=place_of)
-        return View(key, pool, tuple(groups), children, tuple(pods))
+        earlier = sorted((body["kind"], body["metadata"]["name"]) for body in mine if of_another(body, uid))
+        return View(key, pool, tuple(groups), children, tuple(pods), tuple(earlier))
 
     # ------------------------------------------------------------ read once for each version
     def asked(self, body: Object) -> Asked:
@@ -157,6 +159,11 @@ class Cache:
         """What a ConfigMap says; None for none, and for one that cannot be read."""
         return None if config_map is None else self._stored(config_map)[1]
 
+    def running(self, config_map: Object | None) -> Rendered | None:
+        """The same; raises RenderedError for one that cannot be read: a pool that runs is not accepted as though it were new."""
+        found = self.rendered(config_map)
+        return read(config_map) if found is None and config_map is not None else found
+
     def _stored(self, config_map: Object) -> tuple[str, Rendered | None, dict[Holder, list[Claim]]]:
         uid, version = config_map["metadata"]["uid"], config_map["metadata"]["resourceVersion"]
         known = self._rendered.get(uid)
@@ -164,7 +171,7 @@ class Cache:
             try:
                 rendered = read(config_map)
             except RenderedError:
-                known = (version, None, {})
+                known = (version, None, known[2] if known else {})  # what it held is nobody else's for that
             else:
                 known = (version, rendered, held(config_map, rendered))
             self._rendered[uid] = known
@@ -213,6 +220,13 @@ def held(config_map: Object, rendered: Rendered) -> dict[Holder, list[Claim]]:
 def owned(body: Object, uid: str) -> bool:
     """Whether this pool made an object, and not an earlier one of its name."""
     return any(owner.get("uid") == uid for owner in body["metadata"].get("ownerReferences", ()))
+
+
+def of_another(body: Object, uid: str) -> bool:
+    """Whether an earlier pool of its name made an object; of kinds that are watched, others may be gone."""
+    owners = body["metadata"].get("ownerReferences", ())
+    made = body["kind"] in CHILDREN and any(owner["kind"] == "AftrPool" for owner in owners)
+    return made and not owned(body, uid)
 
 
 def read_asked(body: Object) -> Asked:

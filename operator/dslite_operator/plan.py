@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dslite_operator.names import APPLIED_HASH, CONFIG_HASH, DELETION_COST
+from dslite_operator.quantities import thousandths
 
 Object = dict[str, Any]
 Name = tuple[str, str]  # kind and name, in the pool's namespace
@@ -22,6 +23,7 @@ OURS = (
     "Service",
     "PodDisruptionBudget",
 )  # that may be wanted no longer
+OF_QUANTITIES = ("requests", "limits")  # of a container's or a volume's resources
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,21 @@ def contains(current: Any, wanted: Any) -> bool:
     """Whether everything that is wanted is there; what others added does not matter."""
     if isinstance(wanted, dict):
         return isinstance(current, dict) and all(
-            contains(current.get(key), value) or (key not in current and value in ("", False, None, {}))
+            contains(counted(key, current.get(key)), counted(key, value))
+            or (key not in current and value in ("", False, None, {}))
             for key, value in wanted.items()
         )
     if isinstance(wanted, list):
         same = isinstance(current, list) and len(current) == len(wanted)
         return same and all(contains(its, value) for its, value in zip(current, wanted, strict=True))
     return bool(current == wanted)
+
+
+def counted(key: str, value: Any) -> Any:
+    """A field as it is compared: quantities by what they are worth, however an API server spells them."""
+    if key in OF_QUANTITIES and isinstance(value, dict):
+        return {name: thousandths(quantity) for name, quantity in value.items()}
+    return value
 
 
 def replaces_pods(wanted: Object, current: Object) -> bool:

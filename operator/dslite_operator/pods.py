@@ -36,6 +36,11 @@ def is_aftr(pod: Object) -> bool:
     return component == "aftr" and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
 
 
+def is_waiting(pod: Object) -> bool:
+    """Whether a node has it, and its container has never started: a Secret may be missing."""
+    return bool(pod["spec"].get("nodeName")) and not Report(pod, None).started
+
+
 async def report(session: aiohttp.ClientSession, pod: Object) -> Report:
     """A pod with its own words, if it says any."""
     said: Object | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -35,6 +36,11 @@ class Report:
         return condition_of(self.pod, "Ready").get("status") == "True"
 
     @property
+    def started(self) -> bool:
+        """Whether its container ever has: before, it has no mappings."""
+        return bool(self.pod["status"].get("phase") != "Pending")
+
+    @property
     def mappings(self) -> int | None:
         """Live mappings of the slots that it serves; None when it does not say."""
         return None if self.said is None else sum(slot.get("mappings", 0) for slot in served(self.said))
@@ -53,7 +59,6 @@ class Facts:
     release: str = ""  # that is asked for
     scaling: str = ""
     draining: Lines = ()
-    trouble: str = ""  # what keeps us from going on
 
 
 class Verdict(NamedTuple):
@@ -90,8 +95,6 @@ def verdicts(facts: Facts) -> Iterator[Verdict]:
 def accepted(facts: Facts, owner: str) -> Verdict:
     """Whether what the object asks for is in force."""
     lines = facts.refusals.get(owner, ())
-    if facts.trouble:
-        return Verdict("Accepted", "Unknown", "Trouble", facts.trouble)
     if lines:
         kept = "" if facts.rendered is None else "; what was accepted before stays in force"
         return Verdict("Accepted", "False", "Refused", "; ".join(lines) + kept)
@@ -308,6 +311,13 @@ def group_status(facts: Facts, group: Object, now: str, told: Told = Told()) -> 
     return {"observedGeneration": generation, "conditions": found, **told.status}
 
 
+def troubled(body: Object, sentence: str, now: str) -> Object:
+    """The status of an object while something keeps us from going on: `Accepted` says what, the rest is as it was."""
+    before, verdict = body.get("status", {}), Verdict("Accepted", "Unknown", "Trouble", sentence)
+    others = [one for one in before.get("conditions", ()) if one["type"] != verdict.type]
+    return {**before, "conditions": [*conditions([verdict], body, body["metadata"]["generation"], now), *others]}
+
+
 NUMBERS = (
     "subscribers",
     "mappings",
@@ -320,10 +330,23 @@ NUMBERS = (
 )  # that change all the time
 
 
+DIGITS = re.compile(r"[0-9]+")  # in sentences: live mappings, seconds that are left
+
+
 def without_numbers(status: Object) -> Object:
     """What is worth telling at once."""
     slots = [{key: value for key, value in slot.items() if key not in NUMBERS} for slot in status.get("slots", ())]
-    return {key: value for key, value in status.items() if key not in NUMBERS} | {"slots": slots}
+    said = [{**one, "message": DIGITS.sub("", one["message"])} for one in status.get("conditions", ())]
+    return {key: value for key, value in status.items() if key not in NUMBERS} | {"slots": slots, "conditions": said}
+
+
+def is_said(old: Object, new: Object) -> bool:
+    """Whether a condition says what it said before: of one generation, other numbers are nothing new."""
+    if not old or old["status"] != new["status"]:
+        return False
+    if old["observedGeneration"] != new["observedGeneration"]:
+        return bool(old["message"] == new["message"])
+    return DIGITS.sub("", old["message"]) == DIGITS.sub("", new["message"])
 
 
 PASSING = ("Telling", "Asking")  # reasons that are over in a moment
@@ -341,7 +364,7 @@ def events(before: Object, after: Object) -> Iterator[Said]:
     """What a person should hear of, between two states of one object."""
     for condition in after["conditions"]:
         old = condition_of(before, condition["type"])
-        if (old.get("status"), old.get("message")) == (condition["status"], condition["message"]):
+        if is_said(old, condition):
             continue
         turned = bool(old) and old["status"] != condition["status"] and condition["reason"] not in PASSING
         refused = condition["type"] in ("Accepted", "Provisioned") and condition["status"] == "False"

@@ -18,7 +18,7 @@ from cluster_objects import group, pool
 from dslite_operator.settings import Settings
 from kube_api import OPERATOR_TOKEN, Api, binary, write_kubeconfig
 from operating import Process, operator
-from reconciling import accepted, api_with_definitions, get, give, until
+from reconciling import CHILDREN, accepted, api_with_definitions, get, give, knowing_monitors, until
 
 pytestmark = pytest.mark.api
 
@@ -105,7 +105,7 @@ def test_dhcpv6_servers_reach_the_operator_with_their_logins() -> None:
 def test_the_operator_has_a_key_of_its_own() -> None:
     objects = rendered()
     (made,) = [one for one in objects if one["kind"] == "Secret"]
-    assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert made["metadata"]["annotations"] == {"helm.sh/hook": "pre-install,pre-upgrade"}
     assert len(base64.b64decode(made["data"]["key"])) == 48
     pod = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
     assert key_volume(made["metadata"]["name"]) in pod["volumes"]
@@ -159,7 +159,7 @@ def test_values_that_are_wrong_are_refused(value: str, said: str) -> None:
 # ---------------------------------------------------------------- with the chart's own roles
 @pytest.fixture(scope="module")
 def api() -> Iterator[Api]:
-    with api_with_definitions("dslite", "edge", "core") as server:
+    with api_with_definitions("dslite", "edge", "core") as server, knowing_monitors(server):
         yield server
 
 
@@ -176,6 +176,7 @@ def test_the_operator_needs_no_other_rights(api: Api, tmp_path: Path, namespaces
     try:
         with operator(api, tmp_path, {"release": "0.1.0", "aftr": {"image": "x"}}, *words, kubeconfig=login) as process:
             until(lambda: accepted(api, "b4group", "homes") and bool(get(api, "deployment", "east-aftr")))
+            assert get(api, "servicemonitor", "east-aftr")
             api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
             until(lambda: not get(api, "aftrpool", "east"))
             assert "orbidden" not in process.log.read_text()
@@ -184,9 +185,7 @@ def test_the_operator_needs_no_other_rights(api: Api, tmp_path: Path, namespaces
             assert "is at work" in check.stdout
     finally:
         api.kubectl("delete", "-f", "-", given=given)
-        api.kubectl(
-            "delete", "b4group,secret,configmap,service,deployment,statefulset,pdb,networkpolicy", "--all", "-n", "edge"
-        )
+        api.kubectl("delete", f"b4group,secret,servicemonitor,{CHILDREN}", "--all", "-n", "edge")
 
 
 def checked(process: Process, login: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,8 @@ import pytest
 
 from cluster_objects import KEY, configured, group, pool
 from dslite_contract.load import Configuration
-from dslite_operator.accept import Asked, Proposal, propose, spare
+from dslite_contract.schema import AftrPoolSpec
+from dslite_operator.accept import Asked, Proposal, propose, scaled, spare, turned_down
 from dslite_operator.claims import Claim, Holder, Refused
 from dslite_operator.observe import read_asked
 
@@ -97,6 +98,31 @@ def test_equal_prefixes_in_one_pool_are_the_first_groups() -> None:
 def test_asked_without_a_model_carries_its_reasons() -> None:
     found = propose(KEY, None, Asked("east", None, ("spec: missing",)), [], {})
     assert found == Proposal(None, {"AftrPool east": ("spec: missing",)})
+
+
+def test_what_is_turned_down_changes_nothing_and_who_wanted_it_says_so() -> None:
+    running, wanted = configured(pool(), HOMES), configured(pool(), HOMES, SHOPS)
+    proposal = Proposal(wanted, {"B4Group shops": ("spec.x: no",)}, ("B4Group offices was deleted",))
+    refusals = {"B4Group shops": ("spec.x: no", "too long")}
+    assert turned_down(running, proposal, wanted, "too long") == Proposal(running, refusals, proposal.kept)
+    new = turned_down(None, Proposal(wanted), wanted, "too long")
+    assert new == Proposal(None, {"AftrPool east": ("too long",)})
+
+
+def test_a_pool_that_is_refused_has_as_many_pods_as_it_asks_for_if_what_runs_allows_that() -> None:
+    def asked(**spec: Any) -> AftrPoolSpec | None:
+        return scaled(running, configured(pool(**spec)).pool)
+
+    running = configured(pool()).pool
+    bounds = {"minReplicas": 1, "maxReplicas": 3}
+    found = asked(replicas=3, autoscaling=bounds, slots=8)
+    assert found is not None
+    assert (found.replicas, found.slots) == (3, 4)
+    assert found.autoscaling is not None
+    assert found.autoscaling.max_replicas == 3
+    assert asked(replicas=6, slots=8) is None, "four slots are served by four pods at most"
+    running = configured(pool(replicas=1, store=None)).pool
+    assert asked(replicas=3) is None, "they have no store to share"
 
 
 # ---------------------------------------------------------------- live mappings

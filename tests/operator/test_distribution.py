@@ -21,7 +21,7 @@ from dns_servers import ZONE
 from dslite_operator.names import DRAIN_SLOTS
 from dslite_operator.plugin.cli import main
 from operating import operator
-from reconciling import get, give, until
+from reconciling import get, give, tidy, until
 from stand_in import stand_ins
 
 pytestmark = pytest.mark.api
@@ -41,15 +41,10 @@ def there(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(autouse=True)
-def tidy(there: Installation, tmp_path: Path) -> Iterator[None]:
-    """No object is left, and nothing of ours in Kea; there is no garbage collector here."""
+def tidied(there: Installation, tmp_path: Path) -> Iterator[None]:
+    """Nothing of ours is left in Kea either."""
     yield
-    api = there.api
-    for one in get(api, "aftrpool")["items"]:
-        cut = ("--type=merge", "-p", '{"metadata":{"finalizers":null}}')
-        api.kubectl("patch", "aftrpool", one["metadata"]["name"], "-n", "edge", *cut)
-    children = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
-    api.kubectl("delete", f"dslite,secret,{children}", "--all", "-n", "edge", "--wait=true")
+    tidy(there.api)
     there.restore()
 
 

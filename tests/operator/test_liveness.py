@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -18,12 +17,6 @@ from operating import settings
 from reconciling import get, give
 
 NOBODY: Any = None  # who asks does not matter
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as made:
-        yield made
 
 
 async def test_one_that_waits_is_alive_and_one_at_work_as_long_as_it_compares(session: aiohttp.ClientSession) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
+
 from cluster_objects import IDS, KEY, SETTINGS, configured, group, pod, pool
 from dslite_operator.claims import Holder
 from dslite_operator.desired import Wish, config_map, finished, render
 from dslite_operator.names import Key
 from dslite_operator.observe import Cache
+from dslite_operator.render import RenderedError
 
 
 def newer(body: dict[str, Any], **changed: Any) -> dict[str, Any]:
@@ -38,10 +41,25 @@ def test_an_older_version_changes_nothing() -> None:
 def test_news_of_what_is_gone_come_too_late() -> None:
     cache, body = Cache(), pool()
     cache.put(body)
-    cache.drop(body)
-    assert not cache.put(newer(body))
+    cache.drop(newer(body))  # its end has a version too
+    assert not cache.put(body)
     assert cache.view(KEY).pool is None
-    assert cache.saw_the_end_of(body["metadata"]["uid"])
+    assert cache.saw_the_end_of(body)
+
+
+def test_what_has_our_label_again_is_ours_again() -> None:
+    """A watch tells of an object that lost it as though it were deleted; such news may come after we put it back."""
+    cache, body = Cache(), pod("a")
+    cache.put(body)
+    lost = newer(body)
+    cache.drop(lost)
+    assert cache.view(KEY).pods == ()
+    assert not cache.put(lost)
+    repaired = newer(lost)
+    assert cache.put(repaired)
+    cache.drop(lost)
+    assert cache.view(KEY).pods == (repaired,)
+    assert not cache.saw_the_end_of(repaired)
 
 
 def test_the_end_of_an_earlier_object_of_that_name_is_not_its_end() -> None:
@@ -77,6 +95,9 @@ def test_children_of_an_earlier_pool_are_not_ours() -> None:
     cache.put(pool())
     cache.put(stored("another"))
     assert cache.view(KEY).config_map is None
+    assert cache.view(KEY).earlier == (("ConfigMap", "east-aftr"),)
+    cache.put(newer(stored()))
+    assert cache.view(KEY).earlier == ()
 
 
 def test_a_group_that_moves_to_another_pool_leaves_the_first() -> None:
@@ -93,10 +114,21 @@ def test_claims_stand_in_config_maps_and_in_right_objects() -> None:
         cache.put(one)
     assert set(cache.accepted()) == {Holder("AftrPool", "edge", "east"), Holder("B4Group", "edge", "homes")}
     assert [one.holder.name for one in cache.wanted()] == ["east"]
+    cache.drop(stored())
+    assert cache.accepted() == {}
+
+
+def test_a_config_map_that_cannot_be_read_is_not_none_and_keeps_its_claims() -> None:
+    cache = Cache()
+    cache.put(stored())
+    before = cache.accepted()
     damaged = newer(stored(), data={"pool.yaml": "x"})
     cache.put(damaged)
-    assert cache.accepted() == {}
+    assert cache.accepted() == before != {}
     assert cache.rendered(damaged) is None
+    with pytest.raises(RenderedError, match="ConfigMap east-aftr is not as the operator wrote it"):
+        cache.running(damaged)
+    assert cache.running(None) is None
 
 
 def test_a_status_is_no_reason_to_judge_anew() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,6 +121,20 @@ def test_what_others_add_does_not_matter_and_what_they_change_does() -> None:
     assert not contains({"b": [1, 2]}, {"b": [1]})
     assert contains({}, {"empty": {}, "no": False})
     assert not contains({"a": None}, {"a": {"b": 1}})
+
+
+@pytest.mark.parametrize(
+    ("made", "kept"),
+    [("1024Mi", "1Gi"), ("2048Mi", "2Gi"), ("1024Ti", "1Pi"), ("0.5", "500m"), ("0.3333", "334m"), ("1.0", "1")],
+)
+def test_a_quantity_is_what_it_is_worth_and_other_text_is_text(made: str, kept: str) -> None:
+    def resources(quantity: str) -> dict[str, Any]:
+        return {"resources": {"requests": {"some": quantity}, "limits": {"some": quantity}}}
+
+    assert contains(resources(kept), resources(made))
+    assert not contains(resources(kept), resources("3"))
+    assert not contains({"resources": {"requests": {}}}, resources(made))
+    assert not contains({"value": kept}, {"value": made})
 
 
 @settings(deadline=None)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster_objects import group, pool
+from dslite_operator.names import labels
 from kube_api import Api
 from operating import SETTINGS, operator
-from reconciling import accepted, condition, get, give, until
+from reconciling import accepted, condition, get, give, tidy, until
 from stand_in import stand_ins
 
 pytestmark = pytest.mark.api
@@ -21,22 +24,9 @@ HOMES = group("homes", "2001:db8:1000::/36")
 
 
 @pytest.fixture(autouse=True)
-def tidy(api: Api) -> Iterator[None]:
+def tidied(api: Api) -> Iterator[None]:
     yield
-    for kind in ("aftrpool", "b4group"):
-        for one in get(api, kind)["items"]:
-            api.kubectl(
-                "patch",
-                kind,
-                one["metadata"]["name"],
-                "-n",
-                "edge",
-                "--type=merge",
-                "-p",
-                '{"metadata":{"finalizers":null}}',
-            )
-    children = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
-    api.kubectl("delete", f"dslite,secret,{children}", "--all", "-n", "edge", "--wait=true")
+    tidy(api)
 
 
 def status(api: Api) -> dict[str, Any]:
@@ -84,6 +74,19 @@ def test_changes_that_end_mappings_wait_and_a_takeover_is_an_event(api: Api, tmp
             until(lambda: "slot 0 is served by aftr-1" in api.kubectl("get", "events", "-n", "edge").stdout, 40)
 
 
+def test_a_pool_is_scaled_while_another_change_of_it_waits(api: Api, tmp_path: Path) -> None:
+    with stand_ins(api, {0: 10, 1: 5}, {2: 0, 3: 7}) as pods:
+        give(api, pool())
+        with operator(api, tmp_path):
+            until(lambda: condition(api, "aftrpool", "east", "Ready").get("status") == "True")
+            pods[0].lost = 12
+            give(api, pool(nat={"pools": [{"name": "default", "prefixes": ["20.5.0.0/24"]}]}))
+            until(lambda: "it would end 12 live mappings" in condition(api, "aftrpool", "east").get("message", ""))
+            api.kubectl("scale", "aftr", "east", "-n", "edge", "--replicas=4")
+            until(lambda: replicas(api) == 4)
+            assert "20.5.0.0" not in get(api, "configmap", "east-aftr")["data"]["pool.yaml"]
+
+
 def test_a_key_that_is_gone_is_made_again(api: Api, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("the installation's")
@@ -106,6 +109,32 @@ def test_a_key_that_is_gone_is_made_again(api: Api, tmp_path: Path) -> None:
             until(lambda: accepted(api, "b4group", "homes"), 40)
 
 
+@contextmanager
+def never_started(api: Api, **spec: Any) -> Iterator[None]:
+    """A pod of the pool east; there is no kubelet here."""
+    metadata = {"name": "aftr-0", "namespace": "edge", "labels": labels("east", "aftr")}
+    spec |= {"containers": [{"name": "aftr", "image": "aftr"}]}
+    given = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    made = api.kubectl("create", "-f", "-", given=given)
+    assert made.returncode == 0, made.stderr
+    try:
+        yield
+    finally:
+        api.kubectl("delete", "pod", "aftr-0", "-n", "edge", "--force", "--grace-period=0")
+
+
+def test_a_login_that_is_gone_is_made_again_for_pods_that_wait_for_it(api: Api, tmp_path: Path) -> None:
+    """It was that of a pool of this name that was deleted, say, and was taken for the second's."""
+    give(api, pool())
+    with operator(api, tmp_path):
+        until(lambda: accepted(api, "aftrpool", "east") and bool(get(api, "secret", "east-store")))
+        give(api, pool(replicas=3))
+        until(lambda: replicas(api) == 3)  # it has been seen to, and is seen to no more
+        assert api.kubectl("delete", "secret", "east-store", "-n", "edge").returncode == 0
+        with never_started(api, nodeName="node-1"):
+            until(lambda: bool(get(api, "secret", "east-store")))
+
+
 def test_a_deleted_pool_waits_for_its_last_mapping(api: Api, tmp_path: Path) -> None:
     with stand_ins(api, {0: 10, 1: 5, 2: 0, 3: 7}) as pods:
         give(api, pool(replicas=1))
@@ -117,6 +146,16 @@ def test_a_deleted_pool_waits_for_its_last_mapping(api: Api, tmp_path: Path) -> 
             assert re.fullmatch(r"the pool was deleted: 22 live mappings, \d+ s left to wait for their end", said)
             pods[0].slots = {0: 0, 1: 0, 2: 0, 3: 0}
             until(lambda: not get(api, "aftrpool", "east"), 40)
+
+
+def test_a_deleted_pool_does_not_wait_for_pods_that_never_started(api: Api, tmp_path: Path) -> None:
+    """There was no room for them, say: they have no mappings."""
+    give(api, pool(replicas=1))
+    with never_started(api), operator(api, tmp_path):
+        until(lambda: "0 of 1 pods are ready" in condition(api, "aftrpool", "east", "Ready").get("message", ""))
+        until(lambda: status(api)["replicas"] == 1)
+        api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
+        until(lambda: not get(api, "aftrpool", "east"))
 
 
 def test_a_deleted_pool_does_not_wait_for_ever(api: Api, tmp_path: Path) -> None:

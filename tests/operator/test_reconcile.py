@@ -6,31 +6,23 @@ import json
 import random
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster_objects import group, pool
+from dslite_operator.names import MANAGED_LABEL
 from kube_api import Api
 from operating import SETTINGS, Process, operator
-from reconciling import accepted, condition, get, give, until
+from reconciling import CHILDREN, accepted, condition, get, give, tidy, until
 
 pytestmark = pytest.mark.api
 
-CHILDREN = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
-NEWER = {"release": "0.2.0", "aftr": {"image": "registry.example.net/dslite/aftr:0.2.0", "workers": 2}}
-MONITORS: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-    "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
-    "spec": {
-        "group": "monitoring.coreos.com", "scope": "Namespaced",
-        "names": {"plural": "servicemonitors", "singular": "servicemonitor", "kind": "ServiceMonitor"},
-        "versions": [{
-            "name": "v1", "served": True, "storage": True,
-            "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-        }],
-    },
+NEWER = {
+    "release": "0.2.0", "aftr": {"image": "registry.example.net/dslite/aftr:0.2.0", "workers": 2, "cpu": "0.5"},
+    "store": {"memory": "1024Mi"},
 }  # fmt: skip
 
 
@@ -39,22 +31,9 @@ def template(api: Api) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def tidy(api: Api) -> Any:
-    """No object is left; there is no garbage collector here."""
+def tidied(api: Api) -> Iterator[None]:
     yield
-    for kind in ("aftrpool", "b4group"):
-        for one in get(api, kind)["items"]:
-            api.kubectl(
-                "patch",
-                kind,
-                one["metadata"]["name"],
-                "-n",
-                "edge",
-                "--type=merge",
-                "-p",
-                '{"metadata":{"finalizers":null}}',
-            )
-    api.kubectl("delete", f"dslite,secret,{CHILDREN}", "--all", "-n", "edge", "--wait=true")
+    tidy(api)
 
 
 def shapes(api: Api) -> dict[str, str]:
@@ -108,6 +87,23 @@ def test_what_somebody_deletes_or_changes_comes_back(api: Api, tmp_path: Path) -
         until(lambda: shapes(api) == before)
 
 
+def test_what_lost_our_label_is_put_right_and_watched_again(api: Api, tmp_path: Path) -> None:
+    """The number of pods of a Deployment that is not known is that of the pool, whatever the autoscaler has made of it."""
+
+    def scaled(number: int) -> None:
+        api.kubectl("scale", "deployment", "east-aftr", "-n", "edge", f"--replicas={number}")
+        until(lambda: f"{number} pods stay" in condition(api, "aftrpool", "east", "Ready").get("message", ""))
+
+    give(api, pool(autoscaling={"minReplicas": 1, "maxReplicas": 4}))
+    with operator(api, tmp_path):
+        until(lambda: bool(get(api, "deployment", "east-aftr")))
+        scaled(3)
+        ours = get(api, "deployment", "east-aftr")["metadata"]["labels"]
+        api.kubectl("label", "deployment", "east-aftr", "-n", "edge", "--overwrite", f"{MANAGED_LABEL}=helm")
+        until(lambda: get(api, "deployment", "east-aftr")["metadata"]["labels"] == ours)
+        scaled(4)
+
+
 def test_a_newer_operator_replaces_no_pod_until_its_release_is_asked_for(api: Api, tmp_path: Path) -> None:
     give(api, pool())
     with operator(api, tmp_path):
@@ -124,6 +120,22 @@ def test_a_newer_operator_replaces_no_pod_until_its_release_is_asked_for(api: Ap
         until(lambda: template(api) != before)
         assert image(template(api)).endswith(":0.2.0")
         assert get(api, "deployment", "east-aftr")["metadata"]["generation"] > generation
+
+
+def test_a_release_that_is_taken_out_is_the_one_that_runs(api: Api, tmp_path: Path) -> None:
+    """By `kubectl replace` with the object as a person wrote it, under a newer operator: no pod is replaced."""
+    give(api, pool())
+    with operator(api, tmp_path):
+        until(lambda: bool(get(api, "deployment", "east-aftr")) and accepted(api, "aftrpool", "east"))
+    before = template(api)
+    with operator(api, tmp_path, NEWER):
+        written = pool(replicas=3)
+        written["metadata"] = {"name": "east", "namespace": "edge"}
+        assert api.kubectl("replace", "-f", "-", given=json.dumps(written)).returncode == 0
+        until(lambda: get(api, "deployment", "east-aftr")["spec"]["replicas"] == 3)
+        until(lambda: accepted(api, "aftrpool", "east"))
+        assert get(api, "aftrpool", "east")["spec"]["release"] == "0.1.0"
+        assert template(api) == before
 
 
 def image(template: dict[str, Any]) -> str:
@@ -165,7 +177,7 @@ def test_overlaps_are_refused_and_what_was_accepted_stays(api: Api, tmp_path: Pa
         said = condition(api, "aftrpool", "west")["message"]
         assert "20.0.0.0/25 is not allowed: it overlaps 20.0.0.0/24 of AftrPool edge/east" in said
         assert "20.0.0.0/25" not in get(api, "configmap", "west-aftr")["data"]["pool.yaml"]
-        assert get(api, "deployment", "west-aftr")["spec"]["replicas"] == 2
+        assert get(api, "deployment", "west-aftr")["spec"]["replicas"] == 3, "scaled all the same"
         refusals = api.kubectl("get", "events", "-n", "edge", "--field-selector=reason=AcceptedRefused").stdout
         assert "it overlaps 20.0.0.0/24" in refusals
     with operator(api, tmp_path):  # one that begins anew decides the same
@@ -173,24 +185,43 @@ def test_overlaps_are_refused_and_what_was_accepted_stays(api: Api, tmp_path: Pa
         assert condition(api, "aftrpool", "west")["status"] == "False"
 
 
-def test_a_pool_is_scraped_where_the_cluster_knows_servicemonitors(api: Api, tmp_path: Path) -> None:
-    assert api.kubectl("apply", "-f", "-", given=json.dumps(MONITORS)).returncode == 0
-    known = ("api-resources", "--cached=false", "--api-group=monitoring.coreos.com")
-    try:
-        until(lambda: "servicemonitors" in api.kubectl(*known).stdout)
-        give(api, pool())
-        with operator(api, tmp_path):
-            until(lambda: bool(get(api, "servicemonitor", "east-aftr")))
-        made = get(api, "servicemonitor", "east-aftr")
-        assert (made["spec"]["endpoints"][0]["path"], made["spec"]["targetLabels"]) == ("/metrics", ["dslite.dev/pool"])
-        service = get(api, "service", "east-aftr")["metadata"]["labels"]
-        assert made["spec"]["selector"]["matchLabels"].items() <= service.items()
-    finally:
-        api.kubectl("delete", "crd", MONITORS["metadata"]["name"])
+def test_what_was_accepted_and_cannot_be_read_is_not_accepted_anew(api: Api, tmp_path: Path) -> None:
+    """Not even by an operator that would make other pods: they run on until somebody puts it right."""
+
+    def write(text: str) -> None:
+        patch = json.dumps({"data": {"pool.yaml": text}})
+        assert api.kubectl("patch", "configmap", "east-aftr", "-n", "edge", "-p", patch).returncode == 0
+
+    give(api, pool(), group("homes", "2001:db8:1000::/36"))
+    with operator(api, tmp_path):
+        until(lambda: accepted(api, "b4group", "homes") and bool(get(api, "deployment", "east-aftr")))
+    before, text = template(api), get(api, "configmap", "east-aftr")["data"]["pool.yaml"]
+    with operator(api, tmp_path, NEWER):
+        write("x")
+        until(lambda: condition(api, "b4group", "homes").get("reason") == "Trouble")
+        said = condition(api, "aftrpool", "east")
+        assert (said["status"], said["reason"]) == ("Unknown", "Trouble")
+        assert said["message"].startswith("ConfigMap east-aftr is not as the operator wrote it")
+        assert get(api, "configmap", "east-aftr")["data"]["pool.yaml"] == "x"
+        write(text)
+        until(lambda: accepted(api, "aftrpool", "east") and accepted(api, "b4group", "homes"))
+        assert template(api) == before
+
+
+def test_what_the_api_server_refuses_is_said(api: Api, tmp_path: Path) -> None:
+    """A Deployment of that name is somebody else's, and what it selects never changes."""
+    assert api.kubectl("create", "deployment", "east-aftr", "-n", "edge", "--image=x").returncode == 0
+    give(api, pool(), group("homes", "2001:db8:1000::/36"))
+    with operator(api, tmp_path):
+        until(lambda: condition(api, "b4group", "homes").get("reason") == "Trouble")
+        assert "field is immutable" in condition(api, "aftrpool", "east")["message"]
+        api.kubectl("delete", "deployment", "east-aftr", "-n", "edge")
+        until(lambda: accepted(api, "aftrpool", "east") and accepted(api, "b4group", "homes"), 90)
+        assert get(api, "deployment", "east-aftr")["spec"]["replicas"] == 2
 
 
 def test_a_pool_that_is_deleted_and_made_again_is_another_to_its_store(api: Api, tmp_path: Path) -> None:
-    """There is no garbage collector here: what the first one had made is there, and is not taken for the second's."""
+    """What the first one had made is not taken for the second's, which waits until it is gone: the test removes it."""
 
     def id_of_pods() -> str:
         env = template(api)["spec"]["containers"][0]["env"]
@@ -199,11 +230,15 @@ def test_a_pool_that_is_deleted_and_made_again_is_another_to_its_store(api: Api,
     give(api, pool())
     with operator(api, tmp_path):
         until(lambda: accepted(api, "aftrpool", "east") and bool(get(api, "deployment", "east-aftr")))
-        first = id_of_pods()
+        first, login = id_of_pods(), get(api, "secret", "east-store")["data"]
         api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=true")
         give(api, pool())
-        until(lambda: accepted(api, "aftrpool", "east") and id_of_pods() != first)
-        assert id_of_pods() == get(api, "aftrpool", "east")["metadata"]["uid"]
+        until(lambda: "waits until Kubernetes has" in condition(api, "aftrpool", "east").get("message", ""))
+        assert id_of_pods() == first
+        api.kubectl("delete", f"secret,{CHILDREN}", "--all", "-n", "edge", "--wait=true")
+        until(lambda: accepted(api, "aftrpool", "east") and bool(get(api, "deployment", "east-aftr")))
+        assert id_of_pods() == get(api, "aftrpool", "east")["metadata"]["uid"] != first
+        assert get(api, "secret", "east-store")["data"]["password"] != login["password"]
 
 
 def test_a_deleted_pool_without_pods_goes_at_once(api: Api, tmp_path: Path) -> None:

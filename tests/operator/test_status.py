@@ -17,6 +17,7 @@ from dslite_operator.status import (
     group_status,
     pool_status,
     ranges,
+    troubled,
     verdicts,
     without_numbers,
 )
@@ -154,6 +155,16 @@ def test_groups_have_their_own_verdict() -> None:
     assert bad["conditions"][0]["status"] == "False"
 
 
+def test_what_keeps_us_from_going_on_is_said_and_the_rest_is_as_it_was() -> None:
+    before = pool_status(facts(*BOTH), pool(), NOW)
+    found = troubled({**pool(), "status": before}, "ConfigMap east-aftr: no", NOW)
+    assert (found["conditions"][0]["type"], found["conditions"][0]["status"]) == ("Accepted", "Unknown")
+    assert {**found, "conditions": found["conditions"][1:]} == {**before, "conditions": before["conditions"][1:]}
+    assert said(before, found) == ["Warning AcceptedTrouble: ConfigMap east-aftr: no"]
+    assert troubled({**pool(), "status": found}, "ConfigMap east-aftr: no", "later") == found
+    assert troubled(pool(), "no", NOW).keys() == {"conditions"}
+
+
 # ---------------------------------------------------------------- events
 def said(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return [f"{one.type} {one.reason}: {one.message}" for one in events({**pool(), "status": before}, after)]
@@ -175,6 +186,21 @@ def test_events_on_what_turned_on_refusals_and_on_takeovers() -> None:
     assert said(first, refused)[0].startswith("Warning AcceptedRefused: spec.x: no")
 
 
+def test_a_refusal_that_counts_is_said_once_for_each_thing_that_was_asked_for() -> None:
+    def refused(sentence: str, generation: int = 3) -> dict[str, Any]:
+        lines = {"AftrPool east": (sentence,)}
+        return pool_status(facts(*BOTH, refusals=lines, generation=generation), pool(), NOW)
+
+    twelve, eleven = (refused(f"spec.nat: it would end {number} live mappings") for number in (12, 11))
+    assert said(twelve, eleven) == []
+    assert twelve != eleven
+    assert without_numbers(twelve) == without_numbers(eleven)
+    three, five = refused("spec.slots: 3 is not allowed"), refused("spec.slots: 5 is not allowed", generation=4)
+    assert said(three, five)[0].startswith("Warning AcceptedRefused: spec.slots: 5 is not allowed")
+    assert without_numbers(three) != without_numbers(five)
+    assert said(three, refused("spec.slots: 3 is not allowed", generation=4)) == []
+
+
 def test_what_is_over_in_a_moment_is_no_event() -> None:
     def saying(status: str, reason: str) -> dict[str, Any]:
         told = Told((Verdict("Provisioned", status, reason, reason.lower()),))
@@ -188,7 +214,7 @@ def test_what_is_over_in_a_moment_is_no_event() -> None:
 
 def test_mere_numbers_of_a_group_are_not_worth_a_write() -> None:
     one, two = ({"slots": [{"slot": 0, "told": n, "sessions": n, "softwires": n}], "strays": n} for n in (1, 2))
-    assert without_numbers(one) == without_numbers(two) == {"slots": [{"slot": 0}]}
+    assert without_numbers(one) == without_numbers(two) == {"slots": [{"slot": 0}], "conditions": []}
 
 
 def test_mere_numbers_are_not_worth_a_write() -> None:

@@ -50,5 +50,5 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - {apiGroups: [apps], resources: [statefulsets], verbs: [get, list, watch, create, patch, delete]}
 - {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch, create, patch, delete]}
 - {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch, create, patch, delete]}
-- {apiGroups: [monitoring.coreos.com], resources: [servicemonitors], verbs: [get, create, patch, delete]}
+- {apiGroups: [monitoring.coreos.com], resources: [servicemonitors], verbs: [get, list, create, patch, delete]}
 {{- end }}

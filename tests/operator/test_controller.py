@@ -1,0 +1,82 @@
+"""One look at a pool at a time, by a controller in this process on a real API server: what it writes, and what it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from cluster_objects import group, pool
+from dslite_operator import controller
+from kube_api import Api
+from looking import look, operator_of
+from reconciling import accepted, condition, get, give, tidy
+from stand_in import stand_ins
+
+pytestmark = pytest.mark.api
+
+
+@pytest.fixture(autouse=True)
+def tidied(api: Api) -> Iterator[None]:
+    yield
+    tidy(api)
+
+
+async def test_what_no_config_map_holds_is_refused_and_all_else_goes_on(
+    api: Api, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(api, pool(), group("homes", "2001:db8:1000::/36"))
+    looking = operator_of(api, session).controller
+    await look(api, looking)
+    before = get(api, "configmap", "east-aftr")["data"]["pool.yaml"]
+    monkeypatch.setattr(controller, "LARGEST_TEXT", len(before))
+    give(api, pool(replicas=3), group("shops", "2001:db8:5000::/40"))
+    await look(api, looking)
+    refused = condition(api, "b4group", "shops")
+    assert (refused["status"], refused["reason"]) == ("False", "Refused")
+    assert f"bytes: at most {len(before)}, use fewer or shorter B4Group prefixes" in refused["message"]
+    assert accepted(api, "aftrpool", "east")
+    assert accepted(api, "b4group", "homes")
+    assert get(api, "deployment", "east-aftr")["spec"]["replicas"] == 3
+    assert get(api, "configmap", "east-aftr")["data"]["pool.yaml"] == before
+    monkeypatch.undo()
+    await look(api, looking)
+    assert accepted(api, "b4group", "shops")
+
+
+async def test_all_is_well_however_quantities_are_spelled(api: Api, session: aiohttp.ClientSession) -> None:
+    """What the API server spells its own way is still what was applied: nothing is left to write."""
+    give(api, pool())
+    aftr = {"image": "registry.example.net/dslite/aftr:0.1.0", "cpu": "0.3333"}
+    looking = operator_of(api, session, aftr=aftr, store={"memory": "1024Mi"}).controller
+    await look(api, looking)
+    await look(api, looking)  # the StatefulSet is known now, so its Secret is seen to once more
+    requests = [
+        get(api, kind, name)["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
+        for kind, name in (("deployment", "east-aftr"), ("statefulset", "east-store"))
+    ]
+    assert (requests[0]["cpu"], requests[1]["memory"]) == ("334m", "1Gi")
+    assert await look(api, looking) == 0
+
+
+async def test_numbers_in_sentences_are_told_now_and_then(
+    api: Api, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mappings that are left, and seconds, of a pool that was deleted."""
+
+    def said() -> str:
+        return str(condition(api, "aftrpool", "east", "Draining")["message"])
+
+    with stand_ins(api, {0: 10}) as (aftr,):
+        give(api, pool(replicas=1))
+        looking = operator_of(api, session).controller
+        await look(api, looking)
+        api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
+        await look(api, looking)
+        assert said().startswith("the pool was deleted: 10 live mappings, ")
+        aftr.slots = {0: 9}
+        assert await look(api, looking) == 0
+        monkeypatch.setattr(controller, "NUMBERS_S", 0.0)
+        assert await look(api, looking) == 1
+        assert said().startswith("the pool was deleted: 9 live mappings, ")
