@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def test_it_renders_and_its_settings_are_the_operators(options: tuple[str, ...])
     objects = rendered(*options)
     found = next(one for one in objects if one["kind"] == "ConfigMap" and "settings.yaml" in one["data"])
     settings = Settings.model_validate(yaml.safe_load(found["data"]["settings.yaml"]))
-    assert (settings.release, settings.aftr.image) == ("0.1.0", "ghcr.io/dslite/aftr:0.1.0")
+    assert settings.release == version("dslite-operator"), "`kubectl dslite upgrade` asks for its own release"
+    assert settings.aftr.image == f"ghcr.io/dslite/aftr:{settings.release}"
     definitions = [one for one in objects if one["kind"] == "CustomResourceDefinition"]
     assert [one["metadata"]["annotations"] for one in definitions] == [{"helm.sh/resource-policy": "keep"}] * 2
 
