@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from installed_pool import Object, Pool, commands, until
+from installed_pool import Pool, commands, is_answered, until
 from running_cluster import Cluster
 
 pytestmark = pytest.mark.cluster
@@ -61,21 +61,6 @@ def keys(cluster: Cluster) -> list[str]:
     """What the pods' Secret has, if it is there."""
     found = cluster.get("secret", "-l", "dslite.dev/pool=east")["items"]
     return [one["data"]["key"] for one in found if one["metadata"]["name"] == "east-aftr"]
-
-
-def is_answered(cluster: Cluster) -> None:
-    """The operator makes a change, there and back, that it makes only with an answer."""
-    before = cluster.get("b4group", "homes")["spec"]["prefixes"]
-    for prefixes in ([*before, "2001:db8:f000::/40"], before):
-        patch = json.dumps({"spec": {"prefixes": prefixes}})
-        cluster.kubectl("patch", "b4group", "homes", "--type=merge", "--patch", patch)
-        until(lambda: is_in_force(cluster.get("b4group", "homes")), "the operator was answered")
-
-
-def is_in_force(group: Object) -> bool:
-    """Whether what a B4Group asks for now is accepted."""
-    (accepted,) = [one for one in group["status"]["conditions"] if one["type"] == "Accepted"]
-    return (accepted["status"], accepted["observedGeneration"]) == ("True", group["metadata"]["generation"])
 
 
 def test_a_store_knows_its_own_pool_only(cluster: Cluster, pool: Pool) -> None:
