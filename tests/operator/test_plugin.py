@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import tarfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,13 @@ from dslite_operator.names import labels
 from dslite_operator.plugin.cli import main
 from dslite_operator.plugin.cluster import Cluster
 from dslite_operator.plugin.report import Redaction, without
-from kube_api import Api
+from installed_pool import commands
+from kube_api import Api, binary
 from operating import operator
 from reconciling import accepted, condition, get, give, until
 from stand_in import stand_ins
 
+ROOT = Path(__file__).parents[2]
 ENDPOINT = ("192.0.2.6", "6090", "tcp")
 BINDING: dict[str, Any] = {
     "slot": 1, "softwire": "2001:db8:1000::1", "internalAddress": "192.168.1.2", "internalPort": 5000,
@@ -62,6 +67,17 @@ def test_what_was_json_stays_so() -> None:
 
 def test_what_only_api_servers_need_is_left_out() -> None:
     assert without({"a": [{"managedFields": 1, "b": 2}]}) == {"a": [{"b": 2}]}
+
+
+@pytest.mark.api
+def test_kubectl_finds_it_as_the_runbook_says() -> None:
+    begin, *rest = commands("docs/runbook.md", "kubectl dslite")
+    assert begin == "make env", "which made the environment that this test runs in"
+    path = {"PATH": f"{binary('kubectl').parent}:/usr/bin:/bin"}
+    command = ["bash", "-e", "-c", "\n".join(rest)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == version("dslite-operator")
 
 
 @pytest.fixture
