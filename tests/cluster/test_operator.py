@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from installed_pool import Pool, commands, is_answered, until
+from installed_pool import Pool, is_answered
 from running_cluster import Cluster
 
 pytestmark = pytest.mark.cluster
@@ -45,22 +45,6 @@ def test_b4s_are_listed_to_the_operator_alone(cluster: Cluster, pool: Pool) -> N
         assert "Forbidden" in said, said
         assert "2001:db8:1000" not in said
     is_answered(cluster)
-
-
-def test_the_operators_key_changes(cluster: Cluster, pool: Pool) -> None:
-    """By the commands of the runbook: the Secret is made again, and no pod is replaced."""
-    before, old = pool.uids(), keys(cluster)
-    assert len(old) == 1
-    cluster.shell("\n".join(["set -e", *commands("docs/runbook.md", "Change the operator's key")]))
-    until(lambda: len(keys(cluster)) == 1 and keys(cluster) != old, "the operator has made it again")
-    is_answered(cluster)
-    assert pool.uids() == before
-
-
-def keys(cluster: Cluster) -> list[str]:
-    """What the pods' Secret has, if it is there."""
-    found = cluster.get("secret", "-l", "dslite.dev/pool=east")["items"]
-    return [one["data"]["key"] for one in found if one["metadata"]["name"] == "east-aftr"]
 
 
 def test_a_store_knows_its_own_pool_only(cluster: Cluster, pool: Pool) -> None:
