@@ -10,6 +10,7 @@ BIN := .venv/bin
 BPF := aftr-pod/aftr/io/steer.bpf.o
 KERNELS := $(HOME)/.cache/dslite
 LONG := --timeout=1800 --override-ini=faulthandler_timeout=1900 --capture=no
+CLUSTER := $(BIN)/pytest -m cluster $(LONG)
 CHAOS := $(BIN)/pytest -m chaos --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
 COVERED := aftr.state aftr.nat aftr.path
 
@@ -19,7 +20,7 @@ demo: root system env bpf kernels  ## two customers with the same addresses behi
 	@$(BIN)/python -m aftr_lab.demo
 
 ##@ Kubernetes
-.PHONY: cluster cluster-down cluster-test
+.PHONY: cluster cluster-down cluster-test cluster-test-alone cluster-test-operator cluster-test-traffic cluster-test-api
 NODES := 1
 cluster: root system env  ## a real Kubernetes in namespaces with our images; the last line is its KUBECONFIG (NODES=2)
 	@scripts/system.sh --cluster
@@ -28,9 +29,24 @@ cluster: root system env  ## a real Kubernetes in namespaces with our images; th
 cluster-down: root env  ## remove it
 	@$(BIN)/dslite-cluster down
 
-cluster-test: root system env  ## README's quick start in such a cluster, what is done to a pool under its customers' traffic; 200 pools
+cluster-test: cluster-test-alone cluster-test-operator cluster-test-traffic cluster-test-api  ## pools in a real Kubernetes, under their B4s' traffic: the four below, one after another
+
+cluster-test-alone: root system env  ## in clusters of their own: B4s that are told by Kea, AFTRs on the pod network; a cluster leaves nothing
 	@scripts/system.sh --cluster
-	$(BIN)/pytest -m cluster $(LONG)
+	$(CLUSTER) tests/cluster/test_{distribution,lifecycle,one_armed}.py
+
+# The first test of test_operator.py sees README's pool as it is after the quick start.
+cluster-test-operator: root system env  ## README's quick start, B4s that download; the operator killed and away meanwhile; kubectl dslite
+	@scripts/system.sh --cluster
+	$(CLUSTER) tests/cluster/test_{operator,operator_away,packets,plugin}.py
+
+# Releases come and go (test_under_traffic.py) once the operator's key has changed (test_secrets.py); what is deleted comes last.
+cluster-test-traffic: root system env  ## pools scaled, upgraded and struck, secrets changed, all of it uninstalled and deleted
+	@scripts/system.sh --cluster
+	$(CLUSTER) tests/cluster/test_{scaling,secrets,under_traffic,uninstall}.py
+
+cluster-test-api: root system env  ## test-api; 200 pools with 1,000 groups, also while they change
+	@scripts/system.sh --cluster
 	@$(MAKE) --no-print-directory test-api
 	$(BIN)/pytest -m soak tests/operator $(LONG)
 
@@ -155,4 +171,4 @@ clean:  ## what was built and cached in the checkout, but not .venv
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 help:
-	@awk 'BEGIN { FS = ":.*  ## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9.-]+:.*  ## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*  ## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9.-]+:.*  ## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -135,3 +135,18 @@ def installed(cluster: Cluster) -> Pool:
     found = Pool(cluster, POOL)
     found.settle()
     return found
+
+
+def is_answered(cluster: Cluster) -> None:
+    """The operator makes a change, there and back, that it makes only with an answer of the AFTRs: the keys fit."""
+    before = cluster.get("b4group", "homes")["spec"]["prefixes"]
+    for prefixes in ([*before, "2001:db8:f000::/40"], before):
+        patch = json.dumps({"spec": {"prefixes": prefixes}})
+        cluster.kubectl("patch", "b4group", "homes", "--type=merge", "--patch", patch)
+        until(lambda: is_in_force(cluster.get("b4group", "homes")), "the operator was answered")
+
+
+def is_in_force(group: Object) -> bool:
+    """Whether what a B4Group asks for now is accepted."""
+    (accepted,) = [one for one in group["status"]["conditions"] if one["type"] == "Accepted"]
+    return (accepted["status"], accepted["observedGeneration"]) == ("True", group["metadata"]["generation"])

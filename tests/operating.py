@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -19,6 +19,7 @@ from kube_api import Api, free_ports
 
 RELEASE = "0.1.0"
 SETTINGS = {"release": RELEASE, "aftr": {"image": "registry.example.net/dslite/aftr:0.1.0"}}
+INSTALLATIONS_KEY = "the installation's own"
 
 
 def settings(**changed: object) -> Settings:
@@ -26,13 +27,22 @@ def settings(**changed: object) -> Settings:
 
 
 class Process:
-    """One `dslite-operator run`."""
+    """One `dslite-operator run`; it has the installation's key, as the chart gives it one, unless it is too old to know of keys."""
 
-    def __init__(self, api: Api, folder: Path, content: object, *options: str, kubeconfig: Path | None = None) -> None:
+    def __init__(
+        self,
+        api: Api,
+        folder: Path,
+        content: Mapping[str, object],
+        *options: str,
+        kubeconfig: Path | None = None,
+        knows_keys: bool = True,
+    ) -> None:
         (port,) = free_ports(1)
         self._url = f"http://127.0.0.1:{port}"
-        file, self.log = folder / "settings.yaml", folder / "operator.log"
-        file.write_text(yaml.safe_dump(content))
+        file, key, self.log = (folder / name for name in ("settings.yaml", "installations.key", "operator.log"))
+        key.write_text(INSTALLATIONS_KEY)
+        file.write_text(yaml.safe_dump({**({"key": str(key)} if knows_keys else {}), **content}))
         program = Path(sys.executable).parent / "dslite-operator"
         command = [
             str(program),
@@ -71,9 +81,14 @@ class Process:
 
 @contextmanager
 def operator(
-    api: Api, folder: Path, content: object = SETTINGS, *options: str, kubeconfig: Path | None = None
+    api: Api,
+    folder: Path,
+    content: Mapping[str, object] = SETTINGS,
+    *options: str,
+    kubeconfig: Path | None = None,
+    knows_keys: bool = True,
 ) -> Iterator[Process]:
-    process = Process(api, folder, content, *options, kubeconfig=kubeconfig)
+    process = Process(api, folder, content, *options, kubeconfig=kubeconfig, knows_keys=knows_keys)
     try:
         yield process
     finally:

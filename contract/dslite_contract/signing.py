@@ -1,6 +1,7 @@
 """Questions by HTTP that are answered to who has a key: the operator's to AFTRs, and those between members.
 
-Nothing is encrypted: who can listen hears the answers, and can put the same question again.
+Nothing is encrypted, and no signature has a time: who can listen hears the answers, and can put the same question again
+until the key changes.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-SIGNATURE = "X-Dslite-Signature"
+SIGNATURE, DIGEST = "X-Dslite-Signature", "X-Dslite-Digest"
 
 
 def signature(key: bytes, data: bytes) -> str:
@@ -21,6 +22,11 @@ def genuine(given: str, key: bytes, data: bytes) -> bool:
     return bool(key) and hmac.compare_digest(given.encode(errors="surrogateescape"), signature(key, data).encode())
 
 
-def question(method: str, path: str, body: bytes) -> bytes:
-    """What the operator signs."""
-    return f"{method} {path}\n".encode() + body
+def digest(body: bytes) -> str:
+    """SHA-256, in hex."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def question(method: str, path: str, digest: str) -> bytes:
+    """What the operator signs: headers say whether it was, before anything of the body is read."""
+    return f"{method} {path} {digest}\n".encode(errors="surrogateescape")

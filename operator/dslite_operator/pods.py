@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import structlog
 
-from dslite_contract.signing import SIGNATURE, question, signature
+from dslite_contract.signing import DIGEST, SIGNATURE, digest, question, signature
 from dslite_operator.names import COMPONENT_LABEL, POOL_LABEL, STATUS_PORT, child
 from dslite_operator.status import Report
 
@@ -102,8 +102,11 @@ async def count(session: aiohttp.ClientSession, one: Report, text: bytes, key: b
 
 
 def signed(key: bytes, method: str, path: str, body: bytes = b"") -> dict[str, str]:
-    """The header of a question; none without a key."""
-    return {SIGNATURE: signature(key, question(method, path, body))} if key else {}
+    """The headers of a question; none without a key."""
+    if not key:
+        return {}
+    its = digest(body)
+    return {DIGEST: its, SIGNATURE: signature(key, question(method, path, its))}
 
 
 async def say_if_refused(answer: aiohttp.ClientResponse, pod: Object) -> None:

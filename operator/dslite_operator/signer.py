@@ -8,17 +8,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dslite_contract.errors import DsliteError
 from dslite_contract.signing import signature
 from dslite_operator.names import Key, child, labels
 
 Object = dict[str, Any]
 
 
+class SignerError(DsliteError):
+    """The file with the installation's key has none."""
+
+
 class Signer:
-    """`file` has the installation's key; without it nothing is signed."""
+    """`file` has the installation's key; where there is no such file nothing is signed.  Raises SignerError."""
 
     def __init__(self, file: Path) -> None:
         self._own = file.read_bytes().strip() if file.exists() else b""
+        if file.exists() and not self._own:
+            raise SignerError(
+                f"{file}: the key is empty: put a key into the Secret, such as `openssl rand -hex 32` gives, and restart the operator"
+            )
         self.made: set[str] = set()  # UIDs of pools whose Secret this process has seen to
 
     def key_of(self, pool: Object) -> bytes:

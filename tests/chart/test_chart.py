@@ -7,18 +7,24 @@ import json
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from cluster_objects import group, pool
+from cluster_objects import IDS, KEY, SETTINGS, configured, group, pool
+from dslite_operator.desired import Wish, desired, render
+from dslite_operator.names import KINDS
 from dslite_operator.settings import Settings
+from dslite_operator.watch import WATCHED
 from kube_api import OPERATOR_TOKEN, Api, binary, write_kubeconfig
 from operating import Process, operator
 from reconciling import CHILDREN, accepted, api_with_definitions, get, give, knowing_monitors, until
+from stand_in import stand_ins
 
 pytestmark = pytest.mark.api
 
@@ -50,7 +56,8 @@ def test_it_renders_and_its_settings_are_the_operators(options: tuple[str, ...])
     objects = rendered(*options)
     found = next(one for one in objects if one["kind"] == "ConfigMap" and "settings.yaml" in one["data"])
     settings = Settings.model_validate(yaml.safe_load(found["data"]["settings.yaml"]))
-    assert (settings.release, settings.aftr.image) == ("0.1.0", "ghcr.io/dslite/aftr:0.1.0")
+    assert settings.release == version("dslite-operator"), "`kubectl dslite upgrade` asks for its own release"
+    assert settings.aftr.image == f"ghcr.io/dslite/aftr:{settings.release}"
     definitions = [one for one in objects if one["kind"] == "CustomResourceDefinition"]
     assert [one["metadata"]["annotations"] for one in definitions] == [{"helm.sh/resource-policy": "keep"}] * 2
 
@@ -132,10 +139,42 @@ def test_no_rule_outside_of_the_namespaces_given() -> None:
     assert places == {"edge", "core", "dslite"}
 
 
-def test_no_secret_is_read_and_nothing_is_wildcard() -> None:
-    rules = [rule for one in rendered() if one["kind"] in ("Role", "ClusterRole") for rule in one["rules"]]
-    assert [rule["verbs"] for rule in rules if "secrets" in rule["resources"]] == [["create"]]
-    assert "*" not in str(rules)
+def test_no_right_is_given_that_nothing_needs() -> None:
+    """Nor a wildcard, which would be no resource of ours.  `test_the_operator_needs_no_other_rights` shows that these are enough."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for one in rendered():
+        for rule in one.get("rules", ()):
+            for resource in rule["resources"]:
+                found[resource] |= set(rule["verbs"])
+    assert found == needed()
+
+
+def needed() -> dict[str, set[str]]:
+    """By what the operator does to each kind: no Secret is read."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for kind in WATCHED:
+        found[plural(kind)] |= {"list", "watch"}
+    every, fewest = made(pool(), monitors=True), made(pool(store={"secretRef": "redis"}), monitors=False)
+    for kind, _ in every:
+        found[plural(kind)] |= {"create", "patch"}
+    for kind, _ in every - fewest:
+        found[plural(kind)].add("delete")
+    for kind in ("AftrPool", "Pod"):
+        found[plural(kind)].add("patch")
+    found[plural("ServiceMonitor")].add("list")
+    written = {"aftrpools/status": {"patch"}, "b4groups/status": {"patch"}, "secrets": {"create"}, "events": {"create"}}
+    return found | written | {"namespaces": {"get"}, "leases": {"get", "create", "update"}}
+
+
+def plural(kind: str) -> str:
+    return KINDS[kind][1]
+
+
+def made(asked: dict[str, Any], *, monitors: bool) -> set[tuple[str, str]]:
+    """Kinds and names of what the operator makes for a pool."""
+    contents = render(KEY, IDS, None, configured(asked), "", SETTINGS)
+    objects = desired(Wish(KEY, "uid-east", contents, 1, "surge", SETTINGS, monitors))
+    return {(one["kind"], one["metadata"]["name"]) for one in objects}
 
 
 @pytest.mark.parametrize(
@@ -174,9 +213,16 @@ def test_the_operator_needs_no_other_rights(api: Api, tmp_path: Path, namespaces
     login = write_kubeconfig(api.folder, api.url, OPERATOR_TOKEN, "operator-kubeconfig")
     words = ["--lease-namespace", "dslite", *(f"--namespace={one}" for one in namespaces)]
     try:
-        with operator(api, tmp_path, {"release": "0.1.0", "aftr": {"image": "x"}}, *words, kubeconfig=login) as process:
+        settings = {"release": "0.1.0", "aftr": {"image": "x"}}
+        with (
+            stand_ins(api, {0: 0}) as pods,
+            operator(api, tmp_path, settings, *words, kubeconfig=login) as process,
+        ):
             until(lambda: accepted(api, "b4group", "homes") and bool(get(api, "deployment", "east-aftr")))
             assert get(api, "servicemonitor", "east-aftr")
+            until(lambda: pods[0].config_hash() != "")
+            give(api, pool(store={"secretRef": "redis"}))
+            until(lambda: not any(get(api, kind, "east-store") for kind in ("statefulset", "service", "networkpolicy")))
             api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
             until(lambda: not get(api, "aftrpool", "east"))
             assert "orbidden" not in process.log.read_text()

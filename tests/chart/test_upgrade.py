@@ -14,13 +14,16 @@ import yaml
 
 from cluster_objects import group, pool
 from kube_api import Api, api_server, binary
-from reconciling import get, give
+from operating import operator
+from reconciling import accepted, get, give, until
 
 pytestmark = pytest.mark.api
 
 ROOT = Path(__file__).parents[2]
 CHART, DEFINITIONS = ROOT / "charts/dslite", ROOT / "crds"
 KEY = "dslite-operator-key"
+RELEASE = f"v{yaml.safe_load((CHART / 'Chart.yaml').read_text())['version']}"  # its tag, once it is one
+SOURCES = ("charts/dslite", "contract/dslite_contract", "operator/dslite_operator", "aftr-pod/aftr", "Dockerfile")
 
 
 def git(*words: str) -> subprocess.CompletedProcess[bytes]:
@@ -29,13 +32,17 @@ def git(*words: str) -> subprocess.CompletedProcess[bytes]:
 
 @pytest.fixture
 def last_release(tmp_path: Path) -> Path:
-    """Its chart."""
-    tag = git("describe", "--tags", "--abbrev=0", "--match=v*")
-    if tag.returncode:
-        pytest.skip("this clone has no tag of a release")
-    archive = git("archive", tag.stdout.decode().strip(), "charts/dslite")
-    subprocess.run(["tar", "--extract", "--directory", str(tmp_path)], input=archive.stdout, check=True)
-    return tmp_path / "charts/dslite"
+    """Its chart, its operator and their contract, as a checkout has them."""
+    listed = git("tag", "--list", "v*", "--sort=-version:refname")
+    others = [tag for tag in listed.stdout.decode().split() if tag != RELEASE]
+    assert others, (
+        f"this clone has no tag of a release before {RELEASE}: run `git fetch --tags` {listed.stderr.decode()}"
+    )
+    archive = git("archive", others[0], "charts/dslite", "operator", "contract")
+    folder = tmp_path / others[0]
+    folder.mkdir()
+    subprocess.run(["tar", "--extract", "--directory", str(folder)], input=archive.stdout, check=True)
+    return folder
 
 
 @pytest.fixture
@@ -51,7 +58,7 @@ def helm(api: Api, *words: str) -> None:
     assert made.returncode == 0, made.stderr
 
 
-def install(api: Api, chart: Path = CHART) -> None:
+def install(api: Api, chart: Path) -> None:
     helm(api, "upgrade", "--install", "dslite", str(chart), "--create-namespace")
 
 
@@ -63,15 +70,21 @@ def uids(api: Api) -> list[str]:
     return [get(api, kind, name)["metadata"]["uid"] for kind, name in (("aftrpool", "east"), ("b4group", "homes"))]
 
 
+def settings(api: Api) -> dict[str, Any]:
+    """The operator's, as the chart that is installed has them."""
+    found: dict[str, Any] = yaml.safe_load(get(api, "configmap", "dslite-operator", "dslite")["data"]["settings.yaml"])
+    return found
+
+
 def schema(definition: Any) -> Any:
     return definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
 
 
 def test_from_the_last_release_to_this_one(api: Api, last_release: Path) -> None:
-    install(api, last_release)
+    install(api, last_release / "charts/dslite")
     give(api, pool(), group("homes", "2001:db8:1000::/36"))
     before = uids(api)
-    install(api)
+    install(api, CHART)
     assert uids(api) == before
     for file in DEFINITIONS.glob("*.yaml"):
         wanted = yaml.safe_load(file.read_text())
@@ -81,10 +94,10 @@ def test_from_the_last_release_to_this_one(api: Api, last_release: Path) -> None
 
 def test_the_operators_key_stays_whatever_becomes_of_the_release(api: Api) -> None:
     """Also one that a person has put there, as the runbook says: by the release of before it would be another."""
-    install(api)
+    install(api, CHART)
     before = key(api)
     assert len(before) == 48
-    install(api)
+    install(api, CHART)
     assert key(api) == before
     patch = json.dumps({"stringData": {"key": "another"}})
     assert api.kubectl("patch", "secret", KEY, "--namespace", "dslite", "--patch", patch).returncode == 0
@@ -92,5 +105,44 @@ def test_the_operators_key_stays_whatever_becomes_of_the_release(api: Api) -> No
     assert key(api) == "another"
     helm(api, "uninstall", "dslite")
     assert key(api) == "another"
-    install(api)
+    install(api, CHART)
     assert key(api) == "another"
+
+
+def test_a_pool_of_the_last_release_takes_this_one_when_it_is_asked_to(
+    api: Api, last_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made by the operator of that release, as it was, and taken over by this one.  Its store is somebody else's, so it is all AFTRs."""
+    install(api, last_release / "charts/dslite")
+    give(api, pool(store={"secretRef": "redis"}), group("homes", "2001:db8:1000::/36"))
+    with monkeypatch.context() as then:
+        then.setenv("PYTHONPATH", f"{last_release}/operator:{last_release}/contract")
+        with operator(api, tmp_path, settings(api), knows_keys=False):
+            until(lambda: accepted(api, "b4group", "homes") and bool(get(api, "deployment", "east-aftr")))
+    before, old = template(api), settings(api)
+    assert before["spec"]["containers"][0]["image"] == old["aftr"]["image"]
+    install(api, CHART)
+    new = settings(api)
+    assert (new["release"] != old["release"], new["aftr"]["image"] != old["aftr"]["image"]) == (True, True)
+    with operator(api, tmp_path, new):
+        give(api, pool(store={"secretRef": "redis"}, replicas=3))
+        until(lambda: get(api, "deployment", "east-aftr")["spec"]["replicas"] == 3)
+        assert template(api) == before
+        patch = json.dumps({"spec": {"release": new["release"]}})
+        assert api.kubectl("patch", "aftr", "east", "-n", "edge", "--type=merge", "-p", patch).returncode == 0
+        until(lambda: template(api) != before)
+    container = template(api)["spec"]["containers"][0]
+    assert container["image"] == new["aftr"]["image"]
+    assert "operator" in [one["name"] for one in container["volumeMounts"]], "its AFTRs know the operator from now on"
+
+
+def template(api: Api) -> dict[str, Any]:
+    found: dict[str, Any] = get(api, "deployment", "east-aftr")["spec"]["template"]
+    return found
+
+
+def test_what_was_released_does_not_change_under_its_version() -> None:
+    changed = git("diff", "--quiet", RELEASE, "--", *SOURCES).returncode == 1  # 128: it is no tag
+    assert not changed, (
+        f"this is not what {RELEASE} has: raise the version, in Chart.yaml, all pyproject.toml and uv.lock"
+    )

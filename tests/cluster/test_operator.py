@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from installed_pool import Object, Pool, commands, until
+from installed_pool import Pool, is_answered
 from running_cluster import Cluster
 
 pytestmark = pytest.mark.cluster
@@ -45,37 +45,6 @@ def test_b4s_are_listed_to_the_operator_alone(cluster: Cluster, pool: Pool) -> N
         assert "Forbidden" in said, said
         assert "2001:db8:1000" not in said
     is_answered(cluster)
-
-
-def test_the_operators_key_changes(cluster: Cluster, pool: Pool) -> None:
-    """By the commands of the runbook: the Secret is made again, and no pod is replaced."""
-    before, old = pool.uids(), keys(cluster)
-    assert len(old) == 1
-    cluster.shell("\n".join(["set -e", *commands("docs/runbook.md", "Change the operator's key")]))
-    until(lambda: len(keys(cluster)) == 1 and keys(cluster) != old, "the operator has made it again")
-    is_answered(cluster)
-    assert pool.uids() == before
-
-
-def keys(cluster: Cluster) -> list[str]:
-    """What the pods' Secret has, if it is there."""
-    found = cluster.get("secret", "-l", "dslite.dev/pool=east")["items"]
-    return [one["data"]["key"] for one in found if one["metadata"]["name"] == "east-aftr"]
-
-
-def is_answered(cluster: Cluster) -> None:
-    """The operator makes a change, there and back, that it makes only with an answer."""
-    before = cluster.get("b4group", "homes")["spec"]["prefixes"]
-    for prefixes in ([*before, "2001:db8:f000::/40"], before):
-        patch = json.dumps({"spec": {"prefixes": prefixes}})
-        cluster.kubectl("patch", "b4group", "homes", "--type=merge", "--patch", patch)
-        until(lambda: is_in_force(cluster.get("b4group", "homes")), "the operator was answered")
-
-
-def is_in_force(group: Object) -> bool:
-    """Whether what a B4Group asks for now is accepted."""
-    (accepted,) = [one for one in group["status"]["conditions"] if one["type"] == "Accepted"]
-    return (accepted["status"], accepted["observedGeneration"]) == ("True", group["metadata"]["generation"])
 
 
 def test_a_store_knows_its_own_pool_only(cluster: Cluster, pool: Pool) -> None:

@@ -28,10 +28,16 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
-def kill_operator(cluster: Cluster) -> None:
-    """SIGKILL to its process, wherever it runs."""
-    for node in cluster.nodes:
-        cluster.run(node, "sh", "-c", f"kill -KILL $(pgrep -f '{PROCESS}') 2>/dev/null || true")
+def met(cluster: Cluster, signal: str) -> bool:
+    """Whether a signal met the operator's process, on whichever node it runs; 0 only asks whether there is one."""
+    send = f"kill -{signal} $(pgrep -f '{PROCESS}') 2>/dev/null && echo met || true"
+    return any(cluster.run(node, "sh", "-c", send).strip() == "met" for node in cluster.nodes)
+
+
+def restarts(cluster: Cluster) -> int:
+    """Of the operator's container."""
+    (pod,) = cluster.get("pod", "--namespace", "dslite", "-l", "app.kubernetes.io/instance=dslite")["items"]
+    return int(pod["status"]["containerStatuses"][0]["restartCount"])
 
 
 def objects(cluster: Cluster) -> dict[str, Any]:
@@ -49,12 +55,13 @@ def objects(cluster: Cluster) -> dict[str, Any]:
 def test_killed_at_random_points_during_changes(cluster: Cluster, outside: Lab, pool: Pool) -> None:
     pool.patch(**CHANGES[-1])
     pool.settle()
-    before, chance = objects(cluster), random.Random(SEED)
+    before, begun, chance = objects(cluster), restarts(cluster), random.Random(SEED)
 
     def change_and_kill(number: int) -> None:
+        until(lambda: met(cluster, "0"), "there is an operator")
         pool.patch(**CHANGES[number % len(CHANGES)])
         time.sleep(chance.uniform(0, LATEST_S))
-        kill_operator(cluster)
+        assert met(cluster, "KILL"), "there was nothing to kill"
 
     with under_load(outside) as load:
         for number in range(KILLS):
@@ -62,6 +69,7 @@ def test_killed_at_random_points_during_changes(cluster: Cluster, outside: Lab, 
         pool.patch(**CHANGES[-1])
         load.during(pool.settle)
     assert objects(cluster) == before
+    assert restarts(cluster) - begun >= KILLS
 
 
 def test_absent_for_minutes(cluster: Cluster, outside: Lab, pool: Pool) -> None:

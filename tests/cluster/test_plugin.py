@@ -18,6 +18,7 @@ pytestmark = pytest.mark.cluster
 
 PARTS = ("pod.json", "slots.json", "counters.json", "log")  # of each AFTR
 NOBODYS = "192.0.2.255 1 tcp"
+DEVICES = 4  # of each side, on both nodes together
 
 
 def test_status_says_what_the_operator_wrote(cluster: Cluster, pool: Pool) -> None:
@@ -35,6 +36,22 @@ def test_who_has_an_endpoint_on_the_internet(cluster: Cluster, outside: Lab, poo
     assert (found["softwire"], found["internalAddress"]) == (b4["address"], b4["host"]["address"])
     assert b4["address"] in cluster.shell(f"COLUMNS=250 {ask}")
     assert cluster.shell(f"kubectl dslite lookup {pool.name} {NOBODYS}").strip() == f"nobody has {NOBODYS} now"
+
+
+def test_a_pod_without_a_node_stands_in_nobodys_way(cluster: Cluster, outside: Lab, pool: Pool) -> None:
+    """There are more pods than devices, just when somebody asks."""
+    before = pool.read()["spec"]["replicas"]
+    cluster.kubectl("scale", f"aftr/{pool.name}", f"--replicas={DEVICES + 1}")
+    try:
+        pending = ("pods", "-l", f"dslite.dev/pool={pool.name}", "--field-selector=status.phase=Pending")
+        until(lambda: len(pool.ready()) == DEVICES and len(cluster.get(*pending)["items"]) == 1, "one has no node")
+        b4 = outside.state["b4s"][0]
+        seen = json.loads(outside.run(b4["host"]["name"], "curl", "-sf", f"{URL}whoami"))
+        ask = f"kubectl dslite lookup {pool.name} {seen['address']} {seen['port']} tcp -o json"
+        until(lambda: [one["softwire"] for one in json.loads(cluster.shell(ask))] == [b4["address"]], "its B4 is found")
+    finally:
+        cluster.kubectl("scale", f"aftr/{pool.name}", f"--replicas={before}")
+        pool.settle()
 
 
 def test_a_pod_is_drained_under_traffic(cluster: Cluster, outside: Lab, pool: Pool) -> None:

@@ -1,4 +1,4 @@
-"""Passwords change while AFTRs serve: the store's by the commands of the runbook, those of BGP sessions at both ends."""
+"""Secrets change while AFTRs serve: by the commands of the runbook, and those of BGP sessions at both ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from aftr_lab.plan import ACCESS_LINK, FIRST_AFTR, INTERNET_LINK, SERVER
 from aftr_lab.record import Record
 from aftr_lab.routing import ESTABLISHED, HEAD, router_sessions
-from installed_pool import Object, Pool, commands, until
+from installed_pool import Object, Pool, commands, is_answered, until
 from nodes_with_bgp import configure_router
 from running_cluster import Cluster
 from running_lab import Lab
@@ -79,6 +79,23 @@ def reaches_store(cluster: Cluster, pod: str) -> bool:
     """By the AFTR's own word."""
     said = json.loads(cluster.kubectl("get", "--raw", f"/api/v1/namespaces/default/pods/{pod}:9464/proxy/status"))
     return bool(said["store"]["reachable"] and not said["store"]["trouble"])
+
+
+# ---------------------------------------------------------------- the operator's
+def test_the_operators_key_changes(cluster: Cluster, pool: Pool) -> None:
+    """The Secret is made again, and no pod is replaced.  Releases of `test_under_traffic.py` come and go after it, with the new key."""
+    before, old = pool.uids(), keys(cluster)
+    assert len(old) == 1
+    cluster.shell("\n".join(["set -e", *commands("docs/runbook.md", "Change the operator's key")]))
+    until(lambda: len(keys(cluster)) == 1 and keys(cluster) != old, "the operator has made it again")
+    is_answered(cluster)
+    assert pool.uids() == before
+
+
+def keys(cluster: Cluster) -> list[str]:
+    """What the pods' Secret has, if it is there."""
+    found = cluster.get("secret", "-l", "dslite.dev/pool=east")["items"]
+    return [one["data"]["key"] for one in found if one["metadata"]["name"] == "east-aftr"]
 
 
 # ---------------------------------------------------------------- of BGP sessions

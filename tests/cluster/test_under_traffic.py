@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from under_load import routed_to, under_load
 
 pytestmark = pytest.mark.cluster
 
-OLD, NEW = "0.1.0", "0.1.1"
+OLD, NEW = version("dslite-operator"), "99.0.0"
 FORGOTTEN_S = 90.0
 IMAGES = ("ghcr.io/dslite/aftr", "ghcr.io/dslite/operator")
 

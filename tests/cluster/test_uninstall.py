@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from installed_pool import Pool, quick_start, until
+from installed_pool import Pool, is_answered, quick_start, until
 from running_cluster import Cluster
 from running_lab import Lab
 from under_load import under_load
@@ -12,12 +12,13 @@ from under_load import under_load
 pytestmark = pytest.mark.cluster
 
 LABEL = "app.kubernetes.io/instance=dslite"
+LEASE = "dslite-operator"  # the operator's own, which no chart makes
 OURS = "deployment,configmap,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding,networkpolicy,pod"
 CHILDREN = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy,secret,pod"
 
 
 def test_uninstalled_and_installed_again_under_traffic(cluster: Cluster, outside: Lab, pool: Pool) -> None:
-    before = pool.uids()
+    before, key = pool.uids(), installations_key(cluster)
 
     def uninstall_and_install() -> None:
         cluster.shell("helm uninstall dslite --namespace dslite --wait")
@@ -25,12 +26,19 @@ def test_uninstalled_and_installed_again_under_traffic(cluster: Cluster, outside
         assert {"aftrpools.dslite.dev", "b4groups.dslite.dev"} <= {
             one["metadata"]["name"] for one in cluster.get("crd")["items"]
         }
+        assert [one["metadata"]["name"] for one in cluster.get("lease", "--namespace", "dslite")["items"]] == [LEASE]
         cluster.shell(quick_start()[0])
         pool.settle()
 
     with under_load(outside) as load:
         load.during(uninstall_and_install)
     assert pool.uids() == before
+    assert installations_key(cluster) == key
+    is_answered(cluster)
+
+
+def installations_key(cluster: Cluster) -> str:
+    return str(cluster.get("secret", "dslite-operator-key", "--namespace", "dslite")["data"]["key"])
 
 
 def test_a_deleted_pool_waits_for_its_mappings_and_goes_with_all_that_was_its(cluster: Cluster, pool: Pool) -> None:

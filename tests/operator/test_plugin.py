@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import tarfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,22 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cluster_objects import group, pool
+from dslite_operator.names import labels
 from dslite_operator.plugin.cli import main
+from dslite_operator.plugin.cluster import Cluster
 from dslite_operator.plugin.report import Redaction, without
-from kube_api import Api
+from installed_pool import commands
+from kube_api import Api, binary
 from operating import operator
 from reconciling import accepted, condition, get, give, until
+from stand_in import stand_ins
+
+ROOT = Path(__file__).parents[2]
+ENDPOINT = ("192.0.2.6", "6090", "tcp")
+BINDING: dict[str, Any] = {
+    "slot": 1, "softwire": "2001:db8:1000::1", "internalAddress": "192.168.1.2", "internalPort": 5000,
+    "externalAddress": "192.0.2.6", "externalPort": 6090, "ageSeconds": 3, "idleSeconds": 1,
+}  # fmt: skip
 
 
 def test_addresses_of_subscribers_and_passwords_stay_here() -> None:
@@ -53,6 +67,17 @@ def test_what_was_json_stays_so() -> None:
 
 def test_what_only_api_servers_need_is_left_out() -> None:
     assert without({"a": [{"managedFields": 1, "b": 2}]}) == {"a": [{"b": 2}]}
+
+
+@pytest.mark.api
+def test_kubectl_finds_it_as_the_runbook_says() -> None:
+    begin, *rest = commands("docs/runbook.md", "kubectl dslite")
+    assert begin == "make env", "which made the environment that this test runs in"
+    path = {"PATH": f"{binary('kubectl').parent}:/usr/bin:/bin"}
+    command = ["bash", "-e", "-c", "\n".join(rest)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == version("dslite-operator")
 
 
 @pytest.fixture
@@ -108,3 +133,51 @@ def test_what_is_not_there_is_said_in_a_line(dslite: Any) -> None:
     assert found.exit_code == 1
     assert found.output == 'Error: aftrpools.dslite.dev "west" not found\n'
     assert 'pods "x" not found' in dslite("drain", "pod", "x").output
+
+
+@pytest.mark.api
+def test_a_pool_without_a_status_has_an_empty_one(api: Api, dslite: Any) -> None:
+    give(api, pool("new"))
+    try:
+        assert json.loads(dslite("status", "new", "-o", "json").stdout) == {}
+        assert json.loads(dslite("status", "-o", "json").stdout)["new"] == {}
+        assert "Unknown" in dslite("status", "new").stdout
+    finally:
+        api.kubectl("delete", "aftr", "new", "-n", "edge")
+
+
+# ---------------------------------------------------------------- lookup
+@pytest.mark.api
+def test_a_pod_without_a_process_is_not_asked(api: Api, dslite: Any) -> None:
+    made = {
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "aftr-9", "namespace": "edge", "labels": labels("east", "aftr")},
+        "spec": {"containers": [{"name": "aftr", "image": "aftr"}]},
+    }  # fmt: skip
+    assert api.kubectl("apply", "-f", "-", given=json.dumps(made)).returncode == 0
+    try:
+        assert get(api, "pod", "aftr-9")["status"]["phase"] == "Pending"
+        found = dslite("lookup", "east", *ENDPOINT)
+        assert (found.exit_code, found.stdout) == (0, f"nobody has {' '.join(ENDPOINT)} now\n"), found.output
+    finally:
+        api.kubectl("delete", "pod", "aftr-9", "-n", "edge", "--force", "--grace-period=0")
+
+
+@pytest.mark.api
+def test_a_pod_that_does_not_answer_is_named_and_hides_no_other(
+    api: Api, dslite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are on no node, so the API server reaches neither; one of them answers all the same."""
+    with stand_ins(api, {0: 1}, {1: 1}):
+        nobody = dslite("lookup", "east", *ENDPOINT)
+        assert nobody.exit_code == 1
+        assert [f"Warning: pod aftr-{number}: " in nobody.stderr for number in (0, 1)] == [True, True]
+        assert f"it is not known who has {' '.join(ENDPOINT)}" in nobody.stderr
+        refused = Cluster.aftr
+        monkeypatch.setattr(
+            Cluster, "aftr", lambda self, pod, *words: [BINDING] if pod == "aftr-1" else refused(self, pod, *words)
+        )
+        found = dslite("lookup", "east", *ENDPOINT, "-o", "json")
+        assert (found.exit_code, json.loads(found.stdout)) == (0, [BINDING])
+        assert "Warning: pod aftr-0: " in found.stderr
+        assert BINDING["softwire"] in dslite("lookup", "east", *ENDPOINT).stdout

@@ -152,21 +152,6 @@ def store_is_replaced(api: Api) -> None:
 
 
 # ---------------------------------------------------------------- what it refuses
-def test_bad_objects_stop_no_others(api: Api, tmp_path: Path) -> None:
-    give(api, pool(), group("homes", "2001:db8:1000::/36"), group("gold", "2001:db8:2000::/36", natPool="gold"))
-    give(api, group("lost", "2001:db8:3000::/36", "west"), pool("north", number=9, interfaces=[]))
-    with operator(api, tmp_path):
-        until(lambda: accepted(api, "b4group", "homes"))
-        until(
-            lambda: "is not allowed: a NAT pool of the AftrPool" in condition(api, "b4group", "gold").get("message", "")
-        )
-        until(
-            lambda: condition(api, "b4group", "lost").get("message", "").endswith("AftrPool edge/west does not exist")
-        )
-        until(lambda: condition(api, "aftrpool", "north").get("message", "").startswith("spec.interfaces: missing"))
-        assert not get(api, "deployment", "north-aftr")
-
-
 def test_overlaps_are_refused_and_what_was_accepted_stays(api: Api, tmp_path: Path) -> None:
     give(api, pool(), pool("west", number=1))
     with operator(api, tmp_path):

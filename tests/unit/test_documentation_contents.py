@@ -10,6 +10,7 @@ import runpy
 import pytest
 
 from dslite_contract.counters import DROPS, EVENTS, TRAFFIC
+from dslite_operator.pod_template import CAPABILITIES
 
 ROOT = pathlib.Path(__file__).parents[2]
 COUNTERS = (ROOT / "docs/counters.md").read_text()
@@ -68,6 +69,13 @@ def test_example_has_the_shape_and_balances() -> None:
 def test_configuration_is_what_the_schema_says() -> None:
     written = runpy.run_path(str(ROOT / "scripts/configuration_doc.py"))["document"]()
     assert (ROOT / "docs/configuration.md").read_text() == written, "run scripts/configuration_doc.py"
+
+
+# ---------------------------------------------------------------- capabilities
+@pytest.mark.parametrize("document", ["docs/cluster.md", "docs/operator.md"])
+def test_every_capability_of_a_pod_is_named(document: str) -> None:
+    named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", (ROOT / document).read_text()))
+    assert set(CAPABILITIES) <= named
 
 
 # ---------------------------------------------------------------- ARCHITECTURE.md

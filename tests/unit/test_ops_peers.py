@@ -98,6 +98,18 @@ async def test_no_signature_is_refused_in_words() -> None:
                 assert (answer.status, await answer.text()) == (403, "not signed with the pool's key\n")
 
 
+@pytest.mark.parametrize("size", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
+async def test_nothing_is_read_of_what_is_longer_than_a_question(size: str) -> None:
+    async with two(KEY) as (_, _, address):
+        host, _, port = address.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"POST /v1/peer/ask HTTP/1.1\r\nHost: a\r\n{size}\r\n\r\n".encode())
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).split()[1] == b"400"
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_what_is_held_is_signed_too() -> None:
     async with two(KEY) as (asker, answering, _):
 

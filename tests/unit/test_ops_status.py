@@ -26,7 +26,7 @@ from aftr.ops.status import StatusError, open_port, serve_status
 from aftr.state.pod import Pod
 from dslite_contract.counters import DROP_NAMES, EVENT_NAMES, TRAFFIC
 from dslite_contract.load import load_config
-from dslite_contract.signing import SIGNATURE, question, signature
+from dslite_contract.signing import DIGEST, SIGNATURE, digest, question, signature
 from rig import HOST, SERVER, b4, config_text, slot_address
 
 AFTR = Path(sys.executable).with_name("aftr")
@@ -217,12 +217,19 @@ async def test_how_many_mappings_another_configuration_would_end(url: str, agent
 @pytest.mark.parametrize(("method", "page"), [("GET", "/v1/softwires"), ("POST", "/v1/check")])
 async def test_what_is_asked_about_subscribers_is_signed(url: str, agent: Agent, method: str, page: str) -> None:
     key, body = b"the pool's", b"kind: AftrPool" if method == "POST" else b""
-    asked, told = question(method, page, body), 400 if method == "POST" else 200  # that it is no configuration is said
+    its, told = digest(body), 400 if method == "POST" else 200  # that it is no configuration is said
+    asked = question(method, page, its)
     wanted, unsigned = signature(key, asked), ""
-    others = [signature(b"another", asked), signature(key, question(method, page, b"x")), signature(key, body), "\xe9"]
+    of_another = digest(b"x")
+    others = [
+        signature(b"another", asked),
+        signature(key, question(method, page, of_another)),
+        signature(key, body),
+        "\xe9",
+    ]
 
-    async def ask(given: str) -> tuple[int, str]:
-        headers = {SIGNATURE: given} if given else {}
+    async def ask(given: str, said: str = its) -> tuple[int, str]:
+        headers = {SIGNATURE: given, DIGEST: said} if given else {}
         async with (
             aiohttp.ClientSession() as session,
             session.request(method, f"{url}{page}", data=body, headers=headers) as answer,
@@ -231,13 +238,26 @@ async def test_what_is_asked_about_subscribers_is_signed(url: str, agent: Agent,
 
     agent.key = key
     assert (await ask(wanted))[0] == told
-    for given in (*others, unsigned):
-        assert await ask(given) == (403, "not signed with the operator's key for this pool\n")
+    refused = [(given, its) for given in (*others, unsigned)] + [(wanted, "\xe9"), (others[1], of_another)]
+    for given, said in refused:
+        assert await ask(given, said) == (403, "not signed with the operator's key for this pool\n")
     agent.key = b""  # the Secret is missing
     for given in (wanted, signature(b"", asked), unsigned):
         assert await ask(given) == (403, "the Secret with the operator's key for this pool is missing\n")
     agent.key = None  # no pod, or one of an older template
     assert [(await ask(given))[0] for given in (wanted, unsigned)] == [told, told]
+
+
+async def test_of_a_strangers_question_no_body_is_read(url: str, agent: Agent) -> None:
+    """Who says that there is a megabyte, and sends nothing of it, is refused at once."""
+    agent.key = b"the pool's"
+    reader, writer = await asyncio.open_connection("::1", int(url.rpartition(":")[2]))
+    head = f"POST /v1/check HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n{SIGNATURE}: 00\r\n\r\n"
+    writer.write(head.encode())
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).split()[1] == b"403"
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_utilisation_is_that_of_late(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

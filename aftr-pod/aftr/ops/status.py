@@ -30,7 +30,7 @@ from aftr.ops.metrics import exposition, used_share
 from aftr.ops.tables import slots
 from aftr.state.layout import pod_at
 from dslite_contract.errors import DsliteError
-from dslite_contract.signing import SIGNATURE, genuine, question
+from dslite_contract.signing import DIGEST, SIGNATURE, digest, genuine, question
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -141,12 +141,19 @@ def signed(handler: Handler) -> Handler:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         key = request.app[AGENT].question_key()
-        asked = question(request.method, request.path, await request.read())
-        if key is not None and not genuine(request.headers.get(SIGNATURE, ""), key, asked):
-            raise web.HTTPForbidden(text=NOT_SIGNED if key else NO_KEY)
+        if key is not None:
+            await judge(request, key)
         return await handler(request)
 
     return answer
+
+
+async def judge(request: web.Request, key: bytes) -> None:
+    """Raises HTTPForbidden unless it was signed.  Of a stranger's question no body is read."""
+    said = request.headers.get(DIGEST, "")
+    asked = question(request.method, request.path, said)
+    if not genuine(request.headers.get(SIGNATURE, ""), key, asked) or digest(await request.read()) != said:
+        raise web.HTTPForbidden(text=NOT_SIGNED if key else NO_KEY)
 
 
 # ---------------------------------------------------------------- where

@@ -35,20 +35,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- uniq $names | toJson }}
 {{- end }}
 
-{{/* What the operator does in a namespace: it never reads a Secret by the API, it only makes those of its pools. Of namespaces, a Role
-     lets it read its own. */}}
+{{/* What the operator does in a namespace: it never reads a Secret by the API, it only makes those of its pools; other objects it lists and
+     watches, ServiceMonitors it lists. Of namespaces, a Role lets it read its own. */}}
 {{- define "dslite.rules" -}}
-- {apiGroups: [dslite.dev], resources: [aftrpools], verbs: [get, list, watch, patch]}
-- {apiGroups: [dslite.dev], resources: [b4groups], verbs: [get, list, watch]}
+- {apiGroups: [dslite.dev], resources: [aftrpools], verbs: [list, watch, patch]}
+- {apiGroups: [dslite.dev], resources: [b4groups], verbs: [list, watch]}
 - {apiGroups: [dslite.dev], resources: [aftrpools/status, b4groups/status], verbs: [patch]}
 - {apiGroups: [""], resources: [namespaces], verbs: [get]}
-- {apiGroups: [""], resources: [configmaps], verbs: [get, list, watch, create, patch]}
-- {apiGroups: [""], resources: [services], verbs: [get, list, watch, create, patch, delete]}
-- {apiGroups: [""], resources: [pods], verbs: [get, list, watch, patch]}
+- {apiGroups: [""], resources: [configmaps], verbs: [list, watch, create, patch]}
+- {apiGroups: [""], resources: [services], verbs: [list, watch, create, patch, delete]}
+- {apiGroups: [""], resources: [pods], verbs: [list, watch, patch]}
 - {apiGroups: [""], resources: [secrets, events], verbs: [create]}
-- {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch]}
-- {apiGroups: [apps], resources: [statefulsets], verbs: [get, list, watch, create, patch, delete]}
-- {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch, create, patch, delete]}
-- {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch, create, patch, delete]}
-- {apiGroups: [monitoring.coreos.com], resources: [servicemonitors], verbs: [get, list, create, patch, delete]}
+- {apiGroups: [apps], resources: [deployments], verbs: [list, watch, create, patch]}
+- {apiGroups: [apps], resources: [statefulsets], verbs: [list, watch, create, patch, delete]}
+- {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [list, watch, create, patch]}
+- {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [list, watch, create, patch, delete]}
+- {apiGroups: [monitoring.coreos.com], resources: [servicemonitors], verbs: [list, create, patch, delete]}
 {{- end }}

@@ -64,9 +64,8 @@ def status(cluster: Cluster, pool: str | None, output: str) -> None:
     """Pools at a glance, or one POOL with its slots and groups."""
     pools = [cluster.pool(pool)] if pool else cluster.pools()
     if output == "json":
-        click.echo(
-            json.dumps(pools[0]["status"] if pool else {one["metadata"]["name"]: one.get("status") for one in pools})
-        )
+        statuses = {one["metadata"]["name"]: one.get("status", {}) for one in pools}
+        click.echo(json.dumps(statuses[pool] if pool else statuses))
         return
     console = Console()
     console.print(pool_table(pools))
@@ -86,10 +85,11 @@ def status(cluster: Cluster, pool: str | None, output: str) -> None:
 @click.pass_obj
 def lookup(cluster: Cluster, pool: str, address: str, port: int, protocol: str, output: str) -> None:
     """Who has an external endpoint now."""
-    found: list[Object] = []
-    for pod in cluster.pods(pool):
-        answer = cluster.aftr(pod["metadata"]["name"], "lookup", address, str(port), protocol)
-        found += answer if isinstance(answer, list) else [answer]
+    found, silent = asked(cluster, pool, "lookup", address, str(port), protocol)
+    for reason in silent:
+        click.echo(f"Warning: {reason}", err=True)
+    if silent and not found:
+        raise ClusterError(f"it is not known who has {address} {port} {protocol}: not all AFTRs answer, ask again")
     if output == "json":
         click.echo(json.dumps(found))
         return
@@ -100,6 +100,20 @@ def lookup(cluster: Cluster, pool: str, address: str, port: int, protocol: str, 
             f"{one['externalAddress']}:{one['externalPort']}", f"{one['ageSeconds']} s", f"{one['idleSeconds']} s",
         )  # fmt: skip
     Console().print(table if found else f"nobody has {address} {port} {protocol} now")
+
+
+def asked(cluster: Cluster, pool: str, *words: str) -> tuple[list[Object], list[str]]:
+    """What the AFTRs of a pool list, and why some say nothing.  A pod without a process has nothing to list."""
+    found, silent = list[Object](), list[str]()
+    for pod in cluster.pods(pool):
+        if pod["status"]["phase"] != "Running":
+            continue
+        name = pod["metadata"]["name"]
+        try:
+            found += cluster.aftr(name, *words)
+        except ClusterError as error:
+            silent.append(f"pod {name}: {error}")
+    return found, silent
 
 
 @main.group()

@@ -108,7 +108,7 @@ class Cluster:
         try:
             return json.loads(said)
         except ValueError as error:
-            raise ClusterError(f"pod {pod}: {(complained or said).strip()[:500]}") from error
+            raise ClusterError((complained or said).strip()[:500] or f"no answer in {EXEC_S} s") from error
 
     def evict(self, pod: str) -> None:
         """Ask a pod to leave; its slots go to others first.  A disruption budget may refuse."""

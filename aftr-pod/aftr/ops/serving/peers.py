@@ -40,6 +40,7 @@ log = structlog.get_logger()
 
 HELD = "X-Dslite-Held"
 ASK_S, TAIL_S = 0.2, 2.0
+LARGEST_BYTES = 4096  # of a question: it is read before it is known to be a member's
 
 
 class Peers:
@@ -115,6 +116,8 @@ class Peers:
     async def _question(self, request: web.Request) -> tuple[bytes, Any, dict[str, Any]]:
         if not self.key:
             raise web.HTTPServiceUnavailable(text="the store was not reached yet, and so the pool's key is not known\n")
+        if request.content_length is None or request.content_length > LARGEST_BYTES:
+            raise web.HTTPBadRequest(text=f"a member's question has at most {LARGEST_BYTES} bytes, and says how many\n")
         body = await request.read()
         if not genuine(request.headers.get(SIGNATURE, ""), self.key, body):
             raise web.HTTPForbidden(text="not signed with the pool's key\n")

@@ -1,0 +1,56 @@
+"""`helm uninstall`, by real helm: what stays after an operator that was at work, and is found by one that is installed again."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster_objects import pool
+from kube_api import Api, api_server, binary
+from operating import SETTINGS, operator
+from reconciling import accepted, get, give, until
+
+pytestmark = pytest.mark.api
+
+CHART = Path(__file__).parents[2] / "charts/dslite"
+KINDS = "deployment,configmap,serviceaccount,role,rolebinding,networkpolicy,secret,lease"
+CLUSTERS_KINDS = "clusterrole,clusterrolebinding"
+KEY, LEASE = "Secret/dslite-operator-key", "Lease/dslite-operator"
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with api_server() as server:
+        assert server.kubectl("create", "namespace", "edge").returncode == 0
+        yield server
+
+
+def helm(api: Api, *words: str) -> None:
+    command = [str(binary("helm")), *words, "--namespace", "dslite", "--kubeconfig", str(api.kubeconfig)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+
+
+def there(api: Api) -> dict[str, Any]:
+    """What the chart and the operator have made of these kinds."""
+    ours = get(api, CLUSTERS_KINDS)["items"] + get(api, KINDS, namespace="dslite")["items"]
+    named = {f"{one['kind']}/{one['metadata']['name']}": one for one in ours}
+    return {name: one for name, one in named.items() if "dslite" in name}
+
+
+def test_definitions_pools_key_and_lease_stay_and_nothing_else(api: Api, tmp_path: Path) -> None:
+    helm(api, "install", "dslite", str(CHART), "--create-namespace")
+    until(lambda: "aftrpools" in api.kubectl("api-resources", "--cached=false", "--api-group=dslite.dev").stdout)
+    give(api, pool())
+    with operator(api, tmp_path, SETTINGS, "--lease-namespace", "dslite"):
+        until(lambda: accepted(api, "aftrpool", "east"))
+    key, uid = there(api)[KEY]["data"], get(api, "aftrpool", "east")["metadata"]["uid"]
+    helm(api, "uninstall", "dslite")
+    until(lambda: there(api).keys() == {KEY, LEASE})
+    helm(api, "install", "dslite", str(CHART))
+    assert there(api)[KEY]["data"] == key, "AFTRs know the operator again"
+    assert get(api, "aftrpool", "east")["metadata"]["uid"] == uid
