@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from cluster_objects import KEY, configured, group, kubernetes, pool
 from dslite_contract.schema import B4Group
 from dslite_operator.distribution.config_maps import group_of, is_map, map_object, text_in
@@ -34,6 +36,12 @@ def there(*maps: BucketMap, groups: tuple[str, ...] = (NAME,)) -> Survey:
     """With the ConfigMaps of these maps."""
     made = {one.group: map_object(body(one.group), one.pool, text_of(one), None) for one in maps}
     return Survey((ground(),), dict.fromkeys(groups, BODY), made)
+
+
+def damaged(data: dict[str, str] | None) -> Survey:
+    """With a ConfigMap of which a person left this."""
+    made = {**map_object(BODY, "east", text_of(on(0)), None), "data": data}
+    return Survey((ground(),), {NAME: BODY}, {NAME: made})
 
 
 def body(name: str) -> dict[str, Any]:
@@ -67,6 +75,28 @@ def test_nothing_is_decided_while_nobody_could_say_what_was() -> None:
     silent = result(there(), {}, None)
     assert (silent.known, silent.trouble) == (False, SILENT)
     assert result(there(on(0)), None, None).map == on(0)
+
+
+@pytest.mark.parametrize("data", [{"map.json": "{"}, {"map.json": text_of(on(0, "edge/shops"))}, {}, None])
+def test_a_damaged_map_is_as_good_as_none(data: dict[str, str] | None) -> None:
+    """Placed anew before its server was asked, all B4s of the group would have moved at once."""
+    asking = result(damaged(data), None, seen_on(2))
+    assert (asking.known, asking.trouble) == (False, "")
+    silent = result(damaged(data), {}, None)
+    assert (silent.known, silent.trouble) == (False, SILENT)
+    copied = result(damaged(data), {NAME: text_of(on(1))}, None)
+    assert copied.map == on(1)
+    assert "the bucket map is the DHCPv6 server's copy" in copied.lost
+    found = result(damaged(data), {}, seen_on(2))
+    assert found.map is not None
+    assert found.map.areas == {AREA: (2,) * 256}
+    nowhere = result(damaged(data), {}, Observed())
+    assert (nowhere.known, nowhere.map) == (True, None)
+    assert nowhere.lost.endswith("and no engine sees these B4s: the group is placed anew")
+
+
+def test_a_copy_that_cannot_be_read_says_nothing_either() -> None:
+    assert result(there(), {NAME: "{"}, None).trouble == SILENT
 
 
 def test_a_newer_map_is_left_to_the_newer_operator() -> None:

@@ -41,20 +41,23 @@ class Result:
 def in_force(
     found: Survey, ground: Ground, group: B4Group, copies: Mapping[str, str] | None, seen: Observed | None
 ) -> Result:
-    """The map of a group until now; `copies` None: its server has not answered; `seen` None: not all of its AFTRs have."""
+    """The map of a group until now; `copies` None: its server has not answered; `seen` None: not all of its AFTRs have.
+
+    What the ConfigMap does not say, in a text that can be read, those may: nothing is known before they have answered.
+    """
     name, looked = name_of(group), seen or Observed()
     text, copy = found.text(name), (copies or {}).get(name)
-    if text is None and copies is None:
-        return Result(known=False, seen=looked)
-    if text is None and copy is None and seen is None:
-        return Result(known=False, trouble=SILENT)
     try:
         back = recovered(wish_of(ground.pool, group, {}), text, copy, looked.seen)
     except MapError as error:
         return Result(known=False, trouble=str(error), seen=looked)
-    if back.map is None or back.map.pool != ground.pool.metadata.name:
+    if back.source != "kept" and copies is None:
+        return Result(known=False, seen=looked)
+    if back.map is None and seen is None:
+        return Result(known=False, trouble=SILENT)
+    if back.map is not None and back.map.pool != ground.pool.metadata.name:
         return Result(known=True, seen=looked)
-    return Result(True, back.map, back.sentence if text is None else "", seen=looked)
+    return Result(True, back.map, "" if back.source in ("kept", "new") else back.sentence, seen=looked)
 
 
 def former(found: Survey, ground: Ground, copies: Mapping[str, str]) -> dict[str, BucketMap]:
