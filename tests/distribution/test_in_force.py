@@ -110,6 +110,7 @@ def test_a_newer_map_is_left_to_the_newer_operator() -> None:
 def test_a_map_of_another_pool_is_none_of_this_one() -> None:
     made = result(there(on(0, in_pool="west")), {}, Observed())
     assert (made.known, made.map) == (True, None)
+    assert result(there(on(0, in_pool="west")), {}, None).trouble == SILENT
 
 
 def test_what_stops_all_keeps_each_where_it_is() -> None:

@@ -73,7 +73,7 @@ class Distributor:
         self._sightings = Sightings(cache, session, signer, self._news.set)
         self._names = Names(settings.dns, settings.secrets)
         self._told: dict[str, Told] = {}
-        self._fielded: dict[str, tuple[Observed, tuple[object, ...], Object]] = {}  # with what they were counted from
+        self._fielded: dict[str, tuple[Observed | None, tuple[object, ...], Object]] = {}  # after what they came from
         self._heard: tuple[object, ...] = ()
 
     def hear(self) -> None:
@@ -151,8 +151,8 @@ class Distributor:
         given = Circumstances(
             now, standing.resolved, {name for name, teller in tellers.items() if teller and teller.tells(name)},
             {name_of(group): self._renewal(group) for group in known},
-            {name: one.counts for name, one in (seen or {}).items()}, ground.drains,
-            {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
+            {name: seen[name] for name, teller in tellers.items() if seen and teller and teller.kept},
+            ground.drains, {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
         )  # fmt: skip
         try:
             decided = decide(ground.pool, known, former(found, ground, self._copies()) | maps, given)

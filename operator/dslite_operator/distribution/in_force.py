@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from dslite_contract.schema import B4Group
 from dslite_operator.distribution.config_maps import text_in
@@ -21,21 +21,21 @@ SILENT = "an AFTR that is ready does not say which B4s it serves: the group is p
 class Result:
     """What is known of one group, and what was decided: `map` is in force until now, None: the group is nowhere yet.
 
-    `known` says whether that is so; `lost` how a map that was lost was found again; `trouble` what keeps the group from going on.
+    `known` says whether that is so; `lost` how a map that was lost was found again; `trouble` what keeps the group from going on;
+    `seen` is None while not all of its AFTRs have said which B4s they serve.
     """
 
     known: bool
     map: BucketMap | None = None
     lost: str = ""
     trouble: str = ""
-    seen: Observed = field(default_factory=Observed)
+    seen: Observed | None = None
     decided: Decision | None = None
 
     def stopped(self, why: str) -> Result:
         """All stays as it is."""
-        return replace(
-            self, trouble=self.trouble or why, decided=Decision(self.map, self.seen.counts) if self.known else None
-        )
+        counts = self.seen.counts_by(self.map) if self.seen and self.map else {}
+        return replace(self, trouble=self.trouble or why, decided=Decision(self.map, counts) if self.known else None)
 
 
 def in_force(
@@ -45,19 +45,19 @@ def in_force(
 
     What the ConfigMap does not say, in a text that can be read, those may: nothing is known before they have answered.
     """
-    name, looked = name_of(group), seen or Observed()
+    name, votes = name_of(group), seen.seen if seen else {}
     text, copy = found.text(name), (copies or {}).get(name)
     try:
-        back = recovered(wish_of(ground.pool, group, {}), text, copy, looked.seen)
+        back = recovered(wish_of(ground.pool, group, {}), text, copy, votes)
     except MapError as error:
-        return Result(known=False, trouble=str(error), seen=looked)
+        return Result(known=False, trouble=str(error), seen=seen)
     if back.source != "kept" and copies is None:
-        return Result(known=False, seen=looked)
-    if back.map is None and seen is None:
+        return Result(known=False, seen=seen)
+    own = back.map if back.map and back.map.pool == ground.pool.metadata.name else None
+    if own is None and seen is None:
         return Result(known=False, trouble=SILENT)
-    if back.map is not None and back.map.pool != ground.pool.metadata.name:
-        return Result(known=True, seen=looked)
-    return Result(True, back.map, "" if back.source in ("kept", "new") else back.sentence, seen=looked)
+    lost = "" if own is not back.map or back.source in ("kept", "new") else back.sentence
+    return Result(True, own, lost, seen=seen)
 
 
 def former(found: Survey, ground: Ground, copies: Mapping[str, str]) -> dict[str, BucketMap]:

@@ -1,0 +1,100 @@
+"""A step of the loop that distributes B4s, on a cache of objects: what is written of each group, and what its status says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from kubernetes import client
+
+from cluster_objects import IDS, KEY, SETTINGS, configured, group, pool
+from dslite_operator.apply import JSON, Writer
+from dslite_operator.desired import Wish, config_map, finished, render
+from dslite_operator.distribution.config_maps import map_object
+from dslite_operator.distribution.distributor import Distributor
+from dslite_operator.distribution.maps import BucketMap, text_of
+from dslite_operator.distribution.wishes import areas_of
+from dslite_operator.observe import Cache
+from dslite_operator.signer import Signer
+from operating import settings
+
+Object = dict[str, Any]
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+SERVER = {"name": "metro", "url": "unix:///nonexistent/kea", "probe": "2001:db8::1"}
+WITH_KEA = settings(dhcp={"owner": "metro", "servers": [SERVER]})
+
+
+def homes(name: str = "homes", number: int = 0, **spec: Any) -> Object:
+    """A group on two slots, in a prefix of its own by `number`."""
+    dhcp = {"server": "metro", "subnets": [f"2001:db8:1{number}00::/48"]}
+    return group(name, f"2001:db8:1{number}00::/40", **{"slots": 2, "dhcp": dhcp, **spec})
+
+
+def map_of(body: Object, **changed: Any) -> BucketMap:
+    """A group's map: half of its buckets on each of two slots."""
+    (model,) = configured(pool(), body).groups
+    areas = dict.fromkeys(areas_of(model), (0,) * 128 + (1,) * 128)
+    made: Object = {"areas": areas, "chosen": (0, 1), "levelled": 2, **changed}
+    return BucketMap(f"edge/{body['metadata']['name']}", "east", "last", **made)
+
+
+def cached(*bodies: Object, maps: Mapping[str, str]) -> Cache:
+    """A pool in force with these groups, and ConfigMaps with the texts of bucket maps."""
+    cache, rendered = Cache(), render(KEY, IDS, None, configured(pool(), *bodies), "", SETTINGS)
+    wish = Wish(KEY, pool()["metadata"]["uid"], rendered, 1, "surge", SETTINGS, False)
+    named = {body["metadata"]["name"]: body for body in bodies}
+    kept = (map_object(named[name], "east", text, None) for name, text in maps.items())
+    for number, one in enumerate((finished(wish, config_map(wish)), *kept)):
+        one["metadata"] |= {"uid": f"uid-{number}", "resourceVersion": "1"}
+        cache.put(one)
+    for one in (pool(), *bodies):
+        cache.put(one)
+    return cache
+
+
+class Requests(Writer):
+    """A writer whose requests go nowhere: they are kept, by what they are about."""
+
+    def __init__(self) -> None:
+        super().__init__(client.ApiClient())
+        self.made: dict[str, Object] = {}
+
+    async def call(
+        self,
+        method: str,
+        where: str,
+        body: Object | None = None,
+        kind: str = JSON,
+        query: Mapping[str, str] | None = None,
+    ) -> Object:
+        assert body is not None
+        self.made[f"{body['kind']} {body['metadata']['name']}"] = body
+        return {**body, "metadata": {**body["metadata"], "uid": "uid-new", "resourceVersion": "2"}}
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as made:
+        yield made
+
+
+def distributor(cache: Cache, requests: Requests, session: aiohttp.ClientSession) -> Distributor:
+    signer = Signer(Path("/nonexistent"))
+    return Distributor(cache, requests, WITH_KEA, session, signer, lambda key: None)
+
+
+async def test_what_a_person_asks_for_is_kept_until_b4s_are_counted(session: aiohttp.ClientSession) -> None:
+    """`kubectl dslite rebalance` while the operator was away: by buckets alone all is level, so it would have been taken for done."""
+    body, requests = homes(), Requests()
+    asked = text_of(map_of(body, chosen=(), levelled=0))
+    made = distributor(cached(body, maps={"homes": asked}), requests, session)
+    await made.step(NOW)
+    assert requests.made == {}
+    said = made.said_of(body)
+    assert said.verdicts[0].reason == "Asking"
+    assert said.status == {}, "numbers that nobody knows"
