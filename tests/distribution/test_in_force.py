@@ -144,4 +144,5 @@ def test_a_pool_without_configuration_leaves_its_groups_unknown() -> None:
     for one in (pool(), BODY, map_object(BODY, "east", text_of(on(0)), None)):
         cache.put({**one, "metadata": {"uid": one["kind"], "resourceVersion": "1", **one["metadata"]}})
     found = survey(cache)
-    assert (found.grounds, set(found.unknown), found.text(NAME)) == ((), {NAME}, text_of(on(0)))
+    assert (found.grounds, found.unknown, found.unread) == ((), {NAME}, {"edge/east"})
+    assert found.text(NAME) == text_of(on(0))

@@ -12,6 +12,7 @@ import pytest
 from kubernetes import client
 
 from cluster_objects import IDS, KEY, SETTINGS, configured, group, pool
+from dns_servers import ZONE, dns_server
 from dslite_operator.apply import JSON, Writer
 from dslite_operator.desired import Wish, config_map, finished, render
 from dslite_operator.distribution.config_maps import map_object
@@ -19,8 +20,10 @@ from dslite_operator.distribution.distributor import Distributor
 from dslite_operator.distribution.maps import BucketMap, text_of
 from dslite_operator.distribution.wishes import areas_of
 from dslite_operator.observe import Cache
+from dslite_operator.settings import Settings
 from dslite_operator.signer import Signer
 from operating import settings
+from slot_names import secret_in
 
 Object = dict[str, Any]
 
@@ -43,16 +46,22 @@ def map_of(body: Object, **changed: Any) -> BucketMap:
     return BucketMap(f"edge/{body['metadata']['name']}", "east", "last", **made)
 
 
-def cached(*bodies: Object, maps: Mapping[str, str]) -> Cache:
+def cached(*bodies: Object, maps: Mapping[str, str] = {}) -> Cache:
     """A pool in force with these groups, and ConfigMaps with the texts of bucket maps."""
-    cache, rendered = Cache(), render(KEY, IDS, None, configured(pool(), *bodies), "", SETTINGS)
+    rendered = render(KEY, IDS, None, configured(pool(), *bodies), "", SETTINGS)
     wish = Wish(KEY, pool()["metadata"]["uid"], rendered, 1, "surge", SETTINGS, False)
     named = {body["metadata"]["name"]: body for body in bodies}
     kept = (map_object(named[name], "east", text, None) for name, text in maps.items())
-    for number, one in enumerate((finished(wish, config_map(wish)), *kept)):
+    made = [finished(wish, config_map(wish)), *kept]
+    for number, one in enumerate(made):
         one["metadata"] |= {"uid": f"uid-{number}", "resourceVersion": "1"}
-        cache.put(one)
-    for one in (pool(), *bodies):
+    return holding(pool(), *bodies, *made)
+
+
+def holding(*bodies: Object) -> Cache:
+    """All that there is."""
+    cache = Cache()
+    for one in bodies:
         cache.put(one)
     return cache
 
@@ -83,9 +92,10 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield made
 
 
-def distributor(cache: Cache, requests: Requests, session: aiohttp.ClientSession) -> Distributor:
-    signer = Signer(Path("/nonexistent"))
-    return Distributor(cache, requests, WITH_KEA, session, signer, lambda key: None)
+def distributor(
+    cache: Cache, requests: Requests, session: aiohttp.ClientSession, content: Settings = WITH_KEA
+) -> Distributor:
+    return Distributor(cache, requests, content, session, Signer(Path("/nonexistent")), lambda key: None)
 
 
 async def test_what_a_person_asks_for_is_kept_until_b4s_are_counted(session: aiohttp.ClientSession) -> None:
@@ -98,3 +108,20 @@ async def test_what_a_person_asks_for_is_kept_until_b4s_are_counted(session: aio
     said = made.said_of(body)
     assert said.verdicts[0].reason == "Asking"
     assert said.status == {}, "numbers that nobody knows"
+
+
+async def test_o02_names_of_a_pool_that_is_there_stay_whatever_is_known_of_it(
+    session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Its ConfigMap is gone, and what it asks for is refused.  Its B4s have hard-coded names: no DHCPv6 server says that they are used."""
+    body = group("homes", "2001:db8:1000::/40")
+    with dns_server("knot") as server:
+        zone = {"zone": ZONE, "server": str(server.place), "tsigSecretRef": "tsig"}
+        content = settings(dns={"owner": "metro", "zones": [zone]}, secrets=str(secret_in(tmp_path)))
+        await distributor(cached(body), Requests(), session, content).step(NOW)
+        written = server.records()
+        assert sum(" AAAA " in line for line in written) == 4
+        await distributor(holding(pool(), body), Requests(), session, content).step(NOW)
+        assert server.records() == written
+        await distributor(holding(body), Requests(), session, content).step(NOW)
+        assert sum("until=" in line for line in server.records()) == 4, "the pool is gone"

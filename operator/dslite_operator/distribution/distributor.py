@@ -9,7 +9,7 @@ before any server is told it; a server is told in a task of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -117,7 +117,7 @@ class Distributor:
         """One look at everything, and what follows from it; seconds until the next, if nothing changes before."""
         found, results = survey(self._cache), dict[str, Result]()
         wanted = {name: one for ground in found.grounds for name, one in wanted_of(ground.pool).items()}
-        standing = await self._names.keep(wanted, self._use(), now)
+        standing = await self._names.keep(wanted, self._use(found.unread), now)
         for ground in found.grounds:
             seen = await self._sightings.of(ground, {name: one.leases for name, one in self._tellers.items()})
             results |= await asyncio.to_thread(self._decide, found, ground, seen, standing, now)
@@ -126,14 +126,15 @@ class Distributor:
         await self._say(found, results, standing)
         return SOON_S if standing.trouble else LOOK_S
 
-    def _use(self) -> Use:
-        """Which names are handed out; not known while a server may tell something else than it should."""
+    def _use(self, unread: Set[str]) -> Use:
+        """Which names are handed out; not known while a server may tell something else than it should.  `unread` pools keep theirs."""
         tellers = self._tellers.values()
         lifetime = max((one.lifetime for one in tellers), default=NOBODY)
         if not all(one.settled for one in tellers):
             return Use(None, lifetime)
         told = [assignment for one in tellers for assignment in (one.told or {}).values()]
-        return Use({name for one in told for part in one.parts for name in part.names if name}, lifetime)
+        names = {name for one in told for part in one.parts for name in part.names if name}
+        return Use(names, lifetime, unread)
 
     # ------------------------------------------------------------ decided
     def _decide(
