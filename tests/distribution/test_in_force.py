@@ -119,6 +119,16 @@ def test_what_stops_all_keeps_each_where_it_is() -> None:
     assert (stopped.decided.map, stopped.trouble) == (on(0), "no slot is left")
 
 
+def test_what_stops_all_tells_nobody_a_map_of_which_a_part_is_missing() -> None:
+    """The ConfigMap and the copy are gone or damaged, engines see the B4s of one bucket or none, and the others cannot be placed."""
+    part = Observed(seen={AREA: [Counter({2: 5}), *[Counter[int]()] * 255]})
+    for found in (result(there(), {}, part), result(there(), {NAME: "{"}, Observed())):
+        assert found.known
+        stopped = found.stopped("no slot is left")
+        assert (stopped.known, stopped.decided, stopped.trouble) == (False, None, "no slot is left")
+    assert result(there(), {}, Observed()).stopped("no slot is left").decided is not None, "a new group is nowhere"
+
+
 # ---------------------------------------------------------------- of groups that are gone
 def test_areas_of_groups_that_are_gone_are_remembered_from_wherever() -> None:
     flats, shops = on(1, "edge/flats"), on(2, "edge/shops")

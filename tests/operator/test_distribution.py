@@ -97,6 +97,21 @@ def test_a_lost_map_comes_back_and_no_b4_moves(there: Installation, tmp_path: Pa
     assert "the ConfigMap is gone: the bucket map is the DHCPv6 server's copy" in events
 
 
+def test_a_persons_config_map_is_left_alone_and_stops_one_group(there: Installation, tmp_path: Path) -> None:
+    """It has the name that the bucket map of a group would have: that group waits, another one does not."""
+    api = there.api
+    assert api.kubectl("create", "configmap", MAP, "-n", "edge", "--from-literal=mine=1").returncode == 0
+    give(api, east(), homes(), homes("shops", "2001:db8:41::/60", str(OTHER)))
+    with operator(api, tmp_path, there.settings()):
+        until(lambda: there.says("Provisioned", "shops")[0] == "True", 60)
+        until(lambda: f"ConfigMap edge/{MAP} is not ours" in there.says()[1])
+        assert get(api, "configmap", MAP)["data"] == {"mine": "1"}
+        assert set(there.all_told()) == {None}
+        api.kubectl("delete", "configmap", MAP, "-n", "edge")
+        until(lambda: settled(there), 60)
+        assert set(there.all_told()) == {"s0", "s1"}
+
+
 def test_a_group_is_divided_and_merged_again(there: Installation, tmp_path: Path) -> None:
     """Divided with as many slots as before nobody moves, nor merged again; on fewer slots half of them do."""
     give(there.api, east(), homes("homes", "2001:db8:40::/60", str(HOMES), str(OTHER)))

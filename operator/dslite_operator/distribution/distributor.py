@@ -19,8 +19,8 @@ import structlog
 
 from dslite_contract.errors import DsliteError
 from dslite_contract.schema import B4Group
-from dslite_operator.apply import Writer
-from dslite_operator.distribution.config_maps import map_object
+from dslite_operator.apply import CONFLICT, ApiError, Writer
+from dslite_operator.distribution.config_maps import COMPONENT, map_object
 from dslite_operator.distribution.decision import Circumstances, assignment_of, decide
 from dslite_operator.distribution.dns.keeper import Names
 from dslite_operator.distribution.dns.plan import Use
@@ -28,7 +28,7 @@ from dslite_operator.distribution.dns.records import wanted_of
 from dslite_operator.distribution.dns.resolving import Standing, resolved
 from dslite_operator.distribution.ground import Ground, Survey, drain_texts, server_of, survey
 from dslite_operator.distribution.in_force import Result, former, in_force
-from dslite_operator.distribution.maps import text_of
+from dslite_operator.distribution.maps import MapError, text_of
 from dslite_operator.distribution.moves import forecast
 from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.providers.provider import Assignment
@@ -37,7 +37,7 @@ from dslite_operator.distribution.servers import provider_of
 from dslite_operator.distribution.sightings import Sightings
 from dslite_operator.distribution.teller import Teller
 from dslite_operator.distribution.wishes import areas_of, name_of
-from dslite_operator.names import Key
+from dslite_operator.names import COMPONENT_LABEL, Key
 from dslite_operator.observe import Cache
 from dslite_operator.plan import contains
 from dslite_operator.settings import Settings
@@ -169,19 +169,42 @@ class Distributor:
         return self._tellers[server_of(group)].renewal(area.subnet for area in areas_of(group))
 
     # ------------------------------------------------------------ carried out
-    async def _write(self, found: Survey, results: Mapping[str, Result]) -> None:
-        """The maps, before anybody is told them."""
-        for name, one in results.items():
-            before, group = found.config_maps.get(name), found.objects[name]
-            if one.lost:
-                await self._writer.say(group, [Said("Warning", "BucketMapLost", one.lost)])
-            if one.decided is None or one.decided.map is None:
-                continue
-            wanted = map_object(group, one.decided.map.pool, text_of(one.decided.map), before)
-            if before is None or not contains(before, wanted):
-                self._cache.learn(await self._writer.apply(wanted))
-            if one.decided.due is not None:
-                await self._writer.say(group, [Said("Normal", "B4sMove", forecast([one.decided.due]))])
+    async def _write(self, found: Survey, results: dict[str, Result]) -> None:
+        """The maps, before anybody is told them.  A group whose map is not taken stays as it is, and holds up no other."""
+        for name, one in list(results.items()):
+            try:
+                await self._write_map(found.objects[name], one, found.config_maps.get(name))
+            except DsliteError as error:
+                status = error.status if isinstance(error, ApiError) else None
+                if status == 0:
+                    raise  # nobody is answered
+                log.warning("a bucket map is not written", group=name, reason=str(error))
+                results[name] = one.stopped("" if status == CONFLICT else str(error))  # others' change is on its way
+
+    async def _write_map(self, group: Object, one: Result, before: Object | None) -> None:
+        """That of one group.  Raises ApiError, MapError."""
+        if one.lost:
+            await self._writer.say(group, [Said("Warning", "BucketMapLost", one.lost)])
+        if one.decided is None or one.decided.map is None:
+            return
+        wanted = map_object(group, one.decided.map.pool, text_of(one.decided.map), before)
+        if before is None:
+            self._cache.learn(await self._new(wanted))
+        elif not contains(before, wanted):
+            self._cache.learn(await self._writer.apply(wanted))
+        if one.decided.due is not None:
+            await self._writer.say(group, [Said("Normal", "B4sMove", forecast([one.decided.due]))])
+
+    async def _new(self, wanted: Object) -> Object:
+        """A ConfigMap that was not there.  Raises ApiError, and MapError where a person has one of that name."""
+        made = await self._writer.create(wanted)
+        if made is None:
+            metadata = wanted["metadata"]
+            raise MapError(
+                f"ConfigMap {metadata['namespace']}/{metadata['name']} is not ours (it lacks the label {COMPONENT_LABEL}={COMPONENT}, or "
+                "the B4Group as its owner), and the bucket map is to have its name: delete it, or give it another name"
+            )
+        return made
 
     def _tell(self, found: Survey, results: Mapping[str, Result]) -> None:
         """Each server what its groups' maps say; none as long as it is not known what one of its groups should be told."""

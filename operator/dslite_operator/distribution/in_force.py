@@ -9,7 +9,7 @@ from dslite_contract.schema import B4Group
 from dslite_operator.distribution.config_maps import text_in
 from dslite_operator.distribution.decision import Decision
 from dslite_operator.distribution.ground import Ground, Survey
-from dslite_operator.distribution.maps import BucketMap, MapError, map_of
+from dslite_operator.distribution.maps import UNPLACED, BucketMap, MapError, map_of
 from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.recovery import recovered
 from dslite_operator.distribution.wishes import name_of, wish_of
@@ -33,9 +33,13 @@ class Result:
     decided: Decision | None = None
 
     def stopped(self, why: str) -> Result:
-        """All stays as it is."""
+        """All stays as it is.  What that is, is not known of a map that was lost and found in part, or not at all."""
+        trouble = self.trouble or why
+        whole = self.map is not None and not any(UNPLACED in slots for slots in self.map.areas.values())
+        if not self.known or (self.lost and not whole):
+            return replace(self, known=False, trouble=trouble, decided=None)
         counts = self.seen.counts_by(self.map) if self.seen and self.map else {}
-        return replace(self, trouble=self.trouble or why, decided=Decision(self.map, counts) if self.known else None)
+        return replace(self, trouble=trouble, decided=Decision(self.map, counts))
 
 
 def in_force(
