@@ -30,6 +30,8 @@ SECOND = "2001:db8:53::99"
 DUID = "00:03:00:01:02:00:00:00:00:"
 LONG = pytest.mark.distribution
 NEWER = [pytest.param(version, marks=LONG) for version in ("2.6", "3.0")]
+RENEW_S = 5  # T1 of a client that is waited for
+TOLD_S = 20.0  # from a change to its being told, on a busy machine (docs/distribution.md)
 
 Strike = Callable[[], object]  # what goes wrong, when it is called
 
@@ -125,7 +127,9 @@ def test_a_group_is_divided_and_merged_again(there: Installation, tmp_path: Path
         began = time.monotonic()
         give(there.api, homes(slots=1))
         until(lambda: set(there.all_told()) == {"s0"} and settled(there))
-        print(f"Kea {there.kea.version}: told {time.monotonic() - began:.1f} s after `kubectl apply`")
+        took = time.monotonic() - began
+        print(f"Kea {there.kea.version}: told {took:.1f} s after `kubectl apply`")
+        assert took < TOLD_S
         there.api.kubectl("delete", "b4group", "shops", "-n", "edge")
         until(lambda: asyncio.run(there.kea.provider(OWNER).copies()).keys() == {"edge/homes"})
         assert set(there.all_told()) == {"s0"}
@@ -246,7 +250,7 @@ def test_o03_a_slot_is_drained(there: Installation, tmp_path: Path, monkeypatch:
 
 def test_o03_a_real_client_follows_at_its_renewal_and_keeps_its_leases(there: Installation, tmp_path: Path) -> None:
     """dhclient behind a relay; its slot is drained (as though an hour ago), and it is told another one within T1."""
-    there.renew_every(5)
+    there.renew_every(RENEW_S)
     give(there.api, east(), homes())
     with operator(there.api, tmp_path, there.settings()), there.network.relay(), dhclient(there.network) as said:
         until(lambda: settled(there) and bool(events(said)) and len(there.leases()) == 2, 60)
@@ -259,7 +263,11 @@ def test_o03_a_real_client_follows_at_its_renewal_and_keeps_its_leases(there: In
         until(lambda: there.all_slots()[bucket] != slot)
         began = time.monotonic()
         until(lambda: is_told(said, f"s{there.all_slots()[bucket]}.east.{ZONE}"))
-        print(f"Kea {there.kea.version}: a client with a T1 of 5 s is told after {time.monotonic() - began:.1f} s")
+        took = time.monotonic() - began
+        print(
+            f"Kea {there.kea.version}: a client with a T1 of {RENEW_S} s is told {took:.1f} s after its map has changed"
+        )
+        assert took < TOLD_S + RENEW_S
         assert there.leases() == held
         assert len({one["prefix"] for one in events(said)} - {""}) == 1
 
