@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
@@ -127,9 +128,12 @@ async def test_a_b4_that_is_told_otherwise_is_seen(network: Network, version: st
         version, "kea-1", subnet(7, "2001:db8:40::/64", reservations=reserved), subnet(3, str(OTHER))
     )
     with running_kea(network, version, document) as server:
-        before, provider = await server.document(), server.provider()
+        before, provider = await server.document(), server.provider(interval_s=2.0)
         with pytest.raises(RolledBackError, match=r"is told mine.example.net by Kea at .* and not s0.east") as wrong:
             await provider.apply(provider.render([whole()]))
+        begun = time.monotonic()
+        await provider.ready()
+        assert time.monotonic() - begun > 1.0, "it was set twice, and an interval begins"
         assert wrong.value.serves
         assert await server.document() == before
 

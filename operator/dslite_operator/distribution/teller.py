@@ -15,18 +15,23 @@ from typing import Any
 import structlog
 
 from dslite_operator.distribution.buckets import duid_in
+from dslite_operator.distribution.patience import Patience
 from dslite_operator.distribution.providers.errors import (
     ForeignError,
     MovedOnError,
     ProviderError,
     RefusedError,
+    RolledBackError,
     SilentError,
+    UnreachableError,
+    UnsuitableError,
 )
 from dslite_operator.distribution.providers.provider import B4, Assignment, Given, Provider, Timers
 
 log = structlog.get_logger()
 
-AGAIN_S, SOON_S = 30.0, 2.0  # after a refusal; after somebody else was faster
+AGAIN_S, SOON_S = 30.0, 2.0  # after a failure; after somebody else was faster
+LONGEST_S = 3600.0  # after many: each try stops a server that serves
 CHECK_S = 60.0  # from one look at whether it tells what it should to the next
 QUESTIONS = 32  # of one look
 LEASES_S = 600.0  # from one reading of all leases to the next
@@ -58,6 +63,10 @@ class Teller:
         self._read_at = -LEASES_S
         self._wanted: Told | None = None
         self._carried_out: Told | None = None  # what was wanted when it was last told
+        self._tried: Told | None = None  # what was wanted when it was last tried, if that may have to wait now
+        self._failure = ""  # what came of that, while it waits
+        self._patience = Patience(AGAIN_S, LONGEST_S)
+        self._revision: str | None = None  # of the server, when it failed; None: it did not say
         self._turn = 0  # of the groups and buckets that are asked for
         self._news = asyncio.Event()
 
@@ -112,25 +121,63 @@ class Teller:
             if self.kept is None:
                 self.kept = Kept(await self._provider.copies(), await self._provider.timers())
             elif self._wanted is not None:
-                if self._wanted != self._carried_out or self.blocked:
+                if await self._is_due(self._wanted):
                     await self._provider.ready()
                     await self._carry_out(self._wanted)
+                if self._failure:
+                    return self._say(self._failure, self._until_next())
                 await self._look_up_timers(self.told or {})
                 await self._check(self.told or {})
+                if not self.blocked:
+                    self._patience.end()
         except Exception as error:  # one server's trouble must not stop the others
-            say = log.warning if isinstance(error, ProviderError) else log.exception
-            say("a DHCPv6 server is not told", server=self.name, reason=str(error))
-            if not isinstance(error, SilentError) or self._wanted != self._carried_out:
-                self._carried_out = None  # who is silent is asked again, not read: that would stop a peer that serves
-            return self._say(str(error), SOON_S if isinstance(error, MovedOnError) else AGAIN_S)
-        return self._say("", CHECK_S)
+            return self._say(str(error), await self._failed(error))
+        return self._say("", self._until_next())
+
+    async def _failed(self, error: Exception) -> float:
+        """Seconds until it is tried again, or looked at."""
+        say = log.warning if isinstance(error, ProviderError) else log.exception
+        say("a DHCPv6 server is not told", server=self.name, reason=str(error))
+        if isinstance(error, SilentError) and self._wanted == self._carried_out:
+            return AGAIN_S  # who is silent is asked again, not read: that would stop a peer that serves
+        self._carried_out = None
+        if self._tried is None or not stops(error):
+            self._tried, self._failure = None, ""
+            return SOON_S if isinstance(error, MovedOnError) else AGAIN_S
+        self._failure = str(error)
+        await self._put_off()
+        return self._until_next()
+
+    # ------------------------------------------------------------ when
+    async def _is_due(self, wanted: Told) -> bool:
+        """Whether it is to be told: something new at once, what failed or is blocked once it has waited, or others have changed it."""
+        if wanted == self._carried_out and not self.blocked:
+            return False
+        if wanted != self._tried or await self._provider.revision() != self._revision:
+            self._patience.end()
+        return not self._patience.left(asyncio.get_running_loop().time())
+
+    async def _put_off(self) -> None:
+        """What is in the way now is in the way in a moment: each try waits longer, for it stops a server that serves."""
+        self._patience.lengthen(asyncio.get_running_loop().time())
+        try:
+            self._revision = await self._provider.revision()
+        except ProviderError:
+            self._revision = None
+
+    def _until_next(self) -> float:
+        """Seconds until the next look."""
+        left = self._patience.left(asyncio.get_running_loop().time())
+        return min(CHECK_S, left) if left else CHECK_S
 
     async def _carry_out(self, wanted: Told) -> None:
         """Raises ProviderError."""
-        before = self.copies or {}
+        before, self._tried = self.copies or {}, wanted
         self.told, self.blocked = await self._apply(wanted)
-        self._carried_out, now = wanted, datetime.now(UTC)
+        self._carried_out, self._failure, now = wanted, "", datetime.now(UTC)
         self.told_at |= {name: now for name, one in self.told.items() if before.get(name) != one.copy}
+        if self.blocked:
+            await self._put_off()
 
     async def _apply(self, wanted: Told) -> tuple[Told, Mapping[str, str]]:
         """What it tells from now on, and what stands in the way of some groups, which are told what they were.  Raises ProviderError."""
@@ -184,3 +231,10 @@ class Teller:
         self.trouble = trouble
         self._changed()
         return again
+
+
+def stops(error: Exception) -> bool:
+    """Whether trying again would stop a server that serves: not one that is gone, silent or deaf, nor one that others change."""
+    if isinstance(error, RolledBackError):
+        return error.serves
+    return not isinstance(error, (MovedOnError, SilentError, UnreachableError, UnsuitableError))

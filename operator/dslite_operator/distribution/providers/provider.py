@@ -125,3 +125,6 @@ class Provider(Protocol[Plan]):
 
     async def ready(self) -> None:
         """Until it may be changed again: what is wanted by then is what it should be told."""
+
+    async def revision(self) -> str:
+        """Another text as soon as anybody has changed the server's configuration.  Raises ProviderError."""

@@ -67,11 +67,17 @@ class Planned(Protocol):
 
 
 class Changer:
-    """Changes one Kea.  `owed` is what it served before a change of ours that left it deaf, until it serves again."""
+    """Changes one Kea.  `changes` counts what was set there, whatever came of it: each time it may have been silent."""
 
     def __init__(self, kea: Kea, prober: Prober) -> None:
         self.kea, self.prober = kea, prober
-        self._owed: Configuration | None = None
+        self.changes = 0
+        self._owed: Configuration | None = None  # what it served before ours left it deaf
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether a change of ours has left it so."""
+        return self._owed is not None
 
     async def change(self, plan: Planned, partners: Sequence[Kea] = ()) -> bool:
         """Carry out what `plan` makes of what is in force, while `partners` serve; whether anything was changed.
@@ -108,6 +114,7 @@ class Changer:
         async def hold() -> None:
             if await self.kea.hash() != since:
                 raise self._moved_on("meanwhile, and nothing was set")
+            self.changes += 1
 
         return hold
 
@@ -128,6 +135,7 @@ class Changer:
         if made.classes is None:
             await self.kea.set(made.after, self._unless_changed(made.before.hash))
         for body in stages(made.classes or []):
+            self.changes += 1
             await self.kea.update_class(body)
 
     async def _in_force(self, made: Change, plan: Planned) -> bool:

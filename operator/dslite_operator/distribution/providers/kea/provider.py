@@ -52,7 +52,7 @@ class KeaProvider:
     def __init__(self, owner: str, peers: Sequence[Changer], interval_s: float = INTERVAL_S) -> None:
         self._owner, self._peers, self._interval_s = owner, tuple(peers), interval_s
         self._links: Mapping[IPv6Network, Found] = {}
-        self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change, lambda outcome: bool(outcome.changed))
+        self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -80,15 +80,32 @@ class KeaProvider:
         """Until the interval since the last change is over."""
         await self._pace.free()
 
+    async def revision(self) -> str:
+        """The hashes of all peers; raises ProviderError."""
+        return " ".join([await peer.kea.hash() for peer in self._peers])
+
     async def _change(self, plan: KeaPlan) -> Outcome:
+        """An interval begins with whatever was set, but for a Kea that serves nobody: that may be helped at any time."""
+        before = self._changes
+        try:
+            changed = await self._one_after_another(plan)
+        finally:
+            if self._changes != before and not any(peer.is_deaf for peer in self._peers):
+                self._pace.begin()
+        said = f"changed Kea at {', '.join(changed)}" if changed else "Kea has it all already"
+        return Outcome(tuple(changed), said)
+
+    @property
+    def _changes(self) -> int:
+        return sum(peer.changes for peer in self._peers)
+
+    async def _one_after_another(self, plan: KeaPlan) -> list[str]:
         keas = [peer.kea for peer in self._peers]
-        changed = [
+        return [
             peer.kea.where
             for peer in self._peers
             if await peer.change(plan, [kea for kea in keas if kea is not peer.kea])
         ]
-        said = f"changed Kea at {', '.join(changed)}" if changed else "Kea has it all already"
-        return Outcome(tuple(changed), said)
 
     async def observe(self, b4: B4) -> str | None:
         """What each peer tells it, whoever of them serves it now; raises ProviderError, also where they do not tell it the same."""

@@ -1,0 +1,158 @@
+"""When a DHCPv6 server is told, and when it is left alone: a teller, and a server of which it is counted what is done to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv6Network
+
+import pytest
+
+from assignments import OTHER, S0, S1, whole
+from dhcp_network import HOMES
+from dslite_operator.distribution import teller as room
+from dslite_operator.distribution.buckets import bucket_of
+from dslite_operator.distribution.maps import Area
+from dslite_operator.distribution.providers.errors import (
+    ForeignError,
+    ProviderError,
+    RefusedError,
+    RolledBackError,
+    SilentError,
+    UnreachableError,
+    UnsuitableError,
+)
+from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Given, Outcome, Timers
+from telling import at_work, wanted
+
+Plan = Sequence[Assignment]
+
+
+class Server:
+    """Tells what was applied last; `fails` is what it says to a change, `blocks` groups that it cannot tell, and why."""
+
+    capabilities = Capabilities(per_prefix=True, bucket=True, per_b4=False, live_update=False, max_propagation_s=0.0)
+
+    def __init__(self) -> None:
+        self.done: Counter[str] = Counter()
+        self.told: Plan = ()
+        self.fails: ProviderError | None = None
+        self.blocks: dict[str, str] = {}
+        self.state = 1  # of its configuration, as others leave it
+
+    def render(self, assignments: Plan) -> Plan:
+        return tuple(assignments)
+
+    async def validate(self, plan: Plan) -> None:
+        self.done["validate"] += 1
+
+    async def apply(self, plan: Plan) -> Outcome:
+        self.done["apply"] += 1
+        if self.fails is not None:
+            raise self.fails
+        if found := await self.obstacles(plan):
+            raise ForeignError("; ".join(found.values()))
+        self.told = plan
+        return Outcome(("metro",), "changed")
+
+    async def observe(self, b4: B4) -> str | None:
+        self.done["observe"] += 1
+        parts = [(one.cut, part) for one in self.told for part in one.parts]
+        return next(
+            part.names[bucket_of(b4.duid, cut)]
+            for cut, part in parts
+            if b4.subnet in {area.subnet for area in part.areas}
+        )
+
+    async def copies(self) -> Mapping[str, str]:
+        return {}
+
+    async def timers(self) -> Mapping[IPv6Network, Timers]:
+        return dict.fromkeys((HOMES, OTHER), Timers(1800, 7200))
+
+    async def leases(self) -> Sequence[Given] | None:
+        self.done["leases"] += 1
+        return ()
+
+    async def obstacles(self, assignments: Plan) -> Mapping[str, str]:
+        return {one.group: self.blocks[one.group] for one in assignments if one.group in self.blocks}
+
+    async def ready(self) -> None:
+        pass
+
+    async def revision(self) -> str:
+        self.done["revision"] += 1
+        return str(self.state)
+
+
+@pytest.fixture(autouse=True)
+def _looks_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "CHECK_S", 0.005)
+
+
+@pytest.mark.parametrize("error", [RolledBackError("told otherwise", serves=True), RefusedError("refuses config-test")])
+async def test_a_change_that_fails_waits_until_there_is_something_new(error: ProviderError) -> None:
+    """Each try stops the server: not before half an hour has gone by, others have changed it, or something else is wanted."""
+    server = Server()
+    server.fails = error
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(whole()))
+        await ear.until(lambda: teller.trouble == str(error))
+        await ear.looks(10)
+        assert (server.done["apply"], teller.trouble) == (1, str(error))
+        server.state += 1
+        await ear.until(lambda: server.done["apply"] == 2)
+        await ear.looks(10)
+        teller.tell(wanted(whole(name=S1)))
+        await ear.until(lambda: server.done["apply"] == 3)
+        await ear.looks(10)
+        assert (server.done["apply"], teller.settled) == (3, False)
+        server.fails, server.state = None, server.state + 1
+        await ear.until(lambda: teller.settled)
+        assert server.done["apply"] == 4
+
+
+async def test_a_change_that_fails_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "AGAIN_S", 0.05)
+    server = Server()
+    server.fails = RefusedError("refuses config-test")
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(whole()))
+        await ear.until(lambda: server.done["apply"] == 4)  # 0.05, 0.1 and 0.2 s later
+        assert server.done["revision"] > 2 * 4
+        server.fails = None
+        await ear.until(lambda: teller.settled)
+        assert server.done["apply"] == 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UnreachableError("gone"), SilentError("silent"), UnsuitableError("alone"), RolledBackError("deaf", serves=False)],
+)
+async def test_who_serves_nobody_or_is_not_there_is_tried_again_all_the_time(
+    monkeypatch: pytest.MonkeyPatch, error: ProviderError
+) -> None:
+    monkeypatch.setattr(room, "AGAIN_S", 0.005)
+    server = Server()
+    server.fails = error
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(whole()))
+        await ear.until(lambda: server.done["apply"] == 10)
+        assert (server.done["revision"], teller.trouble) == (0, str(error))
+        server.fails = None
+        await ear.until(lambda: teller.settled)
+
+
+async def test_a_group_that_is_blocked_is_tried_again_when_others_have_changed_the_server() -> None:
+    """Reading stops the server too."""
+    server = Server()
+    server.blocks = {"isp/shops": "there is no subnet"}
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(whole(), whole("isp/shops", S0, Area(OTHER))))
+        await ear.until(lambda: teller.settled)
+        await ear.looks(10)
+        assert (teller.tells("isp/homes"), teller.blocked) == (True, {"isp/shops": "there is no subnet"})
+        assert server.done["apply"] == 2  # all of them, and without the one
+        server.blocks, server.state = {}, server.state + 1
+        await ear.until(lambda: teller.tells("isp/shops"))
+        assert server.done["apply"] == 3
