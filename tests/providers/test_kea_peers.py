@@ -16,6 +16,7 @@ from dslite_operator.distribution.providers.errors import (
     SilentError,
     UnreachableError,
     UnsuitableError,
+    UnwrittenError,
 )
 from dslite_operator.distribution.providers.kea import peers
 from dslite_operator.distribution.providers.kea.change import Changer
@@ -82,6 +83,19 @@ async def test_a_peer_that_was_given_an_older_file_is_seen_and_told_again(pair: 
     assert (await provider.apply(plan)).changed == (str(second.channel.path),)
     assert await provider.observe(b4(0)) == S0
     assert [await one.provider().observe(b4(0)) for one in (first, second)] == [S0, S0]
+
+
+async def test_one_that_cannot_write_its_file_keeps_the_other_from_nothing(pair: list[RunningKea]) -> None:
+    """Both tell the same, and what is not done is said."""
+    await together(pair)
+    first, second = pair
+    first.file.unlink()
+    first.file.mkdir()
+    provider = provider_of(pair)
+    with pytest.raises(UnwrittenError, match=r"kea-1.sock refuses config-write: .*a restart would forget it"):
+        await provider.apply(provider.render([whole()]))
+    assert await provider.observe(b4(0)) == S0
+    assert S0 in second.file.read_text()
 
 
 async def test_a_peer_that_is_silent_is_named(network: Network, pair: list[RunningKea]) -> None:

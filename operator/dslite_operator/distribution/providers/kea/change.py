@@ -22,6 +22,7 @@ from dslite_operator.distribution.providers.errors import (
     RefusedError,
     RolledBackError,
     SilentError,
+    UnwrittenError,
 )
 from dslite_operator.distribution.providers.kea.channel import Hold
 from dslite_operator.distribution.providers.kea.dialect import Dialect
@@ -73,6 +74,7 @@ class Changer:
         self.kea, self.prober = kea, prober
         self.changes = 0
         self._owed: Configuration | None = None  # what it served before ours left it deaf
+        self._written: bool | None = None  # whether its file has what is in force; None: not known
 
     @property
     def is_deaf(self) -> bool:
@@ -88,6 +90,7 @@ class Changer:
         dialect = await self.kea.dialect()
         made = await asyncio.to_thread(plan.on, await self.kea.configuration(), dialect)
         if not made.needed:
+            await self._keep_anew(made, plan)
             return False
         await all_serve(partners)
         await self._serves(made.checks)
@@ -96,7 +99,7 @@ class Changer:
         put = False
         try:
             await self._put(made)
-            put = True
+            put, self._written = True, False
             await settled(self.kea)
             await self._tells(made.checks)
         except MovedOnError:
@@ -155,12 +158,22 @@ class Changer:
                 )
 
     async def _keep(self) -> None:
+        self._written = False
         try:
             await self.kea.write()
         except RefusedError as error:
-            raise RefusedError(
+            raise UnwrittenError(
                 f"{error}: in force, but a restart would forget it: let Kea write its configuration file"
             ) from error
+        self._written = True
+
+    async def _keep_anew(self, made: Change, plan: Planned) -> None:
+        """Nothing is to be set, but its file may have refused what is, or an operator before us was ended before it wrote that."""
+        if self._written is None:
+            others = await asyncio.to_thread(plan.others, made.before, made.dialect)
+            self._written = others == made.before.document
+        if not self._written:
+            await self._keep()
 
     # ------------------------------------------------------------ back
     async def _rolled_back(self, made: Change, plan: Planned, put: bool, why: ProviderError) -> ProviderError:

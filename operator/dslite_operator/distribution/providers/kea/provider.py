@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 from typing import Any
 
-from dslite_operator.distribution.providers.errors import ForeignError, RefusedError
+from dslite_operator.distribution.providers.errors import ForeignError, RefusedError, UnwrittenError
 from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.leases import given
@@ -73,7 +73,7 @@ class KeaProvider:
                 await peer.kea.test(made.after)
 
     async def apply(self, plan: KeaPlan) -> Outcome:
-        """One peer after another, and no further than the first that fails; raises ProviderError."""
+        """One peer after another, and no further than the first that does not tell what it should; raises ProviderError."""
         return await self._pace(plan)
 
     async def ready(self) -> None:
@@ -100,12 +100,17 @@ class KeaProvider:
         return sum(peer.changes for peer in self._peers)
 
     async def _one_after_another(self, plan: KeaPlan) -> list[str]:
-        keas = [peer.kea for peer in self._peers]
-        return [
-            peer.kea.where
-            for peer in self._peers
-            if await peer.change(plan, [kea for kea in keas if kea is not peer.kea])
-        ]
+        """Those that were changed.  One that cannot write its file tells what it should: the others are to tell the same."""
+        keas, changed, unwritten = [peer.kea for peer in self._peers], list[str](), list[str]()
+        for peer in self._peers:
+            try:
+                if await peer.change(plan, [kea for kea in keas if kea is not peer.kea]):
+                    changed.append(peer.kea.where)
+            except UnwrittenError as error:
+                unwritten.append(str(error))
+        if unwritten:
+            raise UnwrittenError("; ".join(unwritten))
+        return changed
 
     async def observe(self, b4: B4) -> str | None:
         """What each peer tells it, whoever of them serves it now; raises ProviderError, also where they do not tell it the same."""
