@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from dslite_operator.distribution.buckets import duid_in
+from dslite_operator.distribution.asking import questions
 from dslite_operator.distribution.patience import Patience
 from dslite_operator.distribution.providers.errors import (
     ForeignError,
@@ -26,14 +26,13 @@ from dslite_operator.distribution.providers.errors import (
     UnreachableError,
     UnsuitableError,
 )
-from dslite_operator.distribution.providers.provider import B4, Assignment, Given, Provider, Timers
+from dslite_operator.distribution.providers.provider import Assignment, Given, Provider, Timers
 
 log = structlog.get_logger()
 
 AGAIN_S, SOON_S = 30.0, 2.0  # after a failure; after somebody else was faster
 LONGEST_S = 3600.0  # after many: each try stops a server that serves
 CHECK_S = 60.0  # from one look at whether it tells what it should to the next
-QUESTIONS = 32  # of one look
 LEASES_S = 600.0  # from one reading of all leases to the next
 UNKNOWN = Timers(12 * 3600, 24 * 3600)  # of a subnet of which the server does not say: longer than most
 Told = Mapping[str, Assignment]  # by group
@@ -67,7 +66,7 @@ class Teller:
         self._failure = ""  # what came of that, while it waits
         self._patience = Patience(AGAIN_S, LONGEST_S)
         self._revision: str | None = None  # of the server, when it failed; None: it did not say
-        self._turn = 0  # of the groups and buckets that are asked for
+        self._turn = 0  # how many questions were asked
         self._news = asyncio.Event()
 
     def tell(self, wanted: Told) -> None:
@@ -202,18 +201,15 @@ class Teller:
 
     async def _check(self, told: Told) -> None:
         """Asks as B4s of some groups, others each time: a server may have been given an older file.  Raises ProviderError."""
-        parts = [(one.cut, part) for one in told.values() for part in one.parts]
-        for number in range(min(QUESTIONS, len(parts))):
-            cut, part = parts[(self._turn + number) % len(parts)]
-            bucket, area = self._turn % len(part.names), part.areas[self._turn % len(part.areas)]
-            asked = B4(duid_in(bucket, cut), area.subnet, area.interface_id.removesuffix("*"))
-            name, wanted = await self._provider.observe(asked), part.names[bucket]
+        asked = questions(told.values(), self._turn)
+        for b4, wanted in asked:
+            name = await self._provider.observe(b4)
             if name != wanted:
                 raise RefusedError(
-                    f"a B4 on subnet {area.subnet} is told {name or 'no name'} by DHCPv6 server {self.name} and not {wanted}: "
+                    f"a B4 on subnet {b4.subnet} is told {name or 'no name'} by DHCPv6 server {self.name} and not {wanted}: "
                     "it is told again; see who else changes it"
                 )
-        self._turn += QUESTIONS + 1
+        self._turn += len(asked)
 
     async def _look_up_timers(self, told: Told) -> None:
         """Those of subnets that were not there before.  Raises ProviderError."""
