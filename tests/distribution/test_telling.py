@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from ipaddress import IPv6Network
 
 import pytest
@@ -39,6 +40,7 @@ class Server:
         self.fails: ProviderError | None = None
         self.blocks: dict[str, str] = {}
         self.state = 1  # of its configuration, as others leave it
+        self.times = Timers(1800, 7200)
 
     def render(self, assignments: Plan) -> Plan:
         return tuple(assignments)
@@ -68,7 +70,7 @@ class Server:
         return {}
 
     async def timers(self) -> Mapping[IPv6Network, Timers]:
-        return dict.fromkeys((HOMES, OTHER), Timers(1800, 7200))
+        return dict.fromkeys((HOMES, OTHER), self.times)
 
     async def leases(self) -> Sequence[Given] | None:
         self.done["leases"] += 1
@@ -156,3 +158,26 @@ async def test_a_group_that_is_blocked_is_tried_again_when_others_have_changed_t
         server.blocks, server.state = {}, server.state + 1
         await ear.until(lambda: teller.tells("isp/shops"))
         assert server.done["apply"] == 3
+
+
+@pytest.mark.parametrize("leases_s", [0.005, 3600.0])
+async def test_o02_o03_times_that_have_changed_are_known_with_the_leases_and_with_each_change(
+    monkeypatch: pytest.MonkeyPatch, leases_s: float
+) -> None:
+    """Else a name would go before its last lease has ended, and a drain begin before all leases have the shorter T1."""
+    monkeypatch.setattr(room, "LEASES_S", leases_s)
+    server = Server()
+    async with at_work(server) as (teller, ear):
+        assert (teller.renewal([HOMES]), teller.lifetime) == (timedelta(minutes=30), timedelta(hours=2))
+        server.times = Timers(3600, 14400)
+        if leases_s > 1:
+            await ear.looks(10)
+            assert teller.lifetime == timedelta(hours=2)
+            teller.tell(wanted(whole()))
+            await ear.until(lambda: teller.settled)
+        await ear.until(lambda: teller.lifetime == timedelta(hours=4))
+        assert teller.renewal([HOMES]) == timedelta(hours=1)
+        server.times = Timers(60, 600)
+        teller.tell(wanted(whole(name=S1)))
+        await ear.until(lambda: teller.settled)
+        assert (teller.renewal([HOMES]), teller.lifetime) == (timedelta(hours=1), timedelta(hours=4))

@@ -6,8 +6,9 @@ It is told by itself, so that a server that is slow or gone holds up no other.  
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Network
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import structlog
 
 from dslite_operator.distribution.asking import questions
+from dslite_operator.distribution.lasting import Lasting
 from dslite_operator.distribution.patience import Patience
 from dslite_operator.distribution.providers.errors import (
     ForeignError,
@@ -26,7 +28,7 @@ from dslite_operator.distribution.providers.errors import (
     UnreachableError,
     UnsuitableError,
 )
-from dslite_operator.distribution.providers.provider import Assignment, Given, Provider, Timers
+from dslite_operator.distribution.providers.provider import Assignment, Given, Provider
 
 log = structlog.get_logger()
 
@@ -34,16 +36,14 @@ AGAIN_S, SOON_S = 30.0, 2.0  # after a failure; after somebody else was faster
 LONGEST_S = 3600.0  # after many: each try stops a server that serves
 CHECK_S = 60.0  # from one look at whether it tells what it should to the next
 LEASES_S = 600.0  # from one reading of all leases to the next
-UNKNOWN = Timers(12 * 3600, 24 * 3600)  # of a subnet of which the server does not say: longer than most
 Told = Mapping[str, Assignment]  # by group
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What the server had when it was first read: copies of bucket maps by group, and the times of its subnets."""
+    """What the server had when it was first read: copies of bucket maps, by group."""
 
     copies: Mapping[str, str]
-    timers: Mapping[IPv6Network, Timers]
 
 
 class Teller:
@@ -60,6 +60,7 @@ class Teller:
         self.blocked: Mapping[str, str] = {}  # groups that alone are not told, and what stands in their way
         self.leases: Sequence[Given] | None = None  # None: it does not show them
         self._read_at = -LEASES_S
+        self._lasting = Lasting()
         self._wanted: Told | None = None
         self._carried_out: Told | None = None  # what was wanted when it was last told
         self._tried: Told | None = None  # what was wanted when it was last tried, if that may have to wait now
@@ -94,14 +95,12 @@ class Teller:
 
     def renewal(self, subnets: Iterable[IPv6Network]) -> timedelta:
         """The longest T1 of leases on these subnets."""
-        known = self.kept.timers if self.kept else {}
-        return timedelta(seconds=max(known.get(subnet, UNKNOWN).renew_s for subnet in subnets))
+        return timedelta(seconds=self._lasting.renewal_s(subnets, time.monotonic()))
 
     @property
     def lifetime(self) -> timedelta:
         """The longest valid lifetime of its leases."""
-        times = [one.valid_s for one in self.kept.timers.values()] if self.kept else []
-        return timedelta(seconds=max(times, default=UNKNOWN.valid_s))
+        return timedelta(seconds=self._lasting.lifetime_s(time.monotonic()))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -118,14 +117,13 @@ class Teller:
         try:
             await self._read_leases()
             if self.kept is None:
-                self.kept = Kept(await self._provider.copies(), await self._provider.timers())
+                self.kept = Kept(await self._provider.copies())
             elif self._wanted is not None:
                 if await self._is_due(self._wanted):
                     await self._provider.ready()
                     await self._carry_out(self._wanted)
                 if self._failure:
                     return self._say(self._failure, self._until_next())
-                await self._look_up_timers(self.told or {})
                 await self._check(self.told or {})
                 if not self.blocked:
                     self._patience.end()
@@ -173,6 +171,7 @@ class Teller:
         """Raises ProviderError."""
         before, self._tried = self.copies or {}, wanted
         self.told, self.blocked = await self._apply(wanted)
+        await self._read_times()  # those of the leases with the names that it told until now
         self._carried_out, self._failure, now = wanted, "", datetime.now(UTC)
         self.told_at |= {name: now for name, one in self.told.items() if before.get(name) != one.copy}
         if self.blocked:
@@ -211,17 +210,16 @@ class Teller:
                 )
         self._turn += len(asked)
 
-    async def _look_up_timers(self, told: Told) -> None:
-        """Those of subnets that were not there before.  Raises ProviderError."""
-        subnets = {area.subnet for one in told.values() for area in one.areas}
-        if self.kept is not None and not subnets <= self.kept.timers.keys():
-            self.kept = replace(self.kept, timers=await self._provider.timers())
-
     async def _read_leases(self) -> None:
-        """Now and then."""
+        """Now and then, with their times."""
         now = asyncio.get_running_loop().time()
         if now >= self._read_at + LEASES_S:
-            self.leases, self._read_at = await self._provider.leases(), now
+            self.leases = await self._provider.leases()
+            await self._read_times()
+            self._read_at = now
+
+    async def _read_times(self) -> None:
+        self._lasting.read(await self._provider.timers(), time.monotonic())
 
     def _say(self, trouble: str, again: float) -> float:
         self.trouble = trouble

@@ -115,7 +115,7 @@ class Provider(Protocol[Plan]):
         """The copies of bucket maps that the server keeps, by group.  Raises ProviderError."""
 
     async def timers(self) -> Mapping[IPv6Network, Timers]:
-        """Those of each subnet, as they are when no drain shortens them.  Raises ProviderError."""
+        """Those of each subnet when no drain shortens them, as `copies`, `leases` or `apply` read them last.  Raises ProviderError."""
 
     async def leases(self) -> Sequence[Given] | None:
         """All live leases, None for a server that does not show them.  Raises ProviderError."""

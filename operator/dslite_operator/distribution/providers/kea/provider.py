@@ -51,6 +51,7 @@ class KeaProvider:
 
     def __init__(self, owner: str, peers: Sequence[Changer], interval_s: float = INTERVAL_S) -> None:
         self._owner, self._peers, self._interval_s = owner, tuple(peers), interval_s
+        self._linked: Configuration | None = None  # what these are in
         self._links: Mapping[IPv6Network, Found] = {}
         self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change)
 
@@ -124,29 +125,36 @@ class KeaProvider:
         return next(iter(names.values()))
 
     async def _link_of(self, subnet: IPv6Network) -> Found:
-        """As the first peer has it, whose configuration is read once, and again for a subnet that it did not have: reading stops Kea."""
+        """As the first peer has it, of which the configuration is read again for a subnet that it did not have: reading stops Kea."""
         kea = self._peers[0].kea
-        if subnet not in self._links:
-            document = (await kea.configuration()).document
-            self._links = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(document)}
-        if subnet not in self._links:
+        if subnet not in self._links_in(kea.last):
+            await kea.known()
+        if subnet not in self._links_in(kea.last):
             raise ForeignError(f"Kea at {kea.where} has no subnet {subnet}: a B4 there is told nothing")
         return self._links[subnet]
 
+    def _links_in(self, found: Configuration | None) -> Mapping[IPv6Network, Found]:
+        if found is not None and found is not self._linked:
+            self._linked = found
+            self._links = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(found.document)}
+        return self._links
+
     async def copies(self) -> dict[str, str]:
         """Those that the first peer keeps; raises ProviderError."""
-        return copies((await self._peers[0].kea.configuration()).document, self._owner)
+        return copies((await self._peers[0].kea.known()).document, self._owner)
 
     async def timers(self) -> dict[IPv6Network, Timers]:
         """Those of the first peer; raises ProviderError."""
-        return timers((await self._peers[0].kea.configuration()).document)
+        kea = self._peers[0].kea
+        return await asyncio.to_thread(timers, (kea.last or await kea.known()).document)
 
     async def leases(self) -> list[Given] | None:
         """Those of the first peer, page by page; None without the hook libdhcp_lease_cmds.so.  Raises ProviderError."""
         kea, found, after = self._peers[0].kea, list[Given](), "start"
+        document = (await kea.known()).document
         if not (await kea.dialect()).shows_leases:
             return None
-        subnets = {one["id"]: IPv6Network(one["subnet"]) for one, _ in subnets_of((await kea.configuration()).document)}
+        subnets = {one["id"]: IPv6Network(one["subnet"]) for one, _ in subnets_of(document)}
         while page := await kea.lease_page(after):
             found += given(page, subnets, time.time())
             after = page[-1]["ip-address"]
