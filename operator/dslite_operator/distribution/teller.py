@@ -115,30 +115,38 @@ class Teller:
         """Seconds until the next one, if there is nothing new before."""
         self._news.clear()
         try:
-            await self._read_leases()
             if self.kept is None:
+                await self._read_leases()  # a map that is lost is found again by them: not before they are known
                 self.kept = Kept(await self._provider.copies())
             elif self._wanted is not None:
                 if await self._is_due(self._wanted):
                     await self._provider.ready()
                     await self._carry_out(self._wanted)
-                if self._failure:
-                    return self._say(self._failure, self._until_next())
-                await self._check(self.told or {})
-                if not self.blocked:
-                    self._patience.end()
+                if not self._failure:
+                    await self._check(self.told or {})
+                    if not self.blocked:
+                        self._patience.end()
         except Exception as error:  # one server's trouble must not stop the others
             return self._say(str(error), await self._failed(error))
-        return self._say("", self._until_next())
+        uncounted = await self._uncounted()
+        return self._say(self._failure or uncounted, self._until_next())
+
+    async def _uncounted(self) -> str:
+        """Why its leases cannot be read, if it is time to and they cannot: it is told what it should all the same."""
+        try:
+            await self._read_leases()
+        except Exception as error:
+            self._warn("leases of a DHCPv6 server are not read", error)
+            return f"{error}: B4s are told what they should, and none is moved further before they can be counted"
+        return ""
 
     async def _failed(self, error: Exception) -> float:
         """Seconds until it is tried again, or looked at."""
-        say = log.warning if isinstance(error, ProviderError) else log.exception
-        say("a DHCPv6 server is not told", server=self.name, reason=str(error))
+        self._warn("a DHCPv6 server is not told", error)
         if isinstance(error, SilentError) and self._wanted == self._carried_out:
             return AGAIN_S  # who is silent is asked again, not read: that would stop a peer that serves
         self._carried_out = None
-        if self._tried is None or not stops(error):
+        if self._tried is None or self._provider.capabilities.live_update or not stops(error):
             self._tried, self._failure = None, ""
             return SOON_S if isinstance(error, MovedOnError) else AGAIN_S
         self._failure = str(error)
@@ -226,9 +234,13 @@ class Teller:
         self._changed()
         return again
 
+    def _warn(self, what: str, error: Exception) -> None:
+        say = log.warning if isinstance(error, ProviderError) else log.exception
+        say(what, server=self.name, reason=str(error))
+
 
 def stops(error: Exception) -> bool:
-    """Whether trying again would stop a server that serves: not one that is gone, silent or deaf, nor one that others change."""
+    """Whether trying again takes the service of a server away: not of one that is gone, silent or deaf, nor that others change."""
     if isinstance(error, RolledBackError):
         return error.serves
     return not isinstance(error, (MovedOnError, SilentError, UnreachableError, UnsuitableError))
