@@ -126,6 +126,7 @@ def judge(change: Change, found: Sequence[Exchange], phases: dict[str, list[Exch
 
 
 @pytest.mark.lab
+@pytest.mark.short
 async def test_b4s_are_told_right_while_a_group_is_levelled(network: Network) -> None:
     """The short form: at a rate that any machine bears."""
     await level_under_load(network, "2.2", 5.0, rate=100)

@@ -70,6 +70,7 @@ async def test_an_interface_that_is_gone(network: Network, version: str) -> None
     await _served(network, version, ("link", "del", "eth9"), "eth9")
 
 
+@pytest.mark.short
 async def test_an_address_that_is_gone(network: Network, version: str) -> None:
     gone = ("address", "del", f"{SECOND}/64", "dev", "eth0")
     await _served(network, version, gone, f"eth0/{SECOND}")
