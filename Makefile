@@ -81,7 +81,7 @@ test-quickstart: root system env  ## the short form of cluster-test: README's qu
 
 distribution-test: root system env bpf kernels  ## Kea of three Debian releases told names of slots, as B4s and relays see it; groups changed under B4s' traffic
 	@scripts/system.sh mmdebstrap
-	$(BIN)/pytest -m "distribution or lab" tests/providers tests/operator/test_distribution.py tests/lab/test_distribution.py
+	$(BIN)/pytest -m "distribution or lab" tests/providers tests/operator/test_distribution*.py tests/lab/test_distribution.py
 
 sriov-test: root system env bpf kernels  ## an AFTR on SR-IOV virtual functions of an emulated Intel 82576, taken away and given back
 	@scripts/system.sh mmdebstrap

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,10 @@ from dslite_operator.distribution.providers.errors import (
 )
 from dslite_operator.distribution.providers.kea import peers
 from dslite_operator.distribution.providers.kea.change import Changer
+from dslite_operator.distribution.providers.kea.channel import Hold
 from dslite_operator.distribution.providers.kea.peers import states
 from dslite_operator.distribution.providers.kea.provider import KeaProvider
+from dslite_operator.distribution.providers.kea.server import Kea
 from kea_servers import OWNER, RunningKea, configuration, running_kea, with_peers
 
 
@@ -155,3 +158,19 @@ async def test_the_second_is_left_alone_when_the_first_refuses(
             await provider.apply(provider.render([whole()]))
         assert await pair[1].document() == before
         assert [await one.provider().observe(b4(0)) for one in pair] == [None, None]
+
+
+class Waiting:
+    """A control channel on which a Kea says for ever that it waits for its peer."""
+
+    where = "/run/kea/kea-1.sock"
+
+    async def call(self, command: dict[str, Any], hold: Hold | None = None) -> dict[str, Any]:
+        assert command == {"command": "status-get"}
+        return {"result": 0, "arguments": {"high-availability": [{"ha-servers": {"local": {"state": "waiting"}}}]}}
+
+
+async def test_one_that_does_not_come_to_serve_again_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "SETTLES_S", 1.0)
+    with pytest.raises(UnsuitableError, match=r"Kea at /run/kea/kea-1.sock is still in state waiting after 1 s"):
+        await peers.settled(Kea(Waiting()))
