@@ -14,7 +14,7 @@ from dslite_operator.distribution.providers.kea.marks import fingerprint
 Object = dict[str, Any]
 
 SUCCESS, EMPTY = 0, 3
-PAGE = 2000  # leases of one answer: Kea serves nobody while it writes them, some milliseconds
+PAGE = 2000  # leases of one answer: Kea serves nobody while it writes them
 SECRET_KEYS = ("password", "secret", "basic-auth-password")
 
 
