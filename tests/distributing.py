@@ -164,3 +164,14 @@ def homes(name: str = "homes", prefix: str = "2001:db8:40::/60", *subnets: str, 
 def east(**spec: Any) -> Object:
     """Its pool."""
     return pool(**spec)
+
+
+def tidied(there: Installation) -> None:
+    """No object is left, and nothing of ours in Kea; there is no garbage collector here."""
+    api = there.api
+    for one in get(api, "aftrpool")["items"]:
+        cut = ("--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        api.kubectl("patch", "aftrpool", one["metadata"]["name"], "-n", "edge", *cut)
+    children = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
+    api.kubectl("delete", f"dslite,secret,{children}", "--all", "-n", "edge", "--wait=true")
+    there.restore()

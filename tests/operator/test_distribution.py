@@ -16,8 +16,9 @@ from click.testing import CliRunner, Result
 from assignments import OTHER
 from dhcp_client import dhclient, events, is_told
 from dhcp_network import HOMES
-from distributing import MAP, OWNER, Installation, east, homes, installation
+from distributing import MAP, OWNER, Installation, east, homes, installation, tidied
 from dns_servers import ZONE
+from dslite_operator.distribution.buckets import duid_in
 from dslite_operator.names import DRAIN_SLOTS
 from dslite_operator.plugin.cli import main
 from operating import operator
@@ -43,16 +44,9 @@ def there(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(autouse=True)
-def tidy(there: Installation, tmp_path: Path) -> Iterator[None]:
-    """No object is left, and nothing of ours in Kea; there is no garbage collector here."""
+def tidy(there: Installation) -> Iterator[None]:
     yield
-    api = there.api
-    for one in get(api, "aftrpool")["items"]:
-        cut = ("--type=merge", "-p", '{"metadata":{"finalizers":null}}')
-        api.kubectl("patch", "aftrpool", one["metadata"]["name"], "-n", "edge", *cut)
-    children = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
-    api.kubectl("delete", f"dslite,secret,{children}", "--all", "-n", "edge", "--wait=true")
-    there.restore()
+    tidied(there)
 
 
 def dslite(*words: str) -> Result:
@@ -344,6 +338,17 @@ def foreign_name(there: Installation) -> Strike:
     return lambda: asyncio.run(there.kea.person(mine))
 
 
+def reservation(there: Installation) -> Strike:
+    """A person's, for the very B4 that we ask as: it comes before all of ours."""
+
+    def mine(whole: dict[str, Any]) -> None:
+        subnet = next(one for one in whole["subnet6"] if one["subnet"] == str(HOMES))
+        option = [{"name": "aftr-name", "data": "mine.example.net", "always-send": True}]
+        subnet["reservations"] = [{"duid": duid_in(0, "last").hex(":"), "option-data": option}]
+
+    return lambda: asyncio.run(there.kea.person(mine))
+
+
 @pytest.mark.parametrize(
     ("refusal", "words", "told"),
     [
@@ -352,6 +357,7 @@ def foreign_name(there: Installation) -> Strike:
         pytest.param(
             foreign_name, "an aftr-name 'mine.example.net' that is not ours", {"mine.example.net"}, marks=LONG
         ),
+        pytest.param(reservation, "is told mine.example.net by Kea at", {"s0", "s1", "mine.example.net"}, marks=LONG),
     ],
 )
 def test_what_kea_refuses_is_said_in_its_words_and_it_serves_on(
