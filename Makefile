@@ -83,8 +83,9 @@ test-nojit: env bpf  ## packets through the kernels as plain Python, with their 
 test-boundscheck: env bpf  ## every access to an array checked
 	MUTANTS=200000 NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(KERNELS)/kernels-boundscheck $(BIN)/pytest tests/golden tests/properties
 
-test-lab: root system env bpf kernels  ## real programs through the lab
+test-lab: root system env bpf kernels  ## real programs through the lab, and three tests of this machine's Kea: the others are in distribution-test
 	$(BIN)/pytest -m "lab and not chaos" --ignore=tests/providers --durations=25
+	$(BIN)/pytest -m "lab and short" tests/providers
 
 test-quickstart: root system env  ## the short form of cluster-test: README's quick start, and downloads; where Kubernetes is built
 	@if $(BIN)/python -c 'import sys; from dslite_cluster.binaries import are_built; sys.exit(not are_built())'; then \
@@ -96,7 +97,7 @@ test-quickstart: root system env  ## the short form of cluster-test: README's qu
 
 distribution-test: root system env bpf kernels  ## Kea of three Debian releases told names of slots, as B4s and relays see it; groups changed under B4s' traffic
 	@scripts/system.sh mmdebstrap
-	$(BIN)/pytest -m "distribution or lab" tests/providers tests/operator/test_distribution.py tests/lab/test_distribution.py
+	$(BIN)/pytest -m "distribution or lab" tests/providers tests/operator/test_distribution*.py tests/lab/test_distribution.py --capture=no
 
 sriov-test: root system env bpf kernels  ## an AFTR on SR-IOV virtual functions of an emulated Intel 82576, taken away and given back
 	@scripts/system.sh mmdebstrap

@@ -34,7 +34,7 @@ from kea_servers import (
 )
 from kube_api import Api
 from operating import SETTINGS
-from reconciling import api_with_definitions, condition, get
+from reconciling import api_with_definitions, condition, get, tidy
 from slot_names import secret_in
 
 Object = dict[str, Any]
@@ -164,3 +164,9 @@ def homes(name: str = "homes", prefix: str = "2001:db8:40::/60", *subnets: str, 
 def east(**spec: Any) -> Object:
     """Its pool."""
     return pool(**spec)
+
+
+def tidied(there: Installation) -> None:
+    """No object is left, and nothing of ours in Kea; there is no garbage collector here."""
+    tidy(there.api)
+    there.restore()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,6 +146,10 @@ class RunningKea:
     async def document(self) -> Object:
         """What is in force."""
         return (await self.kea.configuration()).document
+
+    def commands(self) -> Counter[str]:
+        """What it has been told, by its log."""
+        return Counter(re.findall(r"COMMAND_RECEIVED Received command '([a-z0-9-]+)'", self.log.read_text()))
 
     async def add_lease(
         self, number: int, duid: str, subnet_id: int = 7, subnet: str = "2001:db8:40:", bucket: int | None = None

@@ -75,13 +75,13 @@ def get(api: Api, kind: str, name: str = "", namespace: str = "edge") -> Any:
     return json.loads(found.stdout) if found.returncode == 0 else {}
 
 
-def tidy(api: Api) -> None:
+def tidy(api: Api, namespace: str = "edge") -> None:
     """No object is left; there is no garbage collector here."""
     for kind in ("aftrpool", "b4group"):
-        for one in get(api, kind)["items"]:
+        for one in get(api, kind, namespace=namespace)["items"]:
             cut = ("--type=merge", "-p", '{"metadata":{"finalizers":null}}')
-            api.kubectl("patch", kind, one["metadata"]["name"], "-n", "edge", *cut)
-    api.kubectl("delete", f"dslite,secret,{CHILDREN}", "--all", "-n", "edge", "--wait=true")
+            api.kubectl("patch", kind, one["metadata"]["name"], "-n", namespace, *cut)
+    api.kubectl("delete", f"dslite,secret,{CHILDREN}", "--all", "-n", namespace, "--wait=true")
 
 
 def condition(api: Api, kind: str, name: str, what: str = "Accepted") -> dict[str, Any]:

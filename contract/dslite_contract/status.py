@@ -93,7 +93,9 @@ class GroupSlotStatus(Model):
 
     slot: Annotated[int, whole(0, LARGEST_SLOTS - 1)] = Field(description="Number.")
     fqdn: Annotated[str, said()] = Field(description="Name (RFC 6334).")
-    told: Annotated[int, count()] = Field(description="B4s with a lease that are told this name.")
+    told: Annotated[int, count()] = Field(
+        description="B4s with a lease that are told this name; softwires, where no lease tells B4s apart."
+    )
     sessions: Annotated[int, count()] = Field(
         description="Their established sessions: what moving all of them would end."
     )

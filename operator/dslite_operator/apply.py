@@ -101,15 +101,14 @@ class Writer:
         where = path(body["kind"], metadata["namespace"], metadata["name"], subresource)
         return await self.call("PATCH", where, body, APPLY, {**AS_US, "force": "true"})
 
-    async def create(self, body: Object) -> bool:
-        """Make an object; False when it is there already."""
+    async def create(self, body: Object) -> Object | None:
+        """Make an object; None when it is there already."""
         try:
-            await self.call("POST", path(body["kind"], body["metadata"]["namespace"]), body, JSON, AS_US)
+            return await self.call("POST", path(body["kind"], body["metadata"]["namespace"]), body, JSON, AS_US)
         except ApiError as error:
             if error.status == CONFLICT:
-                return False
+                return None
             raise
-        return True
 
     async def carry_out(self, key: Key, step: Step) -> Object | None:
         """One step of a plan; the object as it is now.  A pod that is gone meanwhile needs nothing any more."""

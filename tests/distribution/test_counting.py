@@ -9,7 +9,7 @@ from ipaddress import IPv6Address, IPv6Network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dslite_operator.distribution.counting import Lease, Leases, Softwire, Stray, counted, seen, strays
+from dslite_operator.distribution.counting import Lease, Leases, Softwire, Stray, counted, seen, shared_out, strays
 from dslite_operator.distribution.maps import Area, BucketMap
 from dslite_operator.distribution.moves import Pace, forecast, moves_between, schedule
 from dslite_operator.distribution.placement import place
@@ -59,6 +59,24 @@ def test_engines_see_buckets_on_slots() -> None:
     found = seen(leases, [softwire(0x0102, 3), softwire(0x0202, 3), softwire(0x0302, 1), softwire(0x0999, 5)], "last")
     assert found.keys() == {A}
     assert found[A][2] == {3: 2, 1: 1}
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-1, 3), min_size=16, max_size=16), st.integers(0, 5000), st.integers(0, 5000))
+def test_what_is_on_a_slot_is_shared_out_over_its_buckets_and_nothing_is_left(
+    slots: list[int], b4s: int, sessions: int
+) -> None:
+    counts = shared_out({A: tuple(slots), B: (0,) * 16}, {0: Count(b4s, sessions), 5: Count(7, 7)})
+    its = [
+        one
+        for where, row in ((A, slots), (B, [0] * 16))
+        for one, slot in zip(counts[where], row, strict=True)
+        if slot == 0
+    ]
+    assert (sum(one.b4s for one in its), sum(one.sessions for one in its)) == (b4s, sessions)
+    assert max(one.b4s for one in its) - min(one.b4s for one in its) <= 1
+    others = [one for one, slot in zip(counts[A], slots, strict=True) if slot != 0]
+    assert others == [Count(0)] * len(others)
 
 
 def test_strays_are_listed_with_what_they_were_told() -> None:

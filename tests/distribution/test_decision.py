@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 from cluster_objects import configured, group, pool
 from dslite_contract.slots import slot_fqdn
+from dslite_operator.distribution.counting import Leases, Softwire
 from dslite_operator.distribution.decision import Circumstances, Decision, assignment_of, decide
 from dslite_operator.distribution.maps import Area, BucketMap, Slots, map_of, slots_in
-from dslite_operator.distribution.wishes import Count, areas_of
+from dslite_operator.distribution.moves import Batch
+from dslite_operator.distribution.observed import Observed
+from dslite_operator.distribution.wishes import Count
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 T1 = timedelta(minutes=30)
@@ -19,6 +23,14 @@ SUBNET = "2001:db8:1000::/48"
 DHCP = {"server": "metro", "subnets": [SUBNET], "bucketBytes": "lastNibble"}
 HOMES = "edge/homes"
 B4S = 100  # of each bucket
+AREA = Area(IPv6Network(SUBNET))
+COUNTED = Observed({AREA: [Count(B4S, 3 * B4S)] * 16}, leases=Leases(()))
+
+
+def on_slots(b4s: Mapping[int, int]) -> Observed:
+    """B4s on slots, with three sessions each, and no lease that tells them apart."""
+    seen = [Softwire(IPv6Address(number), slot, 3) for slot, many in b4s.items() for number in range(many)]
+    return Observed(softwires=tuple(seen))
 
 
 def given(resolved: int = 4, *, settled: bool = True, now: datetime = NOW, **more: Any) -> Circumstances:
@@ -28,13 +40,11 @@ def given(resolved: int = 4, *, settled: bool = True, now: datetime = NOW, **mor
     return Circumstances(now, names, {HOMES} if settled else set(), {HOMES: T1}, **more)
 
 
-def decided(there: Circumstances, *maps: BucketMap | None, **spec: Any) -> Decision:
-    """Of a group that is to be on two slots, from the map that it has."""
+def decided(there: Circumstances, *maps: BucketMap | None, seen: Observed | None = COUNTED, **spec: Any) -> Decision:
+    """Of a group that is to be on two slots, from the map that it has; `seen` None: not all of its AFTRs have answered."""
     found = configured(pool(), group("homes", "2001:db8:1000::/36", **{"slots": 2, "dhcp": DHCP, **spec}))
-    (homes,) = found.groups
-    counts = {area: [Count(B4S, 3 * B4S)] * 16 for area in areas_of(homes)}
     before = {one.group: one for one in maps if one}
-    return decide(found.pool, found.groups, before, replace(there, counts={HOMES: counts}))[HOMES]
+    return decide(found.pool, found.groups, before, replace(there, seen={HOMES: seen} if seen else {}))[HOMES]
 
 
 def areas(made: Decision) -> Mapping[Area, Slots]:
@@ -114,6 +124,59 @@ def test_d21_what_is_taken_back_half_way_moves_nobody_any_more() -> None:
     half = decided(given(), decided(given()).map, slots=1, maxMovesPerHour=400)
     back = decided(given(), half.map)
     assert (areas(back), back.batches) == (areas(half), ())
+
+
+# ---------------------------------------------------------------- nobody uncounted
+def b4s_of(batches: Sequence[Batch]) -> list[tuple[int, int]]:
+    return [(batch.b4s, batch.sessions) for batch in batches]
+
+
+def test_d21_nobody_moves_before_b4s_are_counted() -> None:
+    """An AFTR that has not answered since the operator started: 800 B4s would move at once, and as though they were none."""
+    before = decided(given()).map
+    waiting = decided(given(), before, seen=None, slots=1, maxMovesPerHour=400)
+    assert (waiting.map, waiting.due, waiting.batches, waiting.counted) == (before, None, (), False)
+    first = decided(given(), waiting.map, slots=1, maxMovesPerHour=400)
+    assert (first.due and first.due.b4s, b4s_of(first.batches), first.counted) == (400, [(400, 1200)], True)
+
+
+def test_d21_load_is_not_levelled_before_b4s_are_counted() -> None:
+    """By buckets it would be level already, or become so: who has asked for it goes on asking."""
+    before = decided(given()).map
+    assert before is not None
+    asked = replace(before, chosen=(), levelled=0)
+    assert decided(given(), asked, seen=None).map == asked
+    full = replace(COUNTED, counts={AREA: [Count(1000 if slot == 0 else 10) for slot in before.areas[AREA]]})
+    assert decided(given(), asked, seen=full).due is not None
+    uneven = replace(before, areas={AREA: (0,) * 12 + (1,) * 4})
+    even = replace(COUNTED, counts={AREA: [Count(10)] * 12 + [Count(30)] * 4})
+    for seen in (None, even):
+        made = decided(given(), uneven, seen=seen, rebalance="automatic")
+        assert (areas(made), made.batches) == (uneven.areas, ())
+
+
+def test_an_area_that_nobody_had_is_told_a_name_although_nobody_is_counted() -> None:
+    before = decided(given())
+    assert before.map is not None
+    more = {**DHCP, "subnets": [SUBNET, "2001:db8:1001::/48"]}
+    made = decided(given(), before.map, seen=None, dhcp=more)
+    assert set(areas(made).values()) == set(areas(before).values())
+    assert len(areas(made)) == 2
+
+
+def test_d21_b4s_that_no_lease_tells_apart_are_moved_by_the_hour_too() -> None:
+    """Groups that share a subnet, or a server that shows no leases: by the softwires of each slot, shared out over its buckets."""
+    before = decided(given(), seen=on_slots({}))
+    resized: dict[str, Any] = {"slots": 1, "maxMovesPerHour": 400}
+    first = decided(given(), before.map, seen=on_slots({0: 800, 1: 800}), **resized)
+    assert (b4s_of([first.due] if first.due else []), b4s_of(first.batches)) == ([(400, 1200)], [(400, 1200)])
+    assert first.map is not None
+    assert (first.map.moved_at, first.map.moved_b4s) == (NOW, 400)
+    soon = decided(given(now=NOW + timedelta(minutes=59)), first.map, seen=on_slots({0: 1200, 1: 400}), **resized)
+    assert (soon.map, b4s_of(soon.batches)) == (first.map, [(400, 1200)])
+    late = given(now=NOW + timedelta(hours=1))
+    last = decided(late, soon.map, seen=on_slots({0: 1200, 1: 400}), **resized)
+    assert (slots(last), last.batches) == ({0}, ())
 
 
 # ---------------------------------------------------------------- a drain

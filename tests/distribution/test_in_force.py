@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from cluster_objects import KEY, configured, group, kubernetes, pool
 from dslite_contract.schema import B4Group
 from dslite_operator.distribution.config_maps import group_of, is_map, map_object, text_in
@@ -34,6 +36,12 @@ def there(*maps: BucketMap, groups: tuple[str, ...] = (NAME,)) -> Survey:
     """With the ConfigMaps of these maps."""
     made = {one.group: map_object(body(one.group), one.pool, text_of(one), None) for one in maps}
     return Survey((ground(),), dict.fromkeys(groups, BODY), made)
+
+
+def damaged(data: dict[str, str] | None) -> Survey:
+    """With a ConfigMap of which a person left this."""
+    made = {**map_object(BODY, "east", text_of(on(0)), None), "data": data}
+    return Survey((ground(),), {NAME: BODY}, {NAME: made})
 
 
 def body(name: str) -> dict[str, Any]:
@@ -69,6 +77,28 @@ def test_nothing_is_decided_while_nobody_could_say_what_was() -> None:
     assert result(there(on(0)), None, None).map == on(0)
 
 
+@pytest.mark.parametrize("data", [{"map.json": "{"}, {"map.json": text_of(on(0, "edge/shops"))}, {}, None])
+def test_a_damaged_map_is_as_good_as_none(data: dict[str, str] | None) -> None:
+    """Placed anew before its server was asked, all B4s of the group would have moved at once."""
+    asking = result(damaged(data), None, seen_on(2))
+    assert (asking.known, asking.trouble) == (False, "")
+    silent = result(damaged(data), {}, None)
+    assert (silent.known, silent.trouble) == (False, SILENT)
+    copied = result(damaged(data), {NAME: text_of(on(1))}, None)
+    assert copied.map == on(1)
+    assert "the bucket map is the DHCPv6 server's copy" in copied.lost
+    found = result(damaged(data), {}, seen_on(2))
+    assert found.map is not None
+    assert found.map.areas == {AREA: (2,) * 256}
+    nowhere = result(damaged(data), {}, Observed())
+    assert (nowhere.known, nowhere.map) == (True, None)
+    assert nowhere.lost.endswith("and no engine sees these B4s: the group is placed anew")
+
+
+def test_a_copy_that_cannot_be_read_says_nothing_either() -> None:
+    assert result(there(), {NAME: "{"}, None).trouble == SILENT
+
+
 def test_a_newer_map_is_left_to_the_newer_operator() -> None:
     newer = text_of(on(0)).replace('"version":1', '"version":2')
     made = result(there(), {NAME: newer}, Observed())
@@ -80,12 +110,23 @@ def test_a_newer_map_is_left_to_the_newer_operator() -> None:
 def test_a_map_of_another_pool_is_none_of_this_one() -> None:
     made = result(there(on(0, in_pool="west")), {}, Observed())
     assert (made.known, made.map) == (True, None)
+    assert result(there(on(0, in_pool="west")), {}, None).trouble == SILENT
 
 
 def test_what_stops_all_keeps_each_where_it_is() -> None:
     stopped = result(there(on(0)), {}, Observed()).stopped("no slot is left")
     assert stopped.decided is not None
     assert (stopped.decided.map, stopped.trouble) == (on(0), "no slot is left")
+
+
+def test_what_stops_all_tells_nobody_a_map_of_which_a_part_is_missing() -> None:
+    """The ConfigMap and the copy are gone or damaged, engines see the B4s of one bucket or none, and the others cannot be placed."""
+    part = Observed(seen={AREA: [Counter({2: 5}), *[Counter[int]()] * 255]})
+    for found in (result(there(), {}, part), result(there(), {NAME: "{"}, Observed())):
+        assert found.known
+        stopped = found.stopped("no slot is left")
+        assert (stopped.known, stopped.decided, stopped.trouble) == (False, None, "no slot is left")
+    assert result(there(), {}, Observed()).stopped("no slot is left").decided is not None, "a new group is nowhere"
 
 
 # ---------------------------------------------------------------- of groups that are gone
@@ -113,4 +154,5 @@ def test_a_pool_without_configuration_leaves_its_groups_unknown() -> None:
     for one in (pool(), BODY, map_object(BODY, "east", text_of(on(0)), None)):
         cache.put({**one, "metadata": {"uid": one["kind"], "resourceVersion": "1", **one["metadata"]}})
     found = survey(cache)
-    assert (found.grounds, set(found.unknown), found.text(NAME)) == ((), {NAME}, text_of(on(0)))
+    assert (found.grounds, found.unknown, found.unread) == ((), {NAME}, {"edge/east"})
+    assert found.text(NAME) == text_of(on(0))

@@ -13,7 +13,19 @@ from dslite_contract.schema import B4Group
 from dslite_contract.slots import SlotError
 from dslite_operator.distribution.ground import drains_of, spelled
 from dslite_operator.names import DRAIN_SLOTS
-from dslite_operator.plugin.moving import MovingError, Share, beforehand, check, place_of, progress, shares_of, used
+from dslite_operator.plugin.moving import (
+    MovingError,
+    Share,
+    beforehand,
+    check,
+    not_counted,
+    place_of,
+    progress,
+    refusal,
+    shares_of,
+    staying,
+    used,
+)
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/distribution.md").read_text()
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -85,6 +97,61 @@ def test_shares_are_read_from_statuses() -> None:
     status = {"renewSeconds": 1800, "slots": [numbers]}
     assert shares_of(3, [(homes(), status), (homes(), {})]) == [Share(homes(), 5, 60, 4, timedelta(minutes=30))]
     assert shares_of(2, [(homes(), status)]) == []
+
+
+# ---------------------------------------------------------------- what is not known is not nothing
+def body(**changed: Any) -> dict[str, Any]:
+    return {**group("homes", "2001:db8:1000::/36", dhcp=DHCP), **changed}
+
+
+def test_o03_a_slot_is_not_drained_unasked_while_nobody_says_who_uses_it() -> None:
+    """The operator is away, or waits for an AFTR: no numbers, and so no B4s that would be in the way."""
+    (line,) = not_counted([body()])
+    assert line == "B4Group homes: on which slots its B4s are is not known (the operator has not seen it)"
+    said = {
+        "conditions": [{"type": "Provisioned", "status": "True", "message": "no B4 moves before"}],
+        "renewSeconds": 1800,
+    }
+    (line,) = not_counted([body(status=said)])
+    assert line.endswith("is not known (no B4 moves before)")
+    assert refusal("east/3", [], [line]) == (
+        "who uses slot east/3 is not known: see to that first, or give --yes to drain it all the same"
+    )
+    assert list(progress(3, NOW, [], NOW, [line]))[1:] == [line]
+
+
+def test_a_slot_that_nobody_uses_is_drained_and_one_that_is_used_is_not() -> None:
+    counted = {"slots": [{"slot": 1, "fqdn": "s1", "told": 5, "sessions": 60, "softwires": 4}]}
+    assert list(not_counted([body(status=counted), group("shops", "2001:db8:2000::/36")])) == []
+    assert refusal("east/3", [], []) == ""
+    assert refusal("east/3", [share(told=5, softwires=7)], []) == (
+        "slot east/3 is used by 7 B4s: give --yes to move them"
+    )
+
+
+def test_a_group_that_asks_for_what_is_wrong_has_b4s_all_the_same() -> None:
+    counted = {"slots": [{"slot": 3, "fqdn": "s3", "told": 5, "sessions": 60, "softwires": 4}]}
+    wrong = body(status=counted, spec={**body()["spec"], "slots": 0})
+    (line,) = not_counted([wrong])
+    assert line.startswith("B4Group homes: what it asks for is wrong")
+
+
+@pytest.mark.parametrize(("subscribers", "many"), [(40, "40"), (None, "an unknown number of")])
+def test_b4s_of_groups_that_no_server_tells_are_said_to_stay(subscribers: int | None, many: str) -> None:
+    slots = [{"slot": 3} if subscribers is None else {"slot": 3, "subscribers": subscribers}]
+    (line,) = staying(3, {"status": {"slots": slots}}, [body(), group("shops", "2001:db8:2000::/36")])
+    assert line == (
+        f"no DHCPv6 server tells the B4s of shops a slot: they stay where they are; slot 3 has {many} subscribers in all"
+    )
+    assert list(progress(3, NOW, [], NOW, others=[line]))[1:] == [
+        line,
+        "no B4 of any other group is told slot 3 or on it",
+    ]
+    assert list(staying(3, {"status": {"slots": slots}}, [body()])) == []
+    assert (
+        list(staying(3, {"status": {"slots": [{"slot": 3, "subscribers": 0}]}}, [group("shops", "2001:db8::/36")]))
+        == []
+    )
 
 
 def test_drains_stand_in_an_annotation() -> None:

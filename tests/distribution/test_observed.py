@@ -49,6 +49,7 @@ def test_leases_and_softwires_are_put_together() -> None:
     assert [dict(votes) for votes in homes.seen[AREA]][:3] == [{0: 1}, {1: 1}, {}]
     assert homes.on_slots == {0: 1, 1: 1}
     assert list(homes.strays(told(*[0] * 16))) == [Stray(Softwire(address(1) + 1, 1, 10), 0)]
+    assert homes.counts_by(told(*[0] * 16)) == homes.counts
 
 
 def test_a_softwire_without_a_lease_is_a_stray_wherever_it_is() -> None:
@@ -61,6 +62,7 @@ def test_without_leases_a_b4_may_be_on_any_slot_of_its_group() -> None:
     assert (homes.counts, homes.leases) == ({}, None)
     assert [dict(votes) for votes in homes.seen[AREA]] == [{0: 1, 1: 1, 3: 1}]
     assert [one.softwire.slot for one in homes.strays(told(*[0, 1] * 8))] == [3]
+    assert homes.counts_by(told(0, *[1] * 15))[AREA][0] == Count(1, 10)
 
 
 def test_the_longest_prefix_says_whose_a_softwire_is() -> None:

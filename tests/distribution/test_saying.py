@@ -15,7 +15,7 @@ from dslite_operator.distribution.in_force import Result
 from dslite_operator.distribution.maps import Area, BucketMap, hash_of, text_of
 from dslite_operator.distribution.moves import Batch, Move
 from dslite_operator.distribution.observed import Observed
-from dslite_operator.distribution.saying import LISTED, Server, group_fields, names_of, provisioned
+from dslite_operator.distribution.saying import LISTED, UNCOUNTED, Server, group_fields, names_of, provisioned
 from dslite_operator.distribution.wishes import Count
 
 POOL = configured(pool()).pool
@@ -62,6 +62,10 @@ def test_names_that_hold_b4s_back_are_named() -> None:
     )  # fmt: skip
 
 
+def test_that_nobody_moves_uncounted_is_said() -> None:
+    assert said(result=decided(counted=False))[2].endswith(f"; {UNCOUNTED}")
+
+
 def test_trouble_is_said_in_its_own_words() -> None:
     assert said(None)[:2] == ("False", "UnknownServer")
     silent = Server("metro", reached=False, settled=False, trouble="Kea at x does not answer")
@@ -86,6 +90,12 @@ def test_numbers_of_slots_moves_and_strays_fit_the_definition() -> None:
     }  # fmt: skip
     assert (status["strays"], len(status["straySoftwires"]), status["renewSeconds"]) == (LISTED + 9, LISTED, 1800)
     assert B4GroupStatus.model_validate(status).moves is not None
+
+
+def test_numbers_that_are_not_known_are_left_out() -> None:
+    """Not all AFTRs have answered, or the server has not: 0 would be taken for nobody."""
+    for unknown in (TOLD, replace(decided(counted=False), seen=Observed())):
+        assert group_fields(POOL, unknown, timedelta(minutes=30)) == {"renewSeconds": 1800}
 
 
 def test_a_group_that_is_nowhere_has_no_numbers() -> None:

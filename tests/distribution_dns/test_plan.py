@@ -114,6 +114,14 @@ def test_first_what_is_published_then_what_is_marked_last_what_is_removed() -> N
     assert [one.name[:2] for one in changes(FIRST, found)] == ["s0", "b.", "a."]
 
 
+def test_o02_names_of_a_pool_of_which_nothing_is_known_stay() -> None:
+    """Neither is one marked, nor does one go that was marked before; those of other pools do."""
+    old = held(2, text=f"{MARK} until={NOW:%Y-%m-%dT%H:%M:%SZ}")
+    found = {S0: held(1), S1: old, f"s0.west.{ZONE}": held(3, text="dslite owner=metro pool=edge/west")}
+    assert [one.name for one in changes({}, found)] == [S0, f"s0.west.{ZONE}", S1]
+    assert [one.name for one in changes({}, found, Use((), HOUR, {"edge/east"}))] == [f"s0.west.{ZONE}"]
+
+
 def test_a_name_is_in_the_longest_of_the_zones_that_have_it() -> None:
     parts = by_zone(FIRST, ["example.net", ZONE, f"west.{ZONE}", "ftr.example.net"])
     assert {zone: list(part) for zone, part in parts.items() if part} == {ZONE: [S0]}

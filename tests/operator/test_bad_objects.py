@@ -13,7 +13,7 @@ from cluster_objects import group, pool
 from contract_objects import documents
 from kube_api import Api
 from operating import operator
-from reconciling import accepted, get, give, until
+from reconciling import accepted, get, give, tidy, until
 
 pytestmark = pytest.mark.api
 
@@ -65,15 +65,10 @@ JUDGED = [
 
 
 @pytest.fixture(autouse=True)
-def tidy(api: Api) -> Iterator[None]:
-    """No object is left; there is no garbage collector here."""
+def tidied(api: Api) -> Iterator[None]:
     yield
-    children = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
     for namespace in ("edge", "core"):
-        for one in get(api, "aftrpool", namespace=namespace)["items"]:
-            cut = ("--type=merge", "-p", '{"metadata":{"finalizers":null}}')
-            api.kubectl("patch", "aftrpool", one["metadata"]["name"], "-n", namespace, *cut)
-        api.kubectl("delete", f"dslite,secret,{children}", "--all", "-n", namespace, "--wait=true")
+        tidy(api, namespace)
 
 
 def refusals(api: Api, body: dict[str, Any]) -> str:

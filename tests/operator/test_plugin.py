@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cluster_objects import group, pool
-from dslite_operator.names import labels
+from dslite_operator.names import DRAIN_SLOTS, labels
 from dslite_operator.plugin.cli import main
 from dslite_operator.plugin.cluster import Cluster
 from dslite_operator.plugin.report import Redaction, without
@@ -125,6 +125,21 @@ def test_status_upgrade_report_and_force_delete(api: Api, tmp_path: Path, dslite
     api.kubectl(
         "delete", "b4group,secret,configmap,service,deployment,statefulset,pdb,networkpolicy", "--all", "-n", "edge"
     )
+
+
+@pytest.mark.api
+def test_o03_without_numbers_a_drain_begins_only_if_it_is_told_to(api: Api, dslite: Any) -> None:
+    """There is no operator, so nobody says who uses a slot."""
+    dhcp = {"server": "metro", "subnets": ["2001:db8:1000::/48"]}
+    give(api, pool(), group("homes", "2001:db8:1000::/36", dhcp=dhcp), group("shops", "2001:db8:2000::/36"))
+    refused = dslite("drain", "slot", "east/0")
+    assert refused.exit_code == 1
+    assert "B4Group homes: on which slots its B4s are is not known" in refused.output
+    assert "no DHCPv6 server tells the B4s of shops a slot: they stay where they are" in refused.output
+    assert DRAIN_SLOTS not in get(api, "aftrpool", "east")["metadata"].get("annotations", {})
+    assert "slot east/0 is drained" in dslite("drain", "slot", "east/0", "--yes").output
+    assert "no B4 of any" not in dslite("drain", "slot", "east/0").output
+    api.kubectl("delete", "dslite", "--all", "-n", "edge")
 
 
 @pytest.mark.api

@@ -1,4 +1,4 @@
-"""A network and a real Kea for each test: bookworm's in the lab leg, trixie's and sid's in `make distribution-test`."""
+"""A network and a real Kea for each test: of three Debian releases in `make distribution-test`, bookworm's, if `short`, in `make test`."""
 
 from __future__ import annotations
 

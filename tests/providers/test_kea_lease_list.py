@@ -13,7 +13,7 @@ from assignments import OTHER
 from dhcp_network import HOMES, Network
 from dslite_operator.distribution.providers.kea import server as kea_server
 from dslite_operator.distribution.providers.kea.leases import given
-from dslite_operator.distribution.providers.provider import Given
+from dslite_operator.distribution.providers.provider import Given, Timers
 from kea_servers import LEASES_HOOK, RunningKea, configuration, running_kea
 
 DUID = "00:03:00:01:02:00:00:00:00:"
@@ -41,6 +41,24 @@ async def test_every_lease_is_read_once_however_many_pages(
     assert {one.prefix for one in found if one.duid == duid} == {
         IPv6Network("2001:db8:40::1006"), IPv6Network("2001:db8:40:0:8600::/72"),
     }  # fmt: skip
+
+
+async def test_leases_are_read_without_the_configuration_unless_that_has_changed(showing: RunningKea) -> None:
+    """It is 2.2 alone that has to write it out for each look."""
+    provider = showing.provider()
+    await provider.leases()
+    before = showing.commands()
+    assert await provider.leases() == []
+    assert (await provider.timers())[HOMES] == Timers(1800, 7200)
+    made = showing.commands() - before
+    assert (made["config-get"], made["config-hash-get"]) == ((1, 0) if showing.version == "2.2" else (0, 1))
+
+    def longer(whole: dict[str, Any]) -> None:
+        next(one for one in whole["subnet6"] if one["subnet"] == str(HOMES))["valid-lifetime"] = 14400
+
+    await showing.person(longer)
+    assert await provider.leases() == []
+    assert (await provider.timers())[HOMES] == Timers(1800, 14400)
 
 
 async def test_a_kea_without_the_hook_shows_none(server: RunningKea) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,14 @@ from dslite_operator.distribution.providers.errors import (
     SilentError,
     UnreachableError,
     UnsuitableError,
+    UnwrittenError,
 )
 from dslite_operator.distribution.providers.kea import peers
 from dslite_operator.distribution.providers.kea.change import Changer
+from dslite_operator.distribution.providers.kea.channel import Hold
 from dslite_operator.distribution.providers.kea.peers import states
 from dslite_operator.distribution.providers.kea.provider import KeaProvider
+from dslite_operator.distribution.providers.kea.server import Kea
 from kea_servers import OWNER, RunningKea, configuration, running_kea, with_peers
 
 
@@ -84,6 +88,19 @@ async def test_a_peer_that_was_given_an_older_file_is_seen_and_told_again(pair: 
     assert [await one.provider().observe(b4(0)) for one in (first, second)] == [S0, S0]
 
 
+async def test_one_that_cannot_write_its_file_keeps_the_other_from_nothing(pair: list[RunningKea]) -> None:
+    """Both tell the same, and what is not done is said."""
+    await together(pair)
+    first, second = pair
+    first.file.unlink()
+    first.file.mkdir()
+    provider = provider_of(pair)
+    with pytest.raises(UnwrittenError, match=r"kea-1.sock refuses config-write: .*a restart would forget it"):
+        await provider.apply(provider.render([whole()]))
+    assert await provider.observe(b4(0)) == S0
+    assert S0 in second.file.read_text()
+
+
 async def test_a_peer_that_is_silent_is_named(network: Network, pair: list[RunningKea]) -> None:
     await together(pair)
     provider = provider_of(pair)
@@ -141,3 +158,19 @@ async def test_the_second_is_left_alone_when_the_first_refuses(
             await provider.apply(provider.render([whole()]))
         assert await pair[1].document() == before
         assert [await one.provider().observe(b4(0)) for one in pair] == [None, None]
+
+
+class Waiting:
+    """A control channel on which a Kea says for ever that it waits for its peer."""
+
+    where = "/run/kea/kea-1.sock"
+
+    async def call(self, command: dict[str, Any], hold: Hold | None = None) -> dict[str, Any]:
+        assert command == {"command": "status-get"}
+        return {"result": 0, "arguments": {"high-availability": [{"ha-servers": {"local": {"state": "waiting"}}}]}}
+
+
+async def test_one_that_does_not_come_to_serve_again_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "SETTLES_S", 1.0)
+    with pytest.raises(UnsuitableError, match=r"Kea at /run/kea/kea-1.sock is still in state waiting after 1 s"):
+        await peers.settled(Kea(Waiting()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from dslite_operator.distribution.providers.errors import (
     RolledBackError,
     SilentError,
     UnreachableError,
+    UnwrittenError,
 )
 from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.channel import Hold, UnixChannel
@@ -67,6 +70,7 @@ async def test_an_interface_that_is_gone(network: Network, version: str) -> None
     await _served(network, version, ("link", "del", "eth9"), "eth9")
 
 
+@pytest.mark.short
 async def test_an_address_that_is_gone(network: Network, version: str) -> None:
     gone = ("address", "del", f"{SECOND}/64", "dev", "eth0")
     await _served(network, version, gone, f"eth0/{SECOND}")
@@ -127,9 +131,12 @@ async def test_a_b4_that_is_told_otherwise_is_seen(network: Network, version: st
         version, "kea-1", subnet(7, "2001:db8:40::/64", reservations=reserved), subnet(3, str(OTHER))
     )
     with running_kea(network, version, document) as server:
-        before, provider = await server.document(), server.provider()
+        before, provider = await server.document(), server.provider(interval_s=2.0)
         with pytest.raises(RolledBackError, match=r"is told mine.example.net by Kea at .* and not s0.east") as wrong:
             await provider.apply(provider.render([whole()]))
+        begun = time.monotonic()
+        await provider.ready()
+        assert time.monotonic() - begun > 1.0, "it was set twice, and an interval begins"
         assert wrong.value.serves
         assert await server.document() == before
 
@@ -171,13 +178,44 @@ async def test_what_config_test_refuses_is_never_set(server: RunningKea) -> None
     assert await provider.observe(b4(0)) is None
 
 
-async def test_a_configuration_that_kea_cannot_write_is_said(server: RunningKea) -> None:
+async def test_a_configuration_that_kea_cannot_write_is_said_until_it_can(server: RunningKea) -> None:
+    """Nothing is to be set any more, and yet it is not done."""
     provider = server.provider()
+    plan = provider.render([whole()])
     server.file.unlink()
     server.file.mkdir()
-    with pytest.raises(RefusedError, match=r"refuses config-write: .*: in force, but a restart would forget it"):
-        await provider.apply(provider.render([whole()]))
-    assert await provider.observe(b4(0)) == S0
+    for _ in range(2):
+        with pytest.raises(UnwrittenError, match=r"refuses config-write: .*: in force, but a restart would forget it"):
+            await provider.apply(plan)
+        assert await provider.observe(b4(0)) == S0
+    server.file.rmdir()
+    assert not (await provider.apply(plan)).changed
+    assert S0 in server.file.read_text()
+    assert not (await provider.apply(plan)).changed
+    assert (server.commands()["config-set"], server.commands()["config-write"]) == (1, 3)
+
+
+async def test_what_an_operator_that_was_killed_has_not_written_the_next_one_writes(server: RunningKea) -> None:
+    """And where nothing is ours, the file stays a person's."""
+
+    class Killed(UnixChannel):
+        async def call(self, command: dict[str, Any], hold: Hold | None = None) -> dict[str, Any]:
+            if command["command"] == "config-write":
+                raise asyncio.CancelledError
+            return await super().call(command, hold)
+
+    nobody = server.provider("another installation")
+    assert not (await nobody.apply(nobody.render([]))).changed
+    killed = server.provider(through=Killed(server.channel.path))
+    with pytest.raises(asyncio.CancelledError):
+        await killed.apply(killed.render([whole()]))
+    assert S0 not in server.file.read_text()
+    assert server.commands()["config-write"] == 0
+    provider = server.provider()
+    assert not (await provider.apply(provider.render([whole()]))).changed
+    assert S0 in server.file.read_text()
+    assert not (await provider.apply(provider.render([whole()]))).changed
+    assert server.commands()["config-write"] == 1
 
 
 async def test_a_kea_that_does_not_run_is_named(tmp_path: Path) -> None:

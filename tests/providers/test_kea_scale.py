@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from kea_servers import HOOKS, OWNER, RunningKea, configuration, running_kea
 
 SUBNETS, SLOTS = 10_000, 4  # a group has as many subnets as slots: as many classes as subnets
 BLOCK = IPv6Network("2001:db8:8000::/48")
+SET_CPU_S, MOST_MIB = 40.0, 800  # 10 to 20 s, and 410 to 560 MiB, were measured (docs/dhcp.md)
 
 
 def place(number: int) -> IPv6Network:
@@ -79,6 +81,29 @@ def usage(server: RunningKea) -> tuple[int, float]:
     raise AssertionError("no Kea runs")
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Of one `apply`: seconds in all, the longest silence, seconds of Kea's CPU, its memory in MiB before and after, what it was told."""
+
+    took_s: float
+    silent_s: float
+    cpu_s: float
+    mib: tuple[int, int]
+    commands: Counter[str]
+
+
+async def cost_of(server: RunningKea, provider: KeaProvider, wanted: list[Assignment]) -> tuple[bool, Cost]:
+    """Whether anything was changed, and what that took."""
+    plan, commands, (before, computed) = provider.render(wanted), server.commands(), usage(server)
+    with listening() as silence:
+        begun = time.monotonic()
+        done = await provider.apply(plan)
+        took_s = time.monotonic() - begun
+    after, now = usage(server)
+    told = server.commands() - commands
+    return bool(done.changed), Cost(took_s, silence.longest_s, now - computed, (before, after), told)
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("version", ["2.2", "2.6", "3.0"])
@@ -88,20 +113,34 @@ async def test_ten_thousand_subnets_and_classes(network: Network, version: str) 
     hooks: dict[str, Any] = {"hooks-libraries": classes} if version == "3.0" else {}
     with running_kea(network, version, configuration(version, "kea-1", *subnets, **hooks)) as server:
         patient = Prober(SERVERS["kea-1"], first_wait_s=2.0)
-        provider, wanted = KeaProvider(OWNER, [Changer(server.kea, patient)], 0.0), groups()
-        for name, step in (("all", wanted), ("nothing", wanted), ("one bucket", with_a_move(wanted))):
-            plan, (before, computed) = provider.render(step), usage(server)
-            with listening() as silence:
-                begun = time.monotonic()
-                done = await provider.apply(plan)
-                took = time.monotonic() - begun
-            assert bool(done.changed) == (name != "nothing")
-            after, now = usage(server)
-            sizes = f"{before} → {after} MiB, {now - computed:.1f} s of Kea's CPU"
-            print(f"Kea {version}, {SUBNETS} subnets, {name}: {took:.1f} s, silent {silence.longest_s:.2f} s, {sizes}")
+        provider, costs = KeaProvider(OWNER, [Changer(server.kea, patient)], 0.0), dict[str, Cost]()
+        for name, step in (("all", groups()), ("nothing", groups()), ("one bucket", with_a_move(groups()))):
+            changed, one = await cost_of(server, provider, step)
+            assert changed == (name != "nothing")
+            sizes = f"{one.mib[0]} → {one.mib[1]} MiB, {one.cpu_s:.1f} s of Kea's CPU"
+            said = f"{one.took_s:.1f} s, silent {one.silent_s:.2f} s, {sizes}"
+            print(f"Kea {version}, {SUBNETS} subnets, {name}: {said}; {dict(one.commands)}")
+            costs[name] = one
         begun = time.monotonic()
         found = await server.kea.configuration()
         print(f"Kea {version}: config-get {time.monotonic() - begun:.1f} s, ", end="")
         begun = time.monotonic()
         assert await server.kea.hash() == found.hash
         print(f"hash {time.monotonic() - begun:.1f} s")
+    judge(costs, by_class=version == "3.0")
+
+
+def judge(costs: dict[str, Cost], by_class: bool) -> None:
+    """By the way taken, Kea's own CPU and memory, which a busy machine does not stretch; silence against that of all at once."""
+    every, none, one = costs["all"], costs["nothing"], costs["one bucket"]
+    assert set(none.commands) == {"version-get", "list-commands", "config-get"}
+    assert none.commands["config-get"] == 1
+    for cost in (every, *(() if by_class else (one,))):
+        assert (cost.commands["config-set"], cost.commands["class-update"]) == (1, 0)
+        assert cost.cpu_s < SET_CPU_S
+    if by_class:  # from one class to another, each told both for a moment; nothing else of Kea is touched
+        assert (one.commands["config-set"], one.commands["config-test"], one.commands["class-update"]) == (0, 0, 4)
+        assert one.cpu_s < every.cpu_s / 3
+        assert one.silent_s < every.silent_s / 3
+    assert none.cpu_s < every.cpu_s / 2
+    assert max(cost.mib[1] for cost in costs.values()) < MOST_MIB

@@ -48,6 +48,7 @@ class Interrupted(UnixChannel):
         await self.by()
 
 
+@pytest.mark.short
 @pytest.mark.parametrize(("command", "after"), [("config-test", False), ("config-test", True), ("config-set", False)])
 async def test_a_person_who_changes_kea_meanwhile_keeps_the_change(
     server: RunningKea, command: str, after: bool

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from ipaddress import IPv6Network
 from typing import Any
@@ -14,10 +13,11 @@ import pytest
 from assignments import OTHER, S0, S1, b4, spread, whole
 from dhcp_network import HOMES, Network
 from dslite_operator.distribution import teller as room
+from dslite_operator.distribution.buckets import duid_in
 from dslite_operator.distribution.maps import Area
-from dslite_operator.distribution.providers.provider import Assignment
 from dslite_operator.distribution.teller import Teller
 from kea_servers import HOOKS, RunningKea, configuration, running_kea, subnet
+from telling import Ear, at_work, wanted
 
 MISSING = IPv6Network("2001:db8:42::/64")
 
@@ -28,38 +28,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "CHECK_S", 0.2)
 
 
-class Ear:
-    """Waits for what a teller tells of itself."""
-
-    def __init__(self) -> None:
-        self._heard = asyncio.Event()
-
-    def __call__(self) -> None:
-        self._heard.set()
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not true():
-                self._heard.clear()
-                await self._heard.wait()
-
-
-@asynccontextmanager
-async def telling(kea: RunningKea, interval_s: float = 0.0) -> AsyncIterator[tuple[Teller, Ear]]:
+def telling(kea: RunningKea, interval_s: float = 0.0) -> AbstractAsyncContextManager[tuple[Teller, Ear]]:
     """One that has read what the server has."""
-    ear = Ear()
-    teller = Teller("metro", kea.provider(interval_s=interval_s), ear)
-    task = asyncio.create_task(teller.run())
-    try:
-        await ear.until(lambda: teller.kept is not None)
-        yield teller, ear
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def wanted(*assignments: Assignment) -> dict[str, Assignment]:
-    return {one.group: one for one in assignments}
+    return at_work(kea.provider(interval_s=interval_s))
 
 
 async def test_what_stands_in_the_way_of_one_group_stops_no_other(server: RunningKea) -> None:
@@ -149,6 +120,31 @@ async def test_what_is_wanted_within_an_interval_is_told_at_once_at_its_end(serv
         assert await server.provider().observe(b4(0)) == S1
 
 
+async def test_a_change_that_fails_stops_a_kea_once_and_not_again_and_again(
+    network: Network, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set, answered otherwise by a person's reservation, set back; then not before an hour has gone by, or Kea was changed."""
+    monkeypatch.setattr(room, "AGAIN_S", 3600.0)
+    option = [{"name": "aftr-name", "data": "mine.example.net", "always-send": True}]
+    reserved = [{"duid": duid_in(0, "whole").hex(":"), "option-data": option}]
+    subnets = subnet(7, str(HOMES), reservations=reserved), subnet(3, str(OTHER))
+    with running_kea(network, version, configuration(version, "kea-1", *subnets)) as server:
+        async with telling(server) as (teller, ear):
+            teller.tell(wanted(whole()))
+            await ear.until(lambda: "is told mine.example.net by Kea" in teller.trouble)
+            await ear.looks(5)
+            assert server.commands()["config-set"] == 2
+            assert "is told mine.example.net by Kea" in teller.trouble
+
+            def without(part: dict[str, Any]) -> None:
+                next(one for one in part["subnet6"] if one["id"] == 7)["reservations"] = []
+
+            await server.person(without)
+            await ear.until(lambda: teller.settled)
+            assert server.commands()["config-set"] == 4
+            assert await server.provider().observe(b4(0)) == S0
+
+
 async def test_a_server_that_was_given_an_older_file_is_told_again(server: RunningKea) -> None:
     """As somebody does who restores it: nothing of ours is in it, and nobody has said so."""
     before = await server.document()
@@ -169,13 +165,13 @@ async def test_a_class_that_a_person_deleted_is_told_again(network: Network) -> 
     hooks = {"hooks-libraries": [{"library": f"{HOOKS}/libdhcp_class_cmds.so"}]}
     with running_kea(network, "3.0", configuration("3.0", "kea-1", **hooks)) as server:
         async with telling(server) as (teller, ear):
-            teller.tell(wanted(spread((S0, S1))))
+            teller.tell(wanted(spread((S0,) * 255 + (S1,))))  # it has one bucket
             await ear.until(lambda: teller.settled)
             deleted = {"command": "class-del", "arguments": {"name": f"dslite/isp/homes/{S1}"}}
             assert (await server.channel.call(deleted))["result"] == 0
             await ear.until(lambda: "is told no name by DHCPv6 server metro and not s1" in teller.trouble)
             await ear.until(lambda: teller.settled)
-            assert [await server.provider().observe(b4(bucket)) for bucket in (0, 1)] == [S0, S1]
+            assert [await server.provider().observe(b4(bucket)) for bucket in (0, 255)] == [S0, S1]
 
 
 async def test_a_server_that_falls_silent_is_not_settled(network: Network, server: RunningKea) -> None:

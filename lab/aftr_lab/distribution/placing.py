@@ -56,8 +56,7 @@ def circumstances(
     servers = {group.spec.dhcp.server for group in configuration.groups if group.spec.dhcp}
     looks = observed(configuration.groups, dict.fromkeys(servers, leases), softwires)
     renewals = dict.fromkeys(looks, timedelta(seconds=RENEW_S))
-    counts = {name: look.counts for name, look in looks.items()}
-    return Circumstances(now, frozenset(resolved), looks.keys(), renewals, counts)
+    return Circumstances(now, frozenset(resolved), looks.keys(), renewals, looks)
 
 
 def carried_on(configuration: Configuration, maps: Maps, given: Circumstances) -> dict[str, Decision]:

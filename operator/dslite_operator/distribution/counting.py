@@ -11,7 +11,7 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import NamedTuple
 
 from dslite_operator.distribution.buckets import BUCKETS, Cut, bucket_of
-from dslite_operator.distribution.maps import Area, BucketMap
+from dslite_operator.distribution.maps import Area, BucketMap, Slots
 from dslite_operator.distribution.wishes import Count, Counts
 
 
@@ -71,6 +71,19 @@ def counted(leases: Leases, softwires: Iterable[Softwire], cut: Cut) -> Counts:
         area: [Count(its[bucket], sessions[area][bucket]) for bucket in range(BUCKETS[cut])]
         for area, its in b4s.items()
     }
+
+
+def shared_out(areas: Mapping[Area, Slots], on_slots: Mapping[int, Count]) -> Counts:
+    """B4s and sessions of each slot, evenly over the buckets that are told it: where no leases tell B4s apart."""
+    buckets = Counter(slot for slots in areas.values() for slot in slots)
+    left = {slot: portions(on_slots.get(slot, Count(0)), number) for slot, number in buckets.items()}
+    return {area: [next(left[slot]) for slot in slots] for area, slots in areas.items()}
+
+
+def portions(whole: Count, number: int) -> Iterator[Count]:
+    """`number` counts that are `whole` together, as even as they can be."""
+    for turn in range(number):
+        yield Count(*(one * (turn + 1) // number - one * turn // number for one in whole))
 
 
 def seen(leases: Leases, softwires: Iterable[Softwire], cut: Cut) -> Mapping[Area, Sequence[Mapping[int, int]]]:

@@ -3,6 +3,7 @@
     wish ─► where they are ─► where they should be ─► moves ─► batches ─► the map in force from now on
 
 A name that does not resolve everywhere is not handed out (O02): B4s stay where they are, and a group that is nowhere yet waits.
+Nobody moves uncounted: without numbers there is no pace, and load that is levelled by nothing is levelled again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from datetime import datetime, timedelta
 from dslite_contract.schema import AftrPool, B4Group
 from dslite_contract.slots import slot_fqdn
 from dslite_operator.distribution.maps import UNPLACED, BucketMap, slots_in, text_of
-from dslite_operator.distribution.moves import Batch, advance, moves_between, pace_of, schedule
+from dslite_operator.distribution.moves import Batch, advance, moves_between, pace_of, placed, schedule
+from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.placement import place
 from dslite_operator.distribution.providers.provider import Assignment, Part
 from dslite_operator.distribution.standing import standing
@@ -28,15 +30,16 @@ SHORTEST_RENEWAL = timedelta(seconds=60)
 class Circumstances:
     """All that decides beside the maps.
 
-    `drains` are slots that a person drains, since when (UTC); `renewals` the T1 of each group's leases; `resolved` names that
-    may be handed out; `settled` groups whose B4s are told what the map in force says: only those move; `told_at` says since when.
+    `resolved` are names that may be handed out; `settled` groups whose B4s are told what the map in force says: only those move;
+    `told_at` says since when; `renewals` is the T1 of each group's leases; `seen` what is seen of a group: one that is not there is
+    not counted yet; `drains` are slots that a person drains, since when (UTC).
     """
 
     now: datetime
     resolved: Set[str]
     settled: Set[str]
     renewals: Mapping[str, timedelta]
-    counts: Mapping[str, Counts] = field(default_factory=dict)
+    seen: Mapping[str, Observed] = field(default_factory=dict)
     drains: Mapping[int, datetime] = field(default_factory=dict)
     told_at: Mapping[str, datetime] = field(default_factory=dict)
 
@@ -45,7 +48,7 @@ class Circumstances:
 class Decision:
     """Of one group: `map` is in force from now on, None while it is on no slot; `due` is what moves now, `batches` what is still to.
 
-    `missing` are names that are held back; `renewal` is a shorter T1 while a slot is drained.
+    `missing` are names that are held back; `renewal` is a shorter T1 while a slot is drained; until it is `counted` nobody moves.
     """
 
     map: BucketMap | None
@@ -54,6 +57,7 @@ class Decision:
     batches: tuple[Batch, ...] = ()
     missing: tuple[str, ...] = ()
     renewal: timedelta | None = None
+    counted: bool = True
 
 
 def decide(
@@ -73,8 +77,9 @@ def decide(
 
 
 def counts_of(group: B4Group, given: Circumstances) -> Counts:
-    """The B4s of a group, as far as they are counted."""
-    return given.counts.get(name_of(group), {})
+    """The B4s of a group's buckets, as far as they are counted."""
+    seen = given.seen.get(name_of(group))
+    return seen.counts if seen else {}
 
 
 def decide_group(
@@ -87,12 +92,16 @@ def decide_group(
         return Decision(None, wish.counts, missing=missing)
     steady = given.renewals[wish.group]
     short = shortened(stand, steady, given)
+    seen = given.seen.get(wish.group)
+    if seen is None:
+        return Decision(placed(stand, target), {}, renewal=short, counted=False)
     pace, begin = pace_of(group, short or steady), beginning(stand, steady, given)
-    moves = tuple(move for move in moves_between(stand, target, wish.counts) if move.new not in held)
+    counts = seen.counts_by(stand)
+    moves = tuple(move for move in moves_between(stand, target, counts) if move.new not in held)
     batches = schedule(moves, pace, since_told(stand, given), begin)
     due = batches[0] if batches and batches[0].at <= given.now and wish.group in given.settled else None
     after = advance(stand, target, due)
-    return Decision(after, wish.counts, due, batches[1:] if due else batches, missing, short)
+    return Decision(after, counts, due, batches[1:] if due else batches, missing, short)
 
 
 def since_told(stand: BucketMap, given: Circumstances) -> BucketMap:

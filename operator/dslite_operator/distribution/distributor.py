@@ -9,7 +9,7 @@ before any server is told it; a server is told in a task of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,8 +19,8 @@ import structlog
 
 from dslite_contract.errors import DsliteError
 from dslite_contract.schema import B4Group
-from dslite_operator.apply import Writer
-from dslite_operator.distribution.config_maps import map_object
+from dslite_operator.apply import CONFLICT, ApiError, Writer
+from dslite_operator.distribution.config_maps import COMPONENT, map_object
 from dslite_operator.distribution.decision import Circumstances, assignment_of, decide
 from dslite_operator.distribution.dns.keeper import Names
 from dslite_operator.distribution.dns.plan import Use
@@ -28,7 +28,7 @@ from dslite_operator.distribution.dns.records import wanted_of
 from dslite_operator.distribution.dns.resolving import Standing, resolved
 from dslite_operator.distribution.ground import Ground, Survey, drain_texts, server_of, survey
 from dslite_operator.distribution.in_force import Result, former, in_force
-from dslite_operator.distribution.maps import text_of
+from dslite_operator.distribution.maps import MapError, text_of
 from dslite_operator.distribution.moves import forecast
 from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.providers.provider import Assignment
@@ -37,7 +37,7 @@ from dslite_operator.distribution.servers import provider_of
 from dslite_operator.distribution.sightings import Sightings
 from dslite_operator.distribution.teller import Teller
 from dslite_operator.distribution.wishes import areas_of, name_of
-from dslite_operator.names import Key
+from dslite_operator.names import COMPONENT_LABEL, Key
 from dslite_operator.observe import Cache
 from dslite_operator.plan import contains
 from dslite_operator.settings import Settings
@@ -73,7 +73,7 @@ class Distributor:
         self._sightings = Sightings(cache, session, signer, self._news.set)
         self._names = Names(settings.dns, settings.secrets)
         self._told: dict[str, Told] = {}
-        self._fielded: dict[str, tuple[Observed, tuple[object, ...], Object]] = {}  # with what they were counted from
+        self._fielded: dict[str, tuple[Observed | None, tuple[object, ...], Object]] = {}  # after what they came from
         self._heard: tuple[object, ...] = ()
 
     def hear(self) -> None:
@@ -117,7 +117,7 @@ class Distributor:
         """One look at everything, and what follows from it; seconds until the next, if nothing changes before."""
         found, results = survey(self._cache), dict[str, Result]()
         wanted = {name: one for ground in found.grounds for name, one in wanted_of(ground.pool).items()}
-        standing = await self._names.keep(wanted, self._use(), now)
+        standing = await self._names.keep(wanted, self._use(found.unread), now)
         for ground in found.grounds:
             seen = await self._sightings.of(ground, {name: one.leases for name, one in self._tellers.items()})
             results |= await asyncio.to_thread(self._decide, found, ground, seen, standing, now)
@@ -126,14 +126,15 @@ class Distributor:
         await self._say(found, results, standing)
         return SOON_S if standing.trouble else LOOK_S
 
-    def _use(self) -> Use:
-        """Which names are handed out; not known while a server may tell something else than it should."""
+    def _use(self, unread: Set[str]) -> Use:
+        """Which names are handed out; not known while a server may tell something else than it should.  `unread` pools keep theirs."""
         tellers = self._tellers.values()
         lifetime = max((one.lifetime for one in tellers), default=NOBODY)
         if not all(one.settled for one in tellers):
             return Use(None, lifetime)
         told = [assignment for one in tellers for assignment in (one.told or {}).values()]
-        return Use({name for one in told for part in one.parts for name in part.names if name}, lifetime)
+        names = {name for one in told for part in one.parts for name in part.names if name}
+        return Use(names, lifetime, unread)
 
     # ------------------------------------------------------------ decided
     def _decide(
@@ -151,8 +152,8 @@ class Distributor:
         given = Circumstances(
             now, standing.resolved, {name for name, teller in tellers.items() if teller and teller.tells(name)},
             {name_of(group): self._renewal(group) for group in known},
-            {name: one.counts for name, one in (seen or {}).items()}, ground.drains,
-            {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
+            {name: seen[name] for name, teller in tellers.items() if seen and teller and teller.kept},
+            ground.drains, {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
         )  # fmt: skip
         try:
             decided = decide(ground.pool, known, former(found, ground, self._copies()) | maps, given)
@@ -168,19 +169,42 @@ class Distributor:
         return self._tellers[server_of(group)].renewal(area.subnet for area in areas_of(group))
 
     # ------------------------------------------------------------ carried out
-    async def _write(self, found: Survey, results: Mapping[str, Result]) -> None:
-        """The maps, before anybody is told them."""
-        for name, one in results.items():
-            before, group = found.config_maps.get(name), found.objects[name]
-            if one.lost:
-                await self._writer.say(group, [Said("Warning", "BucketMapLost", one.lost)])
-            if one.decided is None or one.decided.map is None:
-                continue
-            wanted = map_object(group, one.decided.map.pool, text_of(one.decided.map), before)
-            if before is None or not contains(before, wanted):
-                self._cache.learn(await self._writer.apply(wanted))
-            if one.decided.due is not None:
-                await self._writer.say(group, [Said("Normal", "B4sMove", forecast([one.decided.due]))])
+    async def _write(self, found: Survey, results: dict[str, Result]) -> None:
+        """The maps, before anybody is told them.  A group whose map is not taken stays as it is, and holds up no other."""
+        for name, one in list(results.items()):
+            try:
+                await self._write_map(found.objects[name], one, found.config_maps.get(name))
+            except DsliteError as error:
+                status = error.status if isinstance(error, ApiError) else None
+                if status == 0:
+                    raise  # nobody is answered
+                log.warning("a bucket map is not written", group=name, reason=str(error))
+                results[name] = one.stopped("" if status == CONFLICT else str(error))  # others' change is on its way
+
+    async def _write_map(self, group: Object, one: Result, before: Object | None) -> None:
+        """That of one group.  Raises ApiError, MapError."""
+        if one.lost:
+            await self._writer.say(group, [Said("Warning", "BucketMapLost", one.lost)])
+        if one.decided is None or one.decided.map is None:
+            return
+        wanted = map_object(group, one.decided.map.pool, text_of(one.decided.map), before)
+        if before is None:
+            self._cache.learn(await self._new(wanted))
+        elif not contains(before, wanted):
+            self._cache.learn(await self._writer.apply(wanted))
+        if one.decided.due is not None:
+            await self._writer.say(group, [Said("Normal", "B4sMove", forecast([one.decided.due]))])
+
+    async def _new(self, wanted: Object) -> Object:
+        """A ConfigMap that was not there.  Raises ApiError, and MapError where a person has one of that name."""
+        made = await self._writer.create(wanted)
+        if made is None:
+            metadata = wanted["metadata"]
+            raise MapError(
+                f"ConfigMap {metadata['namespace']}/{metadata['name']} is not ours (it lacks the label {COMPONENT_LABEL}={COMPONENT}, or "
+                "the B4Group as its owner), and the bucket map is to have its name: delete it, or give it another name"
+            )
+        return made
 
     def _tell(self, found: Survey, results: Mapping[str, Result]) -> None:
         """Each server what its groups' maps say; none as long as it is not known what one of its groups should be told."""

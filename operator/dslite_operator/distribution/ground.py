@@ -33,12 +33,13 @@ class Ground:
 
 @dataclass(frozen=True)
 class Survey:
-    """The installation: `unknown` are B4Groups of pools of which it is not known what is in force."""
+    """The installation: `unread` are pools (NAMESPACE/NAME) of which it is not known what is in force, `unknown` their B4Groups."""
 
     grounds: tuple[Ground, ...]
     objects: Mapping[str, Object]  # B4Groups, by NAMESPACE/NAME
     config_maps: Mapping[str, Object]  # those with bucket maps, by the group that owns them
     unknown: Set[str] = field(default_factory=frozenset)
+    unread: Set[str] = field(default_factory=frozenset)
 
     def text(self, group: str) -> str | None:
         """The text of a group's bucket map."""
@@ -50,15 +51,17 @@ def survey(cache: Cache) -> Survey:
     """All that there is."""
     groups = {"/".join(place_of(body)): body for body in cache.every("B4Group")}
     maps = {group_of(body): body for body in cache.every("ConfigMap") if is_map(body)}
-    grounds, unknown = list[Ground](), set[str]()
+    grounds, unread = list[Ground](), set[Key]()
     for key in sorted(cache.pools()):
         view = cache.view(key)
         rendered = cache.rendered(view.config_map)
         if rendered is None or view.pool is None:
-            unknown |= {name for name, body in groups.items() if key_of(body) == key}
+            unread.add(key)
         else:
             grounds.append(ground_of(key, view.pool, rendered.configuration, groups.keys()))
-    return Survey(tuple(grounds), groups, {name: body for name, body in maps.items() if name}, frozenset(unknown))
+    unknown = {name for name, body in groups.items() if key_of(body) in unread}
+    maps.pop("", None)
+    return Survey(tuple(grounds), groups, maps, unknown, {str(key) for key in unread})
 
 
 def ground_of(key: Key, body: Object, accepted: Configuration, there: Set[str]) -> Ground:

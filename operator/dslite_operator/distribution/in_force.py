@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from dslite_contract.schema import B4Group
 from dslite_operator.distribution.config_maps import text_in
 from dslite_operator.distribution.decision import Decision
 from dslite_operator.distribution.ground import Ground, Survey
-from dslite_operator.distribution.maps import BucketMap, MapError, map_of
+from dslite_operator.distribution.maps import UNPLACED, BucketMap, MapError, map_of
 from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.recovery import recovered
 from dslite_operator.distribution.wishes import name_of, wish_of
@@ -21,40 +21,47 @@ SILENT = "an AFTR that is ready does not say which B4s it serves: the group is p
 class Result:
     """What is known of one group, and what was decided: `map` is in force until now, None: the group is nowhere yet.
 
-    `known` says whether that is so; `lost` how a map that was lost was found again; `trouble` what keeps the group from going on.
+    `known` says whether that is so; `lost` how a map that was lost was found again; `trouble` what keeps the group from going on;
+    `seen` is None while not all of its AFTRs have said which B4s they serve.
     """
 
     known: bool
     map: BucketMap | None = None
     lost: str = ""
     trouble: str = ""
-    seen: Observed = field(default_factory=Observed)
+    seen: Observed | None = None
     decided: Decision | None = None
 
     def stopped(self, why: str) -> Result:
-        """All stays as it is."""
-        return replace(
-            self, trouble=self.trouble or why, decided=Decision(self.map, self.seen.counts) if self.known else None
-        )
+        """All stays as it is.  What that is, is not known of a map that was lost and found in part, or not at all."""
+        trouble = self.trouble or why
+        whole = self.map is not None and not any(UNPLACED in slots for slots in self.map.areas.values())
+        if not self.known or (self.lost and not whole):
+            return replace(self, known=False, trouble=trouble, decided=None)
+        counts = self.seen.counts_by(self.map) if self.seen and self.map else {}
+        return replace(self, trouble=trouble, decided=Decision(self.map, counts))
 
 
 def in_force(
     found: Survey, ground: Ground, group: B4Group, copies: Mapping[str, str] | None, seen: Observed | None
 ) -> Result:
-    """The map of a group until now; `copies` None: its server has not answered; `seen` None: not all of its AFTRs have."""
-    name, looked = name_of(group), seen or Observed()
+    """The map of a group until now; `copies` None: its server has not answered; `seen` None: not all of its AFTRs have.
+
+    What the ConfigMap does not say, in a text that can be read, those may: nothing is known before they have answered.
+    """
+    name, votes = name_of(group), seen.seen if seen else {}
     text, copy = found.text(name), (copies or {}).get(name)
-    if text is None and copies is None:
-        return Result(known=False, seen=looked)
-    if text is None and copy is None and seen is None:
-        return Result(known=False, trouble=SILENT)
     try:
-        back = recovered(wish_of(ground.pool, group, {}), text, copy, looked.seen)
+        back = recovered(wish_of(ground.pool, group, {}), text, copy, votes)
     except MapError as error:
-        return Result(known=False, trouble=str(error), seen=looked)
-    if back.map is None or back.map.pool != ground.pool.metadata.name:
-        return Result(known=True, seen=looked)
-    return Result(True, back.map, back.sentence if text is None else "", seen=looked)
+        return Result(known=False, trouble=str(error), seen=seen)
+    if back.source != "kept" and copies is None:
+        return Result(known=False, seen=seen)
+    own = back.map if back.map and back.map.pool == ground.pool.metadata.name else None
+    if own is None and seen is None:
+        return Result(known=False, trouble=SILENT)
+    lost = "" if own is not back.map or back.source in ("kept", "new") else back.sentence
+    return Result(True, own, lost, seen=seen)
 
 
 def former(found: Survey, ground: Ground, copies: Mapping[str, str]) -> dict[str, BucketMap]:

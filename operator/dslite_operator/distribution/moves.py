@@ -136,6 +136,11 @@ def advance(stand: BucketMap, target: BucketMap, batch: Batch | None) -> BucketM
     return replace(made, moved_at=batch.at, moved_b4s=batch.b4s) if batch and batch.b4s else made
 
 
+def placed(stand: BucketMap, target: BucketMap) -> BucketMap:
+    """The map in which buckets that had no slot have one, and nothing else is settled: neither slots nor that load was levelled."""
+    return replace(advance(stand, target, None), chosen=stand.chosen, levelled=stand.levelled)
+
+
 def forecast(batches: Sequence[Batch]) -> str:
     """What moving costs, beforehand, as a sentence."""
     if not batches:

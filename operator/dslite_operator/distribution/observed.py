@@ -13,11 +13,11 @@ from ipaddress import IPv6Address, IPv6Network
 
 from dslite_contract.schema import B4Group
 from dslite_operator.distribution.buckets import Cut
-from dslite_operator.distribution.counting import Lease, Leases, Softwire, Stray, counted, seen, strays
+from dslite_operator.distribution.counting import Lease, Leases, Softwire, Stray, counted, seen, shared_out, strays
 from dslite_operator.distribution.maps import Area, BucketMap, slots_in
 from dslite_operator.distribution.providers.provider import Given
 from dslite_operator.distribution.recovery import Seen
-from dslite_operator.distribution.wishes import Counts, areas_of, name_of
+from dslite_operator.distribution.wishes import Count, Counts, areas_of, name_of
 
 ByServer = Mapping[str, Sequence[Given] | None]  # leases, None where a server does not show them
 
@@ -35,6 +35,16 @@ class Observed:
     def on_slots(self) -> Counter[int]:
         """Softwires on each slot."""
         return Counter(one.slot for one in self.softwires)
+
+    def counts_by(self, bucket_map: BucketMap) -> Counts:
+        """B4s and sessions of each bucket: by leases, else each slot's softwires are shared out over the buckets that are told it."""
+        if self.leases is not None:
+            return self.counts
+        sessions = Counter[int]()
+        for one in self.softwires:
+            sessions[one.slot] += one.sessions
+        on_slots = {slot: Count(b4s, sessions[slot]) for slot, b4s in self.on_slots.items()}
+        return shared_out(bucket_map.areas, on_slots)
 
     def strays(self, bucket_map: BucketMap) -> Iterator[Stray]:
         """Softwires that are not where their B4s were told."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from dslite_operator.distribution.buckets import BUCKETS
 from dslite_operator.distribution.maps import (
@@ -26,14 +27,18 @@ from dslite_operator.distribution.wishes import Wish
 
 Votes = Mapping[int, int]  # softwires on each slot
 Seen = Mapping[Area, Sequence[Votes]]  # of each bucket, or one for all where leases do not tell them apart
+Source = Literal["kept", "copied", "seen", "lost", "new"]
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """The map in force, None where there is nothing of it, and the sentence that says where it comes from."""
+    """The map in force, and the sentence that says where it comes from: `kept` in the ConfigMap, `copied` from the server, `seen` by
+    the engines; None where it is `lost`, or the group `new`.
+    """
 
     map: BucketMap | None
     sentence: str
+    source: Source
 
 
 def recovered(wish: Wish, config_map: str | None, copy: str | None, seen: Seen) -> Recovered:
@@ -43,22 +48,24 @@ def recovered(wish: Wish, config_map: str | None, copy: str | None, seen: Seen) 
     """
     own, trouble = tried(config_map, wish.group)
     if own is not None:
-        return Recovered(own, as_kept(config_map, copy))
+        return Recovered(own, as_kept(config_map, copy), "kept")
     theirs, more = tried(copy, wish.group)
     lost = f"the ConfigMap is {'damaged' if config_map else 'gone'}" + "".join(
         f" ({one})" for one in (trouble, more) if one
     )
     if theirs is not None:
-        return Recovered(theirs, f"{lost}: the bucket map is the DHCPv6 server's copy {hash_of(copy or '')}")
+        return Recovered(theirs, f"{lost}: the bucket map is the DHCPv6 server's copy {hash_of(copy or '')}", "copied")
     found = as_seen(wish, seen)
+    if found is None and config_map is None and copy is None:
+        return Recovered(None, "no bucket map yet: the group is placed anew", "new")
     if found is None:
-        first = "" if config_map or copy else "no bucket map yet"
-        return Recovered(None, f"{first or lost + ', and no engine sees these B4s'}: the group is placed anew")
+        return Recovered(None, f"{lost}, and no engine sees these B4s: the group is placed anew", "lost")
     known = sum(slot != UNPLACED for slots in found.areas.values() for slot in slots)
     buckets = sum(map(len, found.areas.values()))
     return Recovered(
         found,
         f"{lost}, and the DHCPv6 server has no copy: {known} of {buckets} buckets are where engines see their B4s",
+        "seen",
     )
 
 

@@ -22,6 +22,7 @@ from dslite_operator.status import Verdict
 Object = dict[str, Any]
 
 LISTED = 32  # strays that a status names
+UNCOUNTED = "no B4 moves before all AFTRs that are ready have said which B4s they serve"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ def settled(server: Server, decided: Decision, bucket_map: BucketMap) -> Verdict
         sentences.append(
             f"B4s stay where they are until these names resolve at every server: {', '.join(decided.missing)}"
         )
+    if not decided.counted:
+        sentences.append(UNCOUNTED)
     if decided.batches:
         sentences.append(forecast(decided.batches))
     return Verdict("Provisioned", "True", "Moving" if decided.batches else "Told", "; ".join(sentences))
@@ -86,10 +89,13 @@ def names_of(pool: AftrPool, decided: Decision | None) -> Sequence[str]:
 
 # ---------------------------------------------------------------- numbers
 def group_fields(pool: AftrPool, result: Result, renewal: timedelta | None) -> Object:
-    """The other fields of a B4Group's status; `renewal` is the T1 of its leases, None while it is not known."""
+    """The other fields of a B4Group's status; `renewal` is the T1 of its leases, None while it is not known.
+
+    Numbers that are not known are left out: nobody must take them for none.
+    """
     made: Object = {} if renewal is None else {"renewSeconds": int(renewal.total_seconds())}
     decided, seen = result.decided, result.seen
-    if decided is None or decided.map is None:
+    if decided is None or decided.map is None or seen is None or not decided.counted:
         return made
     strays = list(seen.strays(decided.map))
     return made | {

@@ -6,40 +6,44 @@ It is told by itself, so that a server that is slow or gone holds up no other.  
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Network
 from typing import Any
 
 import structlog
 
-from dslite_operator.distribution.buckets import duid_in
+from dslite_operator.distribution.asking import questions
+from dslite_operator.distribution.lasting import Lasting
+from dslite_operator.distribution.patience import Patience
 from dslite_operator.distribution.providers.errors import (
     ForeignError,
     MovedOnError,
     ProviderError,
     RefusedError,
+    RolledBackError,
     SilentError,
+    UnreachableError,
+    UnsuitableError,
 )
-from dslite_operator.distribution.providers.provider import B4, Assignment, Given, Provider, Timers
+from dslite_operator.distribution.providers.provider import Assignment, Given, Provider
 
 log = structlog.get_logger()
 
-AGAIN_S, SOON_S = 30.0, 2.0  # after a refusal; after somebody else was faster
+AGAIN_S, SOON_S = 30.0, 2.0  # after a failure; after somebody else was faster
+LONGEST_S = 3600.0  # after many: each try stops a server that serves
 CHECK_S = 60.0  # from one look at whether it tells what it should to the next
-QUESTIONS = 32  # of one look
 LEASES_S = 600.0  # from one reading of all leases to the next
-UNKNOWN = Timers(12 * 3600, 24 * 3600)  # of a subnet of which the server does not say: longer than most
 Told = Mapping[str, Assignment]  # by group
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What the server had when it was first read: copies of bucket maps by group, and the times of its subnets."""
+    """What the server had when it was first read: copies of bucket maps, by group."""
 
     copies: Mapping[str, str]
-    timers: Mapping[IPv6Network, Timers]
 
 
 class Teller:
@@ -56,9 +60,14 @@ class Teller:
         self.blocked: Mapping[str, str] = {}  # groups that alone are not told, and what stands in their way
         self.leases: Sequence[Given] | None = None  # None: it does not show them
         self._read_at = -LEASES_S
+        self._lasting = Lasting()
         self._wanted: Told | None = None
         self._carried_out: Told | None = None  # what was wanted when it was last told
-        self._turn = 0  # of the groups and buckets that are asked for
+        self._tried: Told | None = None  # what was wanted when it was last tried, if that may have to wait now
+        self._failure = ""  # what came of that, while it waits
+        self._patience = Patience(AGAIN_S, LONGEST_S)
+        self._revision: str | None = None  # of the server, when it failed; None: it did not say
+        self._turn = 0  # how many questions were asked
         self._news = asyncio.Event()
 
     def tell(self, wanted: Told) -> None:
@@ -86,14 +95,12 @@ class Teller:
 
     def renewal(self, subnets: Iterable[IPv6Network]) -> timedelta:
         """The longest T1 of leases on these subnets."""
-        known = self.kept.timers if self.kept else {}
-        return timedelta(seconds=max(known.get(subnet, UNKNOWN).renew_s for subnet in subnets))
+        return timedelta(seconds=self._lasting.renewal_s(subnets, time.monotonic()))
 
     @property
     def lifetime(self) -> timedelta:
         """The longest valid lifetime of its leases."""
-        times = [one.valid_s for one in self.kept.timers.values()] if self.kept else []
-        return timedelta(seconds=max(times, default=UNKNOWN.valid_s))
+        return timedelta(seconds=self._lasting.lifetime_s(time.monotonic()))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -108,29 +115,75 @@ class Teller:
         """Seconds until the next one, if there is nothing new before."""
         self._news.clear()
         try:
-            await self._read_leases()
             if self.kept is None:
-                self.kept = Kept(await self._provider.copies(), await self._provider.timers())
+                await self._read_leases()  # a map that is lost is found again by them: not before they are known
+                self.kept = Kept(await self._provider.copies())
             elif self._wanted is not None:
-                if self._wanted != self._carried_out or self.blocked:
+                if await self._is_due(self._wanted):
                     await self._provider.ready()
                     await self._carry_out(self._wanted)
-                await self._look_up_timers(self.told or {})
-                await self._check(self.told or {})
+                if not self._failure:
+                    await self._check(self.told or {})
+                    if not self.blocked:
+                        self._patience.end()
         except Exception as error:  # one server's trouble must not stop the others
-            say = log.warning if isinstance(error, ProviderError) else log.exception
-            say("a DHCPv6 server is not told", server=self.name, reason=str(error))
-            if not isinstance(error, SilentError) or self._wanted != self._carried_out:
-                self._carried_out = None  # who is silent is asked again, not read: that would stop a peer that serves
-            return self._say(str(error), SOON_S if isinstance(error, MovedOnError) else AGAIN_S)
-        return self._say("", CHECK_S)
+            return self._say(str(error), await self._failed(error))
+        uncounted = await self._uncounted()
+        return self._say(self._failure or uncounted, self._until_next())
+
+    async def _uncounted(self) -> str:
+        """Why its leases cannot be read, if it is time to and they cannot: it is told what it should all the same."""
+        try:
+            await self._read_leases()
+        except Exception as error:
+            self._warn("leases of a DHCPv6 server are not read", error)
+            return f"{error}: B4s are told what they should, and none is moved further before they can be counted"
+        return ""
+
+    async def _failed(self, error: Exception) -> float:
+        """Seconds until it is tried again, or looked at."""
+        self._warn("a DHCPv6 server is not told", error)
+        if isinstance(error, SilentError) and self._wanted == self._carried_out:
+            return AGAIN_S  # who is silent is asked again, not read: that would stop a peer that serves
+        self._carried_out = None
+        if self._tried is None or self._provider.capabilities.live_update or not stops(error):
+            self._tried, self._failure = None, ""
+            return SOON_S if isinstance(error, MovedOnError) else AGAIN_S
+        self._failure = str(error)
+        await self._put_off()
+        return self._until_next()
+
+    # ------------------------------------------------------------ when
+    async def _is_due(self, wanted: Told) -> bool:
+        """Whether it is to be told: something new at once, what failed or is blocked once it has waited, or others have changed it."""
+        if wanted == self._carried_out and not self.blocked:
+            return False
+        if wanted != self._tried or await self._provider.revision() != self._revision:
+            self._patience.end()
+        return not self._patience.left(asyncio.get_running_loop().time())
+
+    async def _put_off(self) -> None:
+        """What is in the way now is in the way in a moment: each try waits longer, for it stops a server that serves."""
+        self._patience.lengthen(asyncio.get_running_loop().time())
+        try:
+            self._revision = await self._provider.revision()
+        except ProviderError:
+            self._revision = None
+
+    def _until_next(self) -> float:
+        """Seconds until the next look."""
+        left = self._patience.left(asyncio.get_running_loop().time())
+        return min(CHECK_S, left) if left else CHECK_S
 
     async def _carry_out(self, wanted: Told) -> None:
         """Raises ProviderError."""
-        before = self.copies or {}
+        before, self._tried = self.copies or {}, wanted
         self.told, self.blocked = await self._apply(wanted)
-        self._carried_out, now = wanted, datetime.now(UTC)
+        await self._read_times()  # those of the leases with the names that it told until now
+        self._carried_out, self._failure, now = wanted, "", datetime.now(UTC)
         self.told_at |= {name: now for name, one in self.told.items() if before.get(name) != one.copy}
+        if self.blocked:
+            await self._put_off()
 
     async def _apply(self, wanted: Told) -> tuple[Told, Mapping[str, str]]:
         """What it tells from now on, and what stands in the way of some groups, which are told what they were.  Raises ProviderError."""
@@ -155,32 +208,39 @@ class Teller:
 
     async def _check(self, told: Told) -> None:
         """Asks as B4s of some groups, others each time: a server may have been given an older file.  Raises ProviderError."""
-        parts = [(one.cut, part) for one in told.values() for part in one.parts]
-        for number in range(min(QUESTIONS, len(parts))):
-            cut, part = parts[(self._turn + number) % len(parts)]
-            bucket, area = self._turn % len(part.names), part.areas[self._turn % len(part.areas)]
-            asked = B4(duid_in(bucket, cut), area.subnet, area.interface_id.removesuffix("*"))
-            name, wanted = await self._provider.observe(asked), part.names[bucket]
+        asked = questions(told.values(), self._turn)
+        for b4, wanted in asked:
+            name = await self._provider.observe(b4)
             if name != wanted:
                 raise RefusedError(
-                    f"a B4 on subnet {area.subnet} is told {name or 'no name'} by DHCPv6 server {self.name} and not {wanted}: "
+                    f"a B4 on subnet {b4.subnet} is told {name or 'no name'} by DHCPv6 server {self.name} and not {wanted}: "
                     "it is told again; see who else changes it"
                 )
-        self._turn += QUESTIONS + 1
-
-    async def _look_up_timers(self, told: Told) -> None:
-        """Those of subnets that were not there before.  Raises ProviderError."""
-        subnets = {area.subnet for one in told.values() for area in one.areas}
-        if self.kept is not None and not subnets <= self.kept.timers.keys():
-            self.kept = replace(self.kept, timers=await self._provider.timers())
+        self._turn += len(asked)
 
     async def _read_leases(self) -> None:
-        """Now and then."""
+        """Now and then, with their times."""
         now = asyncio.get_running_loop().time()
         if now >= self._read_at + LEASES_S:
-            self.leases, self._read_at = await self._provider.leases(), now
+            self.leases = await self._provider.leases()
+            await self._read_times()
+            self._read_at = now
+
+    async def _read_times(self) -> None:
+        self._lasting.read(await self._provider.timers(), time.monotonic())
 
     def _say(self, trouble: str, again: float) -> float:
         self.trouble = trouble
         self._changed()
         return again
+
+    def _warn(self, what: str, error: Exception) -> None:
+        say = log.warning if isinstance(error, ProviderError) else log.exception
+        say(what, server=self.name, reason=str(error))
+
+
+def stops(error: Exception) -> bool:
+    """Whether trying again takes the service of a server away: not of one that is gone, silent or deaf, nor that others change."""
+    if isinstance(error, RolledBackError):
+        return error.serves
+    return not isinstance(error, (MovedOnError, SilentError, UnreachableError, UnsuitableError))

@@ -153,20 +153,22 @@ def drain_slot(cluster: Cluster, slot: str, yes: bool, end: bool) -> None:
     """Tell all B4s of a SLOT another one: what that costs first, and how far it is when asked again."""
     name, number = moving.place_of(slot)
     pool, now = cluster.pool(name), datetime.now(UTC).replace(microsecond=0)
-    drains, groups = drains_of(pool), list(modelled(cluster.groups_of(name)))
-    shares = moving.shares_of(number, groups)
+    drains, every = drains_of(pool), cluster.groups_of(name)
+    groups = list(modelled(every))
+    shares, unknown = moving.shares_of(number, groups), list(moving.not_counted(every))
+    others = list(moving.staying(number, pool, every))
     if end:
         if drains.pop(number, None) is None:
             raise ClusterError(f"slot {slot} is not being drained")
         lines = [f"the drain of slot {slot} is over"]
     elif number in drains:
-        click.echo("\n".join(moving.progress(number, drains[number], shares, now)))
+        click.echo("\n".join(moving.progress(number, drains[number], shares, now, unknown, others)))
         return
     else:
         moving.check(model(pool, AftrPool), number, drains, [one for one, _ in groups])
-        lines = list(moving.beforehand(number, shares, now))
-        if (b4s := moving.used(shares)) and not yes:
-            raise ClusterError("\n".join([*lines, f"slot {slot} is used by {b4s:,} B4s: give --yes to move them"]))
+        lines = [*moving.beforehand(number, shares, now), *unknown, *others]
+        if (why := moving.refusal(slot, shares, unknown)) and not yes:
+            raise ClusterError("\n".join([*lines, why]))
         lines.append(f"slot {slot} is drained: the same command shows how far it is, with --end it is over")
         drains[number] = now
     version = pool["metadata"]["resourceVersion"]
@@ -175,7 +177,7 @@ def drain_slot(cluster: Cluster, slot: str, yes: bool, end: bool) -> None:
 
 
 def modelled(groups: list[Object]) -> Iterator[tuple[B4Group, Object]]:
-    """B4Groups that a DHCPv6 server tells, with their statuses; one that is wrong is told by its last version, so left out."""
+    """B4Groups that a DHCPv6 server tells, with their statuses, but for those that are wrong."""
     for one in groups:
         found = read_asked(one).model
         if isinstance(found, B4Group) and found.spec.dhcp is not None:

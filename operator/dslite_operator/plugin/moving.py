@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,8 @@ from dslite_contract.slots import check_slot, group_slots
 from dslite_operator.distribution.decision import short_renewal
 from dslite_operator.distribution.maps import BucketMap
 from dslite_operator.distribution.moves import Batch, Move, Pace, forecast, schedule
+from dslite_operator.observe import read_asked
+from dslite_operator.status import condition_of
 
 Object = dict[str, Any]
 
@@ -58,6 +60,31 @@ def shares_of(slot: int, groups: Sequence[tuple[B4Group, Object]]) -> list[Share
             renewal = None if seconds is None else timedelta(seconds=seconds)
             found.append(Share(group, numbers["told"], numbers["sessions"], numbers["softwires"], renewal))
     return found
+
+
+def not_counted(groups: Iterable[Object]) -> Iterator[str]:
+    """Of which groups that a DHCPv6 server tells it is not known what they have on a slot: missing numbers are not none."""
+    for one in groups:
+        name = one["metadata"]["name"]
+        if not one["spec"].get("dhcp"):
+            continue
+        if not one.get("status", {}).get("slots"):
+            why = condition_of(one, "Provisioned").get("message", "the operator has not seen it")
+            yield f"B4Group {name}: on which slots its B4s are is not known ({why})"
+        elif read_asked(one).model is None:
+            yield f"B4Group {name}: what it asks for is wrong, so what its B4s will lose is not known: correct it first"
+
+
+def staying(slot: int, pool: Object, groups: Iterable[Object]) -> Iterator[str]:
+    """Groups that no DHCPv6 server tells, if B4s of theirs may be on the slot: a drain leaves them there."""
+    numbers: Object = next((one for one in pool.get("status", {}).get("slots", ()) if one["slot"] == slot), {})
+    subscribers = numbers.get("subscribers")
+    names = [str(one["metadata"]["name"]) for one in groups if not one["spec"].get("dhcp")]
+    if names and subscribers != 0:
+        yield (
+            f"no DHCPv6 server tells the B4s of {', '.join(names)} a slot: they stay where they are; slot {slot} has "
+            f"{'an unknown number of' if subscribers is None else f'{subscribers:,}'} subscribers in all"
+        )
 
 
 def check(pool: AftrPool, slot: int, drained: Mapping[int, datetime], groups: Sequence[B4Group]) -> None:
@@ -105,8 +132,23 @@ def used(shares: Sequence[Share]) -> int:
     return sum(max(one.told, one.softwires) for one in shares)
 
 
+def refusal(place: str, shares: Sequence[Share], unknown: Sequence[str]) -> str:
+    """Why a drain of POOL/SLOT does not begin unless it is told to; nothing where nobody uses the slot."""
+    if unknown:
+        return f"who uses slot {place} is not known: see to that first, or give --yes to drain it all the same"
+    b4s = used(shares)
+    return f"slot {place} is used by {b4s:,} B4s: give --yes to move them" if b4s else ""
+
+
 # ---------------------------------------------------------------- how far it is
-def progress(slot: int, since: datetime, shares: Sequence[Share], now: datetime) -> Iterator[str]:
+def progress(
+    slot: int,
+    since: datetime,
+    shares: Sequence[Share],
+    now: datetime,
+    unknown: Sequence[str] = (),
+    others: Sequence[str] = (),
+) -> Iterator[str]:
     """How far a drain is, a line for each group."""
     yield f"slot {slot} is being drained since {since:%Y-%m-%d %H:%M} UTC"
     for one in shares:
@@ -115,8 +157,9 @@ def progress(slot: int, since: datetime, shares: Sequence[Share], now: datetime)
             yield f"B4Group {one.name}: {one.told:,} B4s are told another slot from {begin:%Y-%m-%d %H:%M} UTC on"
         elif one.told or one.softwires:
             yield f"B4Group {one.name}: {one.told:,} B4s are still told slot {slot}, {one.softwires:,} are still on it"
-    if not used(shares):
-        yield f"no B4 of any group is told slot {slot} or on it"
+    yield from (*unknown, *others)
+    if not used(shares) and not unknown:
+        yield f"no B4 of any {'other ' if others else ''}group is told slot {slot} or on it"
 
 
 def minutes(time: timedelta) -> str:

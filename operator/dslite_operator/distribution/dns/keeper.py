@@ -36,7 +36,7 @@ class Names:
     async def keep(self, wanted: Mapping[str, Wanted], use: Use, now: datetime) -> Standing:
         """Writes what is wanted, gives up what is not, and looks at it; `now` is UTC.  One call at a time.
 
-        `wanted` are the names of all pools that there are: one that is left out is taken to be gone.
+        `wanted` are the names of all pools that there are, but for those in `use.unread`: any other that is left out is taken to be gone.
         """
         parts = by_zone(wanted, self._keepers)
         standings = await asyncio.gather(*(self._keepers[zone].keep(part, use, now) for zone, part in parts.items()))

@@ -1,7 +1,7 @@
 """What is to be written: the difference between what a zone should have and what it holds, in order.  Pure.
 
-A name that is wanted is published before anybody is told of it.  One that is not wanted any more, and that nobody is told or served
-by any more, is marked with the time at which the last lease with it ends, and goes then: the zone itself remembers, whoever restarts.
+A name that is wanted is published before anybody is told of it.  One that is not wanted any more, and that nobody is told any more, is
+marked with the time at which the last lease with it ends, and goes then: the zone itself remembers, whoever restarts.
 """
 
 from __future__ import annotations
@@ -40,12 +40,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Use:
-    """What keeps a name: `names` are those that a DHCPv6 server hands out, or whose slots have softwires; None: not known now,
-    so nothing goes.  `lifetime` is the valid lifetime of the leases with which names were handed out.
+    """What keeps a name: `names` are those that a DHCPv6 server hands out; None: not known now, so nothing goes.  `lifetime` is the
+    valid lifetime of the leases with which names were handed out.  Nor goes a name of `unread` pools (NAMESPACE/NAME): what they want
+    is not known.
     """
 
     names: Collection[str] | None
     lifetime: timedelta
+    unread: Collection[str] = ()
 
 
 def plan(wanted: Mapping[str, Wanted], found: Mapping[str, Held], owner: str, use: Use, now: datetime) -> Plan:
@@ -94,7 +96,7 @@ def leaving(
         return
     for name in sorted(found.keys() - wanted.keys()):
         mark = found[name].mark
-        if mark is None or mark.owner != owner:
+        if mark is None or mark.owner != owner or mark.pool in use.unread:
             continue
         text = str(found[name].texts[0])
         if name in use.names and mark.until:

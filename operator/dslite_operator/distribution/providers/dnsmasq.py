@@ -109,12 +109,15 @@ class Dnsmasq:
         return Outcome((str(self.options_file),), f"wrote {self.options_file}")
 
     def _before(self) -> str:
-        text = self.options_file.read_text() if self.options_file.exists() else ""
+        text = self._read()
         if text and text.splitlines()[0] != OWNER + self.owner:
             raise ForeignError(
                 f"{self.options_file} is not ours: move what is in it elsewhere, or give us another file"
             )
         return text
+
+    def _read(self) -> str:
+        return self.options_file.read_text() if self.options_file.exists() else ""
 
     def _write(self, text: str) -> None:
         draft = self.options_file.with_suffix(".draft")
@@ -166,6 +169,10 @@ class Dnsmasq:
 
     async def ready(self) -> None:
         """At any time."""
+
+    async def revision(self) -> str:
+        """What its file says."""
+        return self._read()
 
     async def leases(self) -> None:
         """It shows none."""

@@ -7,6 +7,7 @@ DsliteError
     ├── UnreachableError        no answer on the control channel, or no login
     ├── UnsuitableError         a server of a version or with settings that we cannot use
     ├── RefusedError            the server said no; its words are in the sentence
+    │   └── UnwrittenError      it has what it should, and its file has not: a restart would forget it
     ├── MovedOnError            someone else changed the configuration meanwhile: ours was not set, or is no longer in force
     ├── SilentError             no answer to a probe
     └── RolledBackError         a change did not bring what it should, and what was before is in force again, or is not
@@ -39,6 +40,10 @@ class UnsuitableError(ProviderError):
 
 class RefusedError(ProviderError):
     """The server answered a command with an error."""
+
+
+class UnwrittenError(RefusedError):
+    """The server tells what it should, and could not write that down."""
 
 
 class MovedOnError(ProviderError):

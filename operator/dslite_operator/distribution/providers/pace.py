@@ -11,16 +11,18 @@ Done = TypeVar("Done")
 
 
 class Pace(Generic[Wanted, Done]):
-    """Calls `carry_out` with the newest of what is wanted; `pauses(done)` says whether an interval begins with it."""
+    """Calls `carry_out` with the newest of what is wanted, and not while an interval runs: `begin` begins one."""
 
-    def __init__(
-        self, interval_s: float, carry_out: Callable[[Wanted], Awaitable[Done]], pauses: Callable[[Done], bool]
-    ) -> None:
-        self._interval_s, self._carry_out, self._pauses = interval_s, carry_out, pauses
+    def __init__(self, interval_s: float, carry_out: Callable[[Wanted], Awaitable[Done]]) -> None:
+        self._interval_s, self._carry_out = interval_s, carry_out
         self._turn = asyncio.Lock()
         self._newest: tuple[int, Wanted] | None = None
         self._last: tuple[int, Done] | None = None
         self._free_at = 0.0
+
+    def begin(self) -> None:
+        """An interval begins now: something was changed, whatever came of it."""
+        self._free_at = asyncio.get_running_loop().time() + self._interval_s
 
     async def free(self) -> None:
         """Until no interval is running."""
@@ -37,6 +39,4 @@ class Pace(Generic[Wanted, Done]):
             number, newest = self._newest
             done = await self._carry_out(newest)
             self._last = (number, done)
-            if self._pauses(done):
-                self._free_at = asyncio.get_running_loop().time() + self._interval_s
             return done

@@ -115,7 +115,7 @@ class Provider(Protocol[Plan]):
         """The copies of bucket maps that the server keeps, by group.  Raises ProviderError."""
 
     async def timers(self) -> Mapping[IPv6Network, Timers]:
-        """Those of each subnet, as they are when no drain shortens them.  Raises ProviderError."""
+        """Those of each subnet when no drain shortens them, as `copies`, `leases` or `apply` read them last.  Raises ProviderError."""
 
     async def leases(self) -> Sequence[Given] | None:
         """All live leases, None for a server that does not show them.  Raises ProviderError."""
@@ -125,3 +125,6 @@ class Provider(Protocol[Plan]):
 
     async def ready(self) -> None:
         """Until it may be changed again: what is wanted by then is what it should be told."""
+
+    async def revision(self) -> str:
+        """Another text as soon as anybody has changed the server's configuration.  Raises ProviderError."""

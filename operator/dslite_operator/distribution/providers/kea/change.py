@@ -22,6 +22,7 @@ from dslite_operator.distribution.providers.errors import (
     RefusedError,
     RolledBackError,
     SilentError,
+    UnwrittenError,
 )
 from dslite_operator.distribution.providers.kea.channel import Hold
 from dslite_operator.distribution.providers.kea.dialect import Dialect
@@ -67,11 +68,18 @@ class Planned(Protocol):
 
 
 class Changer:
-    """Changes one Kea.  `owed` is what it served before a change of ours that left it deaf, until it serves again."""
+    """Changes one Kea.  `changes` counts what was set there, whatever came of it: each time it may have been silent."""
 
     def __init__(self, kea: Kea, prober: Prober) -> None:
         self.kea, self.prober = kea, prober
-        self._owed: Configuration | None = None
+        self.changes = 0
+        self._owed: Configuration | None = None  # what it served before ours left it deaf
+        self._written: bool | None = None  # whether its file has what is in force; None: not known
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether a change of ours has left it so."""
+        return self._owed is not None
 
     async def change(self, plan: Planned, partners: Sequence[Kea] = ()) -> bool:
         """Carry out what `plan` makes of what is in force, while `partners` serve; whether anything was changed.
@@ -82,6 +90,7 @@ class Changer:
         dialect = await self.kea.dialect()
         made = await asyncio.to_thread(plan.on, await self.kea.configuration(), dialect)
         if not made.needed:
+            await self._keep_anew(made, plan)
             return False
         await all_serve(partners)
         await self._serves(made.checks)
@@ -90,7 +99,7 @@ class Changer:
         put = False
         try:
             await self._put(made)
-            put = True
+            put, self._written = True, False
             await settled(self.kea)
             await self._tells(made.checks)
         except MovedOnError:
@@ -108,6 +117,7 @@ class Changer:
         async def hold() -> None:
             if await self.kea.hash() != since:
                 raise self._moved_on("meanwhile, and nothing was set")
+            self.changes += 1
 
         return hold
 
@@ -128,6 +138,7 @@ class Changer:
         if made.classes is None:
             await self.kea.set(made.after, self._unless_changed(made.before.hash))
         for body in stages(made.classes or []):
+            self.changes += 1
             await self.kea.update_class(body)
 
     async def _in_force(self, made: Change, plan: Planned) -> bool:
@@ -147,12 +158,22 @@ class Changer:
                 )
 
     async def _keep(self) -> None:
+        self._written = False
         try:
             await self.kea.write()
         except RefusedError as error:
-            raise RefusedError(
+            raise UnwrittenError(
                 f"{error}: in force, but a restart would forget it: let Kea write its configuration file"
             ) from error
+        self._written = True
+
+    async def _keep_anew(self, made: Change, plan: Planned) -> None:
+        """Nothing is to be set, but its file may have refused what is, or an operator before us was ended before it wrote that."""
+        if self._written is None:
+            others = await asyncio.to_thread(plan.others, made.before, made.dialect)
+            self._written = others == made.before.document
+        if not self._written:
+            await self._keep()
 
     # ------------------------------------------------------------ back
     async def _rolled_back(self, made: Change, plan: Planned, put: bool, why: ProviderError) -> ProviderError:

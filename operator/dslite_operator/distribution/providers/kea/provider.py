@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 from typing import Any
 
-from dslite_operator.distribution.providers.errors import ForeignError, RefusedError
+from dslite_operator.distribution.providers.errors import ForeignError, RefusedError, UnwrittenError
 from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.leases import given
@@ -23,7 +23,7 @@ from dslite_operator.distribution.providers.provider import B4, Assignment, Capa
 
 Object = dict[str, Any]
 
-INTERVAL_S = 30.0  # config-set of 10,000 subnets is 3 s of silence: a tenth of the time at most
+INTERVAL_S = 30.0  # Kea answers nobody during config-set, the longer the more subnets it has
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ class KeaProvider:
 
     def __init__(self, owner: str, peers: Sequence[Changer], interval_s: float = INTERVAL_S) -> None:
         self._owner, self._peers, self._interval_s = owner, tuple(peers), interval_s
+        self._linked: Configuration | None = None  # what these are in
         self._links: Mapping[IPv6Network, Found] = {}
-        self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change, lambda outcome: bool(outcome.changed))
+        self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -73,22 +74,44 @@ class KeaProvider:
                 await peer.kea.test(made.after)
 
     async def apply(self, plan: KeaPlan) -> Outcome:
-        """One peer after another, and no further than the first that fails; raises ProviderError."""
+        """One peer after another, and no further than the first that does not tell what it should; raises ProviderError."""
         return await self._pace(plan)
 
     async def ready(self) -> None:
         """Until the interval since the last change is over."""
         await self._pace.free()
 
+    async def revision(self) -> str:
+        """The hashes of all peers; raises ProviderError."""
+        return " ".join([await peer.kea.hash() for peer in self._peers])
+
     async def _change(self, plan: KeaPlan) -> Outcome:
-        keas = [peer.kea for peer in self._peers]
-        changed = [
-            peer.kea.where
-            for peer in self._peers
-            if await peer.change(plan, [kea for kea in keas if kea is not peer.kea])
-        ]
+        """An interval begins with whatever was set, but for a Kea that serves nobody: that may be helped at any time."""
+        before = self._changes
+        try:
+            changed = await self._one_after_another(plan)
+        finally:
+            if self._changes != before and not any(peer.is_deaf for peer in self._peers):
+                self._pace.begin()
         said = f"changed Kea at {', '.join(changed)}" if changed else "Kea has it all already"
         return Outcome(tuple(changed), said)
+
+    @property
+    def _changes(self) -> int:
+        return sum(peer.changes for peer in self._peers)
+
+    async def _one_after_another(self, plan: KeaPlan) -> list[str]:
+        """Those that were changed.  One that cannot write its file tells what it should: the others are to tell the same."""
+        keas, changed, unwritten = [peer.kea for peer in self._peers], list[str](), list[str]()
+        for peer in self._peers:
+            try:
+                if await peer.change(plan, [kea for kea in keas if kea is not peer.kea]):
+                    changed.append(peer.kea.where)
+            except UnwrittenError as error:
+                unwritten.append(str(error))
+        if unwritten:
+            raise UnwrittenError("; ".join(unwritten))
+        return changed
 
     async def observe(self, b4: B4) -> str | None:
         """What each peer tells it, whoever of them serves it now; raises ProviderError, also where they do not tell it the same."""
@@ -102,29 +125,36 @@ class KeaProvider:
         return next(iter(names.values()))
 
     async def _link_of(self, subnet: IPv6Network) -> Found:
-        """As the first peer has it, whose configuration is read once, and again for a subnet that it did not have: reading stops Kea."""
+        """As the first peer has it, of which the configuration is read again for a subnet that it did not have: reading stops Kea."""
         kea = self._peers[0].kea
-        if subnet not in self._links:
-            document = (await kea.configuration()).document
-            self._links = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(document)}
-        if subnet not in self._links:
+        if subnet not in self._links_in(kea.last):
+            await kea.known()
+        if subnet not in self._links_in(kea.last):
             raise ForeignError(f"Kea at {kea.where} has no subnet {subnet}: a B4 there is told nothing")
         return self._links[subnet]
 
+    def _links_in(self, found: Configuration | None) -> Mapping[IPv6Network, Found]:
+        if found is not None and found is not self._linked:
+            self._linked = found
+            self._links = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(found.document)}
+        return self._links
+
     async def copies(self) -> dict[str, str]:
         """Those that the first peer keeps; raises ProviderError."""
-        return copies((await self._peers[0].kea.configuration()).document, self._owner)
+        return copies((await self._peers[0].kea.known()).document, self._owner)
 
     async def timers(self) -> dict[IPv6Network, Timers]:
         """Those of the first peer; raises ProviderError."""
-        return timers((await self._peers[0].kea.configuration()).document)
+        kea = self._peers[0].kea
+        return await asyncio.to_thread(timers, (kea.last or await kea.known()).document)
 
     async def leases(self) -> list[Given] | None:
         """Those of the first peer, page by page; None without the hook libdhcp_lease_cmds.so.  Raises ProviderError."""
         kea, found, after = self._peers[0].kea, list[Given](), "start"
+        document = (await kea.known()).document
         if not (await kea.dialect()).shows_leases:
             return None
-        subnets = {one["id"]: IPv6Network(one["subnet"]) for one, _ in subnets_of((await kea.configuration()).document)}
+        subnets = {one["id"]: IPv6Network(one["subnet"]) for one, _ in subnets_of(document)}
         while page := await kea.lease_page(after):
             found += given(page, subnets, time.time())
             after = page[-1]["ip-address"]

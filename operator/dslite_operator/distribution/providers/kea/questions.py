@@ -16,7 +16,7 @@ from dslite_operator.distribution.providers.provider import Assignment, Part
 Object = dict[str, Any]
 Found = tuple[Object, Object | None]  # a subnet and its shared network
 
-MOST_QUESTIONS = 32  # for one change: some milliseconds each
+MOST_QUESTIONS = 32  # for one change
 
 
 @dataclass(frozen=True)

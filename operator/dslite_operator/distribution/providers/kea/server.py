@@ -14,7 +14,7 @@ from dslite_operator.distribution.providers.kea.marks import fingerprint
 Object = dict[str, Any]
 
 SUCCESS, EMPTY = 0, 3
-PAGE = 2000  # leases of one answer: Kea serves nobody while it writes them, some milliseconds
+PAGE = 2000  # leases of one answer: Kea serves nobody while it writes them
 SECRET_KEYS = ("password", "secret", "basic-auth-password")
 
 
@@ -33,6 +33,8 @@ class Kea:
         self._channel = channel
         self._secrets: set[str] = set()
         self._dialect: Dialect | None = None
+        self._remembers = False
+        self.last: Configuration | None = None  # as it was read last, where that is kept
 
     @property
     def where(self) -> str:
@@ -50,7 +52,23 @@ class Kea:
         document = (await self._call("config-get"))["arguments"]
         found = document.pop("hash", None)
         self._secrets.update(secrets_in(document))
-        return Configuration(document, found or fingerprint(document))
+        read = Configuration(document, found or fingerprint(document))
+        self.last = read if self._remembers else None
+        return read
+
+    async def known(self) -> Configuration:
+        """What is in force: as it was read last if its hash is still that, which costs Kea less than to write it out.
+
+        From the first time on each reading is kept as `last`.
+        """
+        self._remembers = True
+        if (
+            self.last is not None
+            and (self._dialect or await self.dialect()).hashes
+            and await self.hash() == self.last.hash
+        ):
+            return self.last
+        return await self.configuration()
 
     async def hash(self) -> str:
         """The hash of what is in force."""

@@ -1,0 +1,183 @@
+"""A step of the loop that distributes B4s, on a cache of objects: what is written of each group, and what its status says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from kubernetes import client
+
+from cluster_objects import IDS, KEY, SETTINGS, configured, group, pool
+from dns_servers import ZONE, dns_server
+from dslite_operator.apply import JSON, ApiError, Writer, refusal
+from dslite_operator.desired import Wish, config_map, finished, render
+from dslite_operator.distribution import maps as room
+from dslite_operator.distribution.config_maps import map_object
+from dslite_operator.distribution.distributor import Distributor
+from dslite_operator.distribution.maps import BucketMap, text_of
+from dslite_operator.distribution.wishes import areas_of
+from dslite_operator.observe import Cache
+from dslite_operator.settings import Settings
+from dslite_operator.signer import Signer
+from operating import settings
+from slot_names import secret_in
+
+Object = dict[str, Any]
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+SERVER = {"name": "metro", "url": "unix:///nonexistent/kea", "probe": "2001:db8::1"}
+WITH_KEA = settings(dhcp={"owner": "metro", "servers": [SERVER]})
+
+
+def homes(name: str = "homes", number: int = 0, **spec: Any) -> Object:
+    """A group on two slots, in a prefix of its own by `number`."""
+    dhcp = {"server": "metro", "subnets": [f"2001:db8:1{number}00::/48"]}
+    return group(name, f"2001:db8:1{number}00::/40", **{"slots": 2, "dhcp": dhcp, **spec})
+
+
+def map_of(body: Object, slots: tuple[int, ...] = (0,) * 128 + (1,) * 128, **changed: Any) -> BucketMap:
+    """A group's map, with its first subnet: half of its buckets on each of two slots."""
+    (model,) = configured(pool(), body).groups
+    first = areas_of(model)[0]
+    made: Object = {"areas": {first: slots}, "chosen": (0, 1), "levelled": 2, **changed}
+    return BucketMap(f"edge/{body['metadata']['name']}", "east", "last", **made)
+
+
+def cached(*bodies: Object, maps: Mapping[str, str] = {}) -> Cache:
+    """A pool in force with these groups, and ConfigMaps with the texts of bucket maps."""
+    rendered = render(KEY, IDS, None, configured(pool(), *bodies), "", SETTINGS)
+    wish = Wish(KEY, pool()["metadata"]["uid"], rendered, 1, "surge", SETTINGS, False)
+    named = {body["metadata"]["name"]: body for body in bodies}
+    kept = (map_object(named[name], "east", text, None) for name, text in maps.items())
+    made = [finished(wish, config_map(wish)), *kept]
+    for number, one in enumerate(made):
+        one["metadata"] |= {"uid": f"uid-{number}", "resourceVersion": "1"}
+    return holding(pool(), *bodies, *made)
+
+
+def holding(*bodies: Object) -> Cache:
+    """All that there is."""
+    cache = Cache()
+    for one in bodies:
+        cache.put(one)
+    return cache
+
+
+class Requests(Writer):
+    """A writer whose requests go nowhere: they are kept, by what they are about, or refused by the names of objects."""
+
+    def __init__(self, **refused: int) -> None:
+        super().__init__(client.ApiClient())
+        self.made: dict[str, Object] = {}
+        self._refused = refused
+
+    async def call(
+        self,
+        method: str,
+        where: str,
+        body: Object | None = None,
+        kind: str = JSON,
+        query: Mapping[str, str] | None = None,
+    ) -> Object:
+        assert body is not None
+        name = body["metadata"]["name"]
+        status = self._refused.get(name.removesuffix("-buckets"))
+        if status is not None:
+            raise refusal(method, where, status, json.dumps({"message": "no"}))
+        self.made[f"{body['kind']} {name}"] = body
+        return {**body, "metadata": {**body["metadata"], "uid": "uid-new", "resourceVersion": "2"}}
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as made:
+        yield made
+
+
+def distributor(
+    cache: Cache, requests: Requests, session: aiohttp.ClientSession, content: Settings = WITH_KEA
+) -> Distributor:
+    return Distributor(cache, requests, content, session, Signer(Path("/nonexistent")), lambda key: None)
+
+
+async def test_what_a_person_asks_for_is_kept_until_b4s_are_counted(session: aiohttp.ClientSession) -> None:
+    """`kubectl dslite rebalance` while the operator was away: by buckets alone all is level, so it would have been taken for done."""
+    body, requests = homes(), Requests()
+    asked = text_of(map_of(body, chosen=(), levelled=0))
+    made = distributor(cached(body, maps={"homes": asked}), requests, session)
+    await made.step(NOW)
+    assert requests.made == {}
+    said = made.said_of(body)
+    assert said.verdicts[0].reason == "Asking"
+    assert said.status == {}, "numbers that nobody knows"
+
+
+async def test_o02_names_of_a_pool_that_is_there_stay_whatever_is_known_of_it(
+    session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Its ConfigMap is gone, and what it asks for is refused.  Its B4s have hard-coded names: no DHCPv6 server says that they are used."""
+    body = group("homes", "2001:db8:1000::/40")
+    with dns_server("knot") as server:
+        zone = {"zone": ZONE, "server": str(server.place), "tsigSecretRef": "tsig"}
+        content = settings(dns={"owner": "metro", "zones": [zone]}, secrets=str(secret_in(tmp_path)))
+        await distributor(cached(body), Requests(), session, content).step(NOW)
+        written = server.records()
+        assert sum(" AAAA " in line for line in written) == 4
+        await distributor(holding(pool(), body), Requests(), session, content).step(NOW)
+        assert server.records() == written
+        await distributor(holding(body), Requests(), session, content).step(NOW)
+        assert sum("until=" in line for line in server.records()) == 4, "the pool is gone"
+
+
+# ---------------------------------------------------------------- one group stops no other
+def widened(name: str, number: int) -> Object:
+    """A group with a subnet that is not in its map yet."""
+    subnets = [f"2001:db8:1{number}00::/48", f"2001:db8:1{number}01::/48"]
+    return homes(name, number, dhcp={"server": "metro", "subnets": subnets})
+
+
+def reason_of(made: Distributor, body: Object) -> tuple[str, str]:
+    verdict = made.said_of(body).verdicts[0]
+    return verdict.reason, verdict.message
+
+
+async def test_a_map_that_no_config_map_would_hold_stops_that_group_alone(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, small, requests = widened("large", 0), widened("small", 1), Requests()
+    texts = {"large": text_of(map_of(large, (0, 1) * 128)), "small": text_of(map_of(small))}
+    monkeypatch.setattr(room, "LARGEST_TEXT", len(texts["large"]))
+    made = distributor(cached(large, small, maps=texts), requests, session)
+    await made.step(NOW)
+    assert requests.made.keys() == {"ConfigMap small-buckets"}
+    reason, sentence = reason_of(made, large)
+    assert reason == "Refused"
+    assert sentence.endswith("at most are kept: divide the group; what was told stays so")
+    assert reason_of(made, small)[0] == "Asking"
+
+
+@pytest.mark.parametrize(("status", "reason"), [(422, "Refused"), (409, "Asking")])
+async def test_a_map_that_the_api_server_does_not_take_stops_that_group_alone(
+    session: aiohttp.ClientSession, status: int, reason: str
+) -> None:
+    """Somebody who has changed it meanwhile is no trouble: his change is on its way."""
+    first, second, requests = widened("first", 0), widened("second", 1), Requests(first=status)
+    texts = {"first": text_of(map_of(first)), "second": text_of(map_of(second))}
+    made = distributor(cached(first, second, maps=texts), requests, session)
+    await made.step(NOW)
+    assert requests.made.keys() == {"ConfigMap second-buckets"}
+    assert reason_of(made, first)[0] == reason
+    assert reason_of(made, second)[0] == "Asking"
+
+
+async def test_an_api_server_that_does_not_answer_is_not_asked_for_each_group(session: aiohttp.ClientSession) -> None:
+    first, second, requests = widened("first", 0), widened("second", 1), Requests(first=0)
+    texts = {"first": text_of(map_of(first)), "second": text_of(map_of(second))}
+    with pytest.raises(ApiError):
+        await distributor(cached(first, second, maps=texts), requests, session).step(NOW)
+    assert requests.made == {}
