@@ -147,7 +147,8 @@ class Member:
             return
         self.connection = next(self.serials)
         for slot, kinds in enumerate(self.unresolved):
-            if self.engines[slot].copying:
+            if self.engines[slot].copying:  # its reading ended with the connection
+                self.engines[slot].copying = False
                 self.events[slot].append(Result.BROKEN)
             if kinds:
                 self.events[slot].append(Result.UNRESOLVED)
