@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from installed_pool import Object, Pool, until
+from installed_pool import Object, Pool, is_answered, until
 from running_cluster import Cluster, dslite_cluster
 from running_lab import ROOT, Lab
 from under_load import routed_to, under_load
@@ -115,7 +115,7 @@ def test_the_api_server_is_killed_and_started_again(cluster: Cluster, outside: L
 
 # ---------------------------------------------------------------- releases
 def test_a_newer_operator_replaces_no_pod(cluster: Cluster, outside: Lab, pool: Pool, tmp_path: Path) -> None:
-    """The chart of a next release, whose images the nodes have."""
+    """The chart of a next release: the same bits under another tag.  `tests/chart/test_upgrade.py` has two that differ."""
     for image in IMAGES:
         for node in cluster.nodes:
             cluster.run(node, "ctr", "--namespace", "k8s.io", "images", "tag", f"{image}:{OLD}", f"{image}:{NEW}")
@@ -157,3 +157,4 @@ def test_a_pool_takes_the_next_release(rollout: str, outside: Lab, pool: Pool) -
     with under_load(outside) as load:
         load.during(upgrade)
     assert not before.keys() & pool.uids().keys()
+    is_answered(pool.cluster)
