@@ -54,9 +54,10 @@ cluster-test-api: root system env  ## test-api; 200 pools with 1,000 groups, als
 .PHONY: test lint test-unit test-unit-3.13 test-nojit test-boundscheck test-lab lab-gigabyte soak bench bench-store
 .PHONY: test-api test-quickstart crds placement-proof distribution-test sriov-test
 .PHONY: chaos chaos-crash chaos-handover chaos-partition chaos-store chaos-model
-test: root system lint  ## everything that must pass before a commit lands
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target SIDE_BY_SIDE=1 test-unit test-unit-3.13 test-nojit test-boundscheck
-	@$(MAKE) --no-print-directory test-lab
+# A lab waits more than it works: the legs that only compute have what it leaves of two cores.
+test: root system lint bpf kernels  ## everything that must pass before a commit lands
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target SIDE_BY_SIDE=1 BESIDE="chrt --idle 0" \
+	    test-lab test-unit test-unit-3.13 test-nojit test-boundscheck
 	@$(MAKE) --no-print-directory test-quickstart
 
 lint: env  ## ruff, mypy, import contracts
@@ -66,22 +67,22 @@ lint: env  ## ruff, mypy, import contracts
 	$(BIN)/lint-imports --no-logo
 
 test-unit: env bpf  ## kernels against their reference, golden packets, properties
-	$(BIN)/pytest
+	$(BESIDE) $(BIN)/pytest
 
 test-unit-3.13: env bpf  ## the same on Python 3.13, where the machine has one beside the system's
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))'; then \
 	    echo "test-unit ran on Python 3.13 already"; \
 	elif python=$$(scripts/python.sh 3.13 2>/dev/null); then \
-	    scripts/env.sh build/venv-3.13 "$$python" && MUTANTS=100000 build/venv-3.13/bin/pytest; \
+	    scripts/env.sh build/venv-3.13 "$$python" && MUTANTS=100000 $(BESIDE) build/venv-3.13/bin/pytest; \
 	else \
 	    echo "no Python 3.13 on this machine: leg left out"; \
 	fi
 
 test-nojit: env bpf  ## packets through the kernels as plain Python, with their coverage
-	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m nojit $(COVERED:%=--cov=%) --cov-report=term:skip-covered --cov-fail-under=90
+	NUMBA_DISABLE_JIT=1 $(BESIDE) $(BIN)/pytest -m nojit $(COVERED:%=--cov=%) --cov-report=term:skip-covered --cov-fail-under=90
 
 test-boundscheck: env bpf  ## every access to an array checked
-	MUTANTS=200000 NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(KERNELS)/kernels-boundscheck $(BIN)/pytest tests/golden tests/properties
+	MUTANTS=200000 NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(KERNELS)/kernels-boundscheck $(BESIDE) $(BIN)/pytest tests/golden tests/properties
 
 test-lab: root system env bpf kernels  ## real programs through the lab, and three tests of this machine's Kea: the others are in distribution-test
 	$(BIN)/pytest -m "lab and not chaos" --ignore=tests/providers --durations=25
