@@ -79,9 +79,8 @@ class Writer:
         return found
 
     # ------------------------------------------------------------ objects
-    async def list(self, kind: str, namespace: str | None, selector: str = "") -> list[Object]:
-        """All objects of a kind, as the watches give them."""
-        query = {"labelSelector": selector} if selector else {}
+    async def list(self, kind: str, namespace: str | None, query: Mapping[str, str] | None = None) -> list[Object]:
+        """All objects of a kind, as the watches give them; with labelSelector or fieldSelector, those that it chooses."""
         found = await self.call("GET", path(kind, namespace), query=query)
         return [{"apiVersion": KINDS[kind][0], "kind": kind, **item} for item in found["items"]]
 

@@ -22,13 +22,23 @@ from dslite_operator.claims import Holder, Refused, judge
 from dslite_operator.desired import Wish, config_map, desired, finished, render
 from dslite_operator.distribution.distributor import Distributor
 from dslite_operator.names import DRAIN, Ids, Key, child, path
-from dslite_operator.observe import Cache, View
-from dslite_operator.plan import Delete, PodView, contains, plan
+from dslite_operator.observe import Cache, View, owned
+from dslite_operator.plan import Annotate, Delete, PodView, Step, contains, plan
 from dslite_operator.queue import Queue
 from dslite_operator.render import LARGEST_TEXT, Rendered, spell
 from dslite_operator.settings import Settings
 from dslite_operator.signer import Signer
-from dslite_operator.status import Facts, Report, events, group_status, pool_status, served, troubled, without_numbers
+from dslite_operator.status import (
+    Facts,
+    Report,
+    Said,
+    events,
+    group_status,
+    pool_status,
+    served,
+    troubled,
+    without_numbers,
+)
 
 Object = dict[str, Any]
 log = structlog.get_logger()
@@ -48,9 +58,10 @@ class Controller:
         self.distributor = Distributor(self.cache, writer, settings, session, self._signer, self.queue.add)
         self.monitors = False  # whether the cluster knows ServiceMonitors
         self._writer, self._settings, self._session = writer, settings, session
-        self._accepting = asyncio.Lock()
+        self._accepting, self._found_lost = asyncio.Lock(), False
         self._judged: tuple[int, dict[Holder, tuple[Refused, ...]]] = (-1, {})
         self._histories: dict[str, autoscaler.History] = {}
+        self._replicas_asked: dict[str, int] = {}
         self._numbers: dict[str, float] = {}
         self._failures: dict[Key, int] = {}
         self._secrets: set[str] = set()  # StatefulSets whose Secret this process has seen to
@@ -81,7 +92,8 @@ class Controller:
         say, reason = (log.warning, str(error)) if expected else (log.exception, f"{error!r}: see the operator's log")
         say("pool not reconciled", pool=str(key), reason=reason, again_seconds=again)
         view, now = self.cache.view(key), timestamp()
-        if failures > 1 and view.pool is not None:
+        is_answered = not isinstance(error, ApiError) or error.status
+        if failures > 1 and is_answered and view.pool is not None:
             for body in (view.pool, *view.groups):
                 await self._set_status(body, troubled(body, reason, now))
         self.queue.add(key, again)
@@ -89,6 +101,7 @@ class Controller:
     # ------------------------------------------------------------ one pool
     async def reconcile(self, key: Key) -> None:
         """One look at a pool, and all that it takes."""
+        await self._find_lost()
         view = self.cache.view(key)
         if view.pool is None:
             await self._orphans(view)
@@ -102,7 +115,7 @@ class Controller:
             raise DsliteError(
                 f"an AftrPool {key} was deleted, this one waits until Kubernetes has removed what was its: {left}"
             )
-        await self._prepare(view.pool, self.cache.running(view.config_map))
+        await self._prepare(view.pool, self.cache.running(view))
         rendered, proposal = await self._accept(view, reports)
         facts = self._facts(view, view.pool, rendered, proposal, reports)
         if rendered is not None:
@@ -117,13 +130,27 @@ class Controller:
             self.cache.learn(await self._writer.begin(pool, begun))
 
     # ------------------------------------------------------------ what is in force
+    async def _find_lost(self) -> None:
+        """Once: the ConfigMaps of pools that lost our label before this process began, so that no watch tells of them."""
+        async with self._accepting:
+            if not self._found_lost:
+                views = [self.cache.view(key) for key in self.cache.pools()]
+                await asyncio.gather(*(self._find_config_map(view) for view in views if view.config_map is None))
+                self._found_lost = True
+
+    async def _find_config_map(self, view: View) -> None:
+        query = {"fieldSelector": f"metadata.name={child(view.key.name, 'aftr')}"}
+        for body in await self._writer.list("ConfigMap", view.key.namespace, query):
+            if view.pool is not None and owned(body, view.pool["metadata"]["uid"]):
+                self.cache.learn(body)
+
     async def _accept(self, view: View, reports: tuple[Report, ...]) -> tuple[Rendered | None, Proposal]:
         """Decide what is in force, and write it down before anybody else decides: one pool at a time."""
         asked: dict[str, int | None] = {}
         while True:
             async with self._accepting:
                 view = self.cache.view(view.key)
-                running = self.cache.running(view.config_map)
+                running = self.cache.running(view)
                 proposal = self._propose(view, running)
                 text = spell(proposal.configuration) if proposal.configuration else None
                 if running is None or text is None or text in (running.text, *asked) or len(text) > LARGEST_TEXT:
@@ -196,16 +223,16 @@ class Controller:
     def _replicas(self, view: View, pool: Object, proposal: Proposal, reports: tuple[Report, ...]) -> tuple[int, str]:
         """Pods that there should be, and why; a pool that may not have as many as it asks for keeps what it has."""
         deployment = view.children.get(("Deployment", child(view.key.name, "aftr")))
-        current = deployment["spec"].get("replicas", 1) if deployment else None
+        current = deployment["spec"].get("replicas", 1) if deployment else len(reports)  # of one that lost our label
         model, in_force = self.cache.asked(pool).model, proposal.configuration
         wanted = scaled(in_force.pool, model) if in_force and isinstance(model, AftrPool) else None
         if wanted is None:
-            return current or 0, ""
+            return current, ""
         bounds = wanted.autoscaling
         if bounds is None:
             return wanted.replicas, ""
-        if current is None:
-            return autoscaler.clamp(wanted.replicas, bounds), ""
+        if deployment is None:
+            return autoscaler.clamp(max(wanted.replicas, current), bounds), ""
         now = time.monotonic()
         history = self._histories.setdefault(pool["metadata"]["uid"], autoscaler.History(now))
         decision = autoscaler.decide(now, current, uses(reports), bounds, history)
@@ -228,11 +255,22 @@ class Controller:
             for one in facts.reports
         ]
         for step in plan(wanted, view.children, views, rendered.config_hash):
-            found = await self._writer.carry_out(view.key, step)
-            if isinstance(step, Delete):
-                self.cache.drop(step.object)
-            elif found is not None:
-                self.cache.learn(found)
+            try:
+                await self._take(view.key, step)
+            except ApiError as error:
+                if isinstance(step, Annotate) or step.object["kind"] != "ServiceMonitor":
+                    raise
+                log.warning(
+                    "a ServiceMonitor stays as it is: no pool needs it to serve", pool=str(view.key), reason=str(error)
+                )
+
+    async def _take(self, key: Key, step: Step) -> None:
+        """One step, known to the next decision."""
+        found = await self._writer.carry_out(key, step)
+        if isinstance(step, Delete):
+            self.cache.drop(step.object)
+        elif found is not None:
+            self.cache.learn(found)
 
     async def _store_secret(self, view: View, rendered: Rendered) -> None:
         """The login of an embedded store, if there is none: the API server keeps the first one.
@@ -276,7 +314,7 @@ class Controller:
             return
         number = sum(number or 0 for number in live)
         sentence = f"the pool was deleted: {number} live mappings, {left:.0f} s left to wait for their end"
-        running = self.cache.rendered(view.config_map)
+        running = self.cache.rendered(view)
         generation = pool["metadata"]["generation"]
         deployment = view.children.get(("Deployment", child(view.key.name, "aftr")), {})
         wanted = deployment.get("spec", {}).get("replicas", len(reports))
@@ -287,9 +325,21 @@ class Controller:
     # ------------------------------------------------------------ what people see
     async def _tell(self, view: View, pool: Object, facts: Facts) -> None:
         now = timestamp()
+        await self._say_if_ignored(pool)
         await self._set_status(pool, pool_status(facts, pool, now))
         for group in view.groups:
             await self._set_status(group, group_status(facts, group, now, self.distributor.said_of(group)))
+
+    async def _say_if_ignored(self, pool: Object) -> None:
+        """An Event for `kubectl scale` of a pool whose number of pods the autoscaler decides."""
+        spec, uid = pool["spec"], pool["metadata"]["uid"]
+        asked, before = spec.get("replicas"), self._replicas_asked.get(uid)
+        if before not in (None, asked) and "autoscaling" in spec:
+            sentence = (
+                f"spec.replicas {asked} has no effect beside spec.autoscaling: change minReplicas or maxReplicas there"
+            )
+            await self._writer.say(pool, [Said("Warning", "ReplicasIgnored", sentence)])
+        self._replicas_asked[uid] = asked
 
     async def _set_status(self, body: Object, status: Object) -> None:
         """Write a status that says something new, with its events; mere numbers only now and then."""

@@ -100,22 +100,30 @@ class Operator:
         """All objects of a kind; those that are not there any more leave the cache."""
         cache = self.controller.cache
         known = {body["metadata"]["uid"]: body for body in cache.every(kind)}
-        selector = "" if kind in ("AftrPool", "B4Group") else SELECTOR
-        found = [body for one in self._namespaces or (None,) for body in await self.writer.list(kind, one, selector)]
+        query = {} if kind in ("AftrPool", "B4Group") else {"labelSelector": SELECTOR}
+        found = [body for one in self._namespaces or (None,) for body in await self.writer.list(kind, one, query)]
         for uid in known.keys() - {body["metadata"]["uid"] for body in found}:
             cache.drop(known[uid])
         return found
 
     async def _list_monitors(self) -> None:
-        """ServiceMonitors, whose definition comes and goes: they are not watched, so a list is all that tells of them."""
+        """ServiceMonitors, whose definition comes and goes: they are not watched, so a list is all that tells of them.
+
+        No pool needs them to serve: while they cannot be listed, they stay as they are known.
+        """
         controller = self.controller
-        controller.monitors = await self.writer.knows("ServiceMonitor")
-        if controller.monitors:
-            for body in await self._list("ServiceMonitor"):
-                controller.cache.learn(body)
+        try:
+            knows = await self.writer.knows("ServiceMonitor")
+            found = await self._list("ServiceMonitor") if knows else []
+        except ApiError as error:
+            log.warning("ServiceMonitors stay as they are: they could not be listed", reason=str(error))
             return
-        for body in controller.cache.every("ServiceMonitor"):
-            controller.cache.drop(body)
+        controller.monitors = knows
+        for body in found:
+            controller.cache.learn(body)
+        if not knows:
+            for body in controller.cache.every("ServiceMonitor"):
+                controller.cache.drop(body)
 
     async def _relist_kind(self, kind: str) -> None:
         cache, found = self.controller.cache, await self._list(kind)

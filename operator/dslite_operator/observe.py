@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from dslite_contract.errors import Problem
+from pydantic import ValidationError
+
+from dslite_contract.errors import ConfigurationError, Problem
 from dslite_contract.load import validate
 from dslite_contract.schema import AftrPool, B4Group
+from dslite_contract.yaml_text import parse_documents
 from dslite_operator.accept import Asked
 from dslite_operator.claims import Claim, Holder, Wanted, group_claims, pool_claims
 from dslite_operator.names import CHILDREN, POOL_LABEL, Key, child
 from dslite_operator.plan import Name
+from dslite_operator.pod_template import CONFIG_FILE
 from dslite_operator.render import Rendered, RenderedError, read
 
 Object = dict[str, Any]
@@ -62,6 +67,14 @@ class View:
         return self.children.get(("ConfigMap", child(self.key.name, "aftr")))
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What a pool's ConfigMap says, or said when it could be read last (`rendered` is None where it never could), and its claims."""
+
+    rendered: Rendered | None
+    claims: Mapping[Holder, list[Claim]]
+
+
 @dataclass
 class Cache:
     """Objects by kind and place.  What we wrote is put in at once, so that the next decision knows of it."""
@@ -71,7 +84,7 @@ class Cache:
     _mine: dict[Key, dict[tuple[str, Place], Object]] = field(default_factory=dict)
     _gone: dict[str, int] = field(default_factory=dict)  # by uid, the version at which it went
     _asked: dict[str, tuple[object, Asked, tuple[Claim, ...]]] = field(default_factory=dict)
-    _rendered: dict[str, tuple[str, Rendered | None, dict[Holder, list[Claim]]]] = field(default_factory=dict)
+    _stored: dict[str, Stored] = field(default_factory=dict)  # by uid of the pool, also while its ConfigMap is gone
 
     def put(self, body: Object) -> bool:
         """Take a version of an object, unless a newer one is known, or its end after it; whether it was taken."""
@@ -89,6 +102,7 @@ class Cache:
         if key is not None:
             self._mine.setdefault(key, {})[body["kind"], place_of(body)] = body
         self.revision += body["kind"] in CLAIMING and (before is None or claiming(before) != claiming(body))
+        self._remember(body)
         return True
 
     def learn(self, body: Object) -> Object:
@@ -117,7 +131,6 @@ class Cache:
             self._forget(known)
             self.revision += body["kind"] in CLAIMING
         self._asked.pop(uid, None)
-        self._rendered.pop(uid, None)
 
     def saw_the_end_of(self, body: Object) -> bool:
         """Whether an object went at this version of it, or later."""
@@ -155,35 +168,37 @@ class Cache:
             known = self._asked[uid] = (version, asked, tuple(claims_of(asked.model)))
         return known
 
-    def rendered(self, config_map: Object | None) -> Rendered | None:
-        """What a ConfigMap says; None for none, and for one that cannot be read."""
-        return None if config_map is None else self._stored(config_map)[1]
+    def _remember(self, body: Object) -> None:
+        """What a pool's ConfigMap says; one that cannot be read any more says what it said."""
+        owner = pool_that_made(body)
+        if body["kind"] != "ConfigMap" or owner is None:
+            return
+        try:
+            found = read(body)
+        except RenderedError:
+            known = self._stored.get(owner)
+            if known is None or known.rendered is None:
+                self._stored[owner] = Stored(None, held(body, readable(body)))
+        else:
+            self._stored[owner] = Stored(found, held(body, (found.configuration.pool, *found.configuration.groups)))
 
-    def running(self, config_map: Object | None) -> Rendered | None:
-        """The same; raises RenderedError for one that cannot be read: a pool that runs is not accepted as though it were new."""
-        found = self.rendered(config_map)
-        return read(config_map) if found is None and config_map is not None else found
+    def rendered(self, view: View) -> Rendered | None:
+        """What is in force for a pool; None for nothing, and where its ConfigMap never could be read."""
+        known = self._stored.get(view.pool["metadata"]["uid"]) if view.pool else None
+        return known.rendered if known else None
 
-    def _stored(self, config_map: Object) -> tuple[str, Rendered | None, dict[Holder, list[Claim]]]:
-        uid, version = config_map["metadata"]["uid"], config_map["metadata"]["resourceVersion"]
-        known = self._rendered.get(uid)
-        if known is None or known[0] != version:
-            try:
-                rendered = read(config_map)
-            except RenderedError:
-                known = (version, None, known[2] if known else {})  # what it held is nobody else's for that
-            else:
-                known = (version, rendered, held(config_map, rendered))
-            self._rendered[uid] = known
-        return known
+    def running(self, view: View) -> Rendered | None:
+        """The same; raises RenderedError where it cannot be read: a pool that runs is not accepted as though it were new."""
+        found = self.rendered(view)
+        return read(view.config_map) if found is None and view.config_map is not None else found
 
     # ------------------------------------------------------------ claims
     def accepted(self) -> dict[Holder, list[Claim]]:
-        """What rendered ConfigMaps hold."""
-        found: dict[Holder, list[Claim]] = {}
-        for body in self.every("ConfigMap"):
-            found |= self._stored(body)[2]
-        return found
+        """What pools hold by their ConfigMaps: until both the pool and its ConfigMap are gone."""
+        there = {body["metadata"]["uid"] for body in self.every("AftrPool")}
+        there |= {pool_that_made(body) for body in self.every("ConfigMap")}
+        self._stored = {uid: one for uid, one in self._stored.items() if uid in there}
+        return {holder: claims for one in self._stored.values() for holder, claims in one.claims.items()}
 
     def wanted(self) -> Iterator[Wanted]:
         """What right objects ask for."""
@@ -207,14 +222,26 @@ def claims_of(model: AftrPool | B4Group | None) -> Iterator[Claim]:
         yield from group_claims(model)
 
 
-def held(config_map: Object, rendered: Rendered) -> dict[Holder, list[Claim]]:
-    """What one ConfigMap holds."""
-    key = key_of(config_map)
-    if key is None:
-        return {}
-    found = {Holder("AftrPool", *key): list(claims_of(rendered.configuration.pool))}
-    groups = rendered.configuration.groups
-    return found | {Holder("B4Group", key.namespace, group.metadata.name): list(claims_of(group)) for group in groups}
+def held(config_map: Object, models: Iterable[AftrPool | B4Group]) -> dict[Holder, list[Claim]]:
+    """What the objects in one ConfigMap hold."""
+    namespace, _ = place_of(config_map)
+    return {Holder(type(one).__name__, namespace, one.metadata.name): list(claims_of(one)) for one in models}
+
+
+def readable(config_map: Object) -> Iterator[AftrPool | B4Group]:
+    """The objects in a ConfigMap that can be read, whatever else the release that wrote them knows."""
+    with suppress(ConfigurationError):
+        for document in parse_documents(config_map.get("data", {}).get(CONFIG_FILE, "")):
+            model = MODELS.get(str(document.get("kind"))) if isinstance(document, dict) else None
+            with suppress(ValidationError):
+                if model:
+                    yield model.model_validate(document, extra="ignore", by_alias=True, by_name=False)
+
+
+def pool_that_made(body: Object) -> str | None:
+    """The UID of the AftrPool that owns an object."""
+    owners = body["metadata"].get("ownerReferences", ())
+    return next((owner["uid"] for owner in owners if owner["kind"] == "AftrPool"), None)
 
 
 def owned(body: Object, uid: str) -> bool:
@@ -224,9 +251,7 @@ def owned(body: Object, uid: str) -> bool:
 
 def of_another(body: Object, uid: str) -> bool:
     """Whether an earlier pool of its name made an object; of kinds that are watched, others may be gone."""
-    owners = body["metadata"].get("ownerReferences", ())
-    made = body["kind"] in CHILDREN and any(owner["kind"] == "AftrPool" for owner in owners)
-    return made and not owned(body, uid)
+    return body["kind"] in CHILDREN and pool_that_made(body) not in (None, uid)
 
 
 def read_asked(body: Object) -> Asked:

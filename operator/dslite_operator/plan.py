@@ -16,13 +16,7 @@ from dslite_operator.quantities import thousandths
 Object = dict[str, Any]
 Name = tuple[str, str]  # kind and name, in the pool's namespace
 
-OURS = (
-    "StatefulSet",
-    "NetworkPolicy",
-    "ServiceMonitor",
-    "Service",
-    "PodDisruptionBudget",
-)  # that may be wanted no longer
+OURS = ("StatefulSet", "NetworkPolicy", "ServiceMonitor", "Service")  # that may be wanted no longer
 OF_QUANTITIES = ("requests", "limits")  # of a container's or a volume's resources
 
 

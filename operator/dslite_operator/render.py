@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import yaml
@@ -88,11 +88,12 @@ def data(text: str, release: Release) -> dict[str, str]:
 
 
 def read(config_map: Object) -> Rendered:
-    """What a ConfigMap says; raises RenderedError."""
+    """What a ConfigMap says, but for what only a later release knows of its templates; raises RenderedError."""
     name = config_map["metadata"]["name"]
     try:
         text, release = config_map["data"][CONFIG_FILE], json.loads(config_map["data"][RELEASE_FILE])
-        return Rendered(load_config(text), text, Release(**release))
+        known = {one.name: release[one.name] for one in fields(Release) if one.name in release}
+        return Rendered(load_config(text), text, Release(**known))
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
         raise RenderedError(
             f"ConfigMap {name} is not as the operator wrote it ({error}): restore it, or delete it to have the pool accepted anew"

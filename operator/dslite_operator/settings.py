@@ -25,6 +25,9 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True)
 
 
+QUANTITY = r"([0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?)"  # of a resource, as Kubernetes spells it
+
+
 class AftrSettings(Part):
     """Pods of all pools."""
 
@@ -32,7 +35,9 @@ class AftrSettings(Part):
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     workers: int = Field(default=1, ge=1, le=64, description="Packet threads, one core each.")
-    cpu: str = Field(default="", description="Cores that a pod requests; nothing: one for each worker.")
+    cpu: str = Field(
+        default="", pattern=f"^{QUANTITY}?$", description="Cores that a pod requests; nothing: one for each worker."
+    )
     mode: str = Field(default="auto", description="How devices are opened: auto, zerocopy, native, generic or packet.")
     huge_pages: bool = True
     node_selector: dict[str, str] = {}
@@ -43,8 +48,12 @@ class AftrSettings(Part):
 class StoreSettings(Part):
     """Redis of pools with an embedded store."""
 
-    memory: str = "512Mi"
-    storage: str = Field(default="1Gi", description="Size of its volume; nothing: an emptyDir, lost with the pod.")
+    memory: str = Field(default="512Mi", pattern=f"^{QUANTITY}$", description="What it requests.")
+    storage: str = Field(
+        default="1Gi",
+        pattern=f"^{QUANTITY}?$",
+        description="Size of its volume; nothing: an emptyDir, lost with the pod.",
+    )
     storage_class_name: str = ""
 
 

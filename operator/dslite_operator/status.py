@@ -344,7 +344,7 @@ def is_said(old: Object, new: Object) -> bool:
     """Whether a condition says what it said before: of one generation, other numbers are nothing new."""
     if not old or old["status"] != new["status"]:
         return False
-    if old["observedGeneration"] != new["observedGeneration"]:
+    if old.get("observedGeneration") != new["observedGeneration"]:
         return bool(old["message"] == new["message"])
     return DIGITS.sub("", old["message"]) == DIGITS.sub("", new["message"])
 

@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ import yaml
 from cluster_objects import IDS, KEY, SETTINGS, configured, group, pool
 from dslite_operator.desired import Wish, desired, render
 from dslite_operator.names import KINDS
+from dslite_operator.plan import OURS
 from dslite_operator.settings import Settings
 from dslite_operator.watch import WATCHED
 from kube_api import OPERATOR_TOKEN, Api, binary, write_kubeconfig
 from operating import Process, operator
-from reconciling import CHILDREN, accepted, api_with_definitions, get, give, knowing_monitors, until
+from reconciling import accepted, api_with_definitions, get, give, knowing_monitors, tidy, until
 from stand_in import stand_ins
 
 pytestmark = pytest.mark.api
@@ -157,7 +159,8 @@ def needed() -> dict[str, set[str]]:
     every, fewest = made(pool(), monitors=True), made(pool(store={"secretRef": "redis"}), monitors=False)
     for kind, _ in every:
         found[plural(kind)] |= {"create", "patch"}
-    for kind, _ in every - fewest:
+    assert {kind for kind, _ in every - fewest} == set(OURS)
+    for kind in OURS:
         found[plural(kind)].add("delete")
     for kind in ("AftrPool", "Pod"):
         found[plural(kind)].add("patch")
@@ -202,36 +205,64 @@ def api() -> Iterator[Api]:
         yield server
 
 
-@pytest.mark.parametrize("namespaces", [(), ("edge",)])
-def test_the_operator_needs_no_other_rights(api: Api, tmp_path: Path, namespaces: tuple[str, ...]) -> None:
-    options = [f"--set=namespaces={{{','.join(namespaces)}}}"] if namespaces else []
+@contextmanager
+def granted(api: Api, *options: str, monitors: Sequence[str] | None = None) -> Iterator[Path]:
+    """The chart's roles, with these verbs alone on ServiceMonitors if any are given; a kubeconfig with them."""
     roles = [one for one in rendered(*options) if "Role" in one["kind"]]
+    for rule in [rule for one in roles for rule in one.get("rules", ())]:
+        if monitors is not None and rule["resources"] == [plural("ServiceMonitor")]:
+            rule["verbs"] = list(monitors)
     given = json.dumps({"apiVersion": "v1", "kind": "List", "items": roles})
     made = api.kubectl("apply", "-f", "-", given=given)
     assert made.returncode == 0, made.stderr
-    give(api, pool(), group("homes", "2001:db8:1000::/36"))
-    login = write_kubeconfig(api.folder, api.url, OPERATOR_TOKEN, "operator-kubeconfig")
-    words = ["--lease-namespace", "dslite", *(f"--namespace={one}" for one in namespaces)]
     try:
-        settings = {"release": "0.1.0", "aftr": {"image": "x"}}
-        with (
-            stand_ins(api, {0: 0}) as pods,
-            operator(api, tmp_path, settings, *words, kubeconfig=login) as process,
-        ):
+        yield write_kubeconfig(api.folder, api.url, OPERATOR_TOKEN, "operator-kubeconfig")
+    finally:
+        api.kubectl("delete", "-f", "-", given=given)
+        tidy(api)
+        api.kubectl("delete", "servicemonitor", "--all", "-n", "edge")
+
+
+SETTINGS_FILE = {"release": "0.1.0", "aftr": {"image": "x"}}
+IN_DSLITE = ("--lease-namespace", "dslite")
+
+
+@pytest.mark.parametrize("namespaces", [(), ("edge",)])
+def test_the_operator_needs_no_other_rights(api: Api, tmp_path: Path, namespaces: tuple[str, ...]) -> None:
+    options = [f"--set=namespaces={{{','.join(namespaces)}}}"] if namespaces else []
+    words = [*IN_DSLITE, *(f"--namespace={one}" for one in namespaces)]
+    with granted(api, *options) as login, stand_ins(api, {0: 0}) as pods:
+        give(api, pool(), group("homes", "2001:db8:1000::/36"))
+        with operator(api, tmp_path, SETTINGS_FILE, *words, kubeconfig=login):
             until(lambda: accepted(api, "b4group", "homes") and bool(get(api, "deployment", "east-aftr")))
-            assert get(api, "servicemonitor", "east-aftr")
+            until(lambda: bool(get(api, "servicemonitor", "east-aftr")))
             until(lambda: pods[0].config_hash() != "")
             give(api, pool(store={"secretRef": "redis"}))
             until(lambda: not any(get(api, kind, "east-store") for kind in ("statefulset", "service", "networkpolicy")))
+        with operator(api, tmp_path, {**SETTINGS_FILE, "monitoring": False}, *words, kubeconfig=login) as process:
+            until(lambda: not get(api, "servicemonitor", "east-aftr"))
             api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
             until(lambda: not get(api, "aftrpool", "east"))
             assert "orbidden" not in process.log.read_text()
             check = checked(process, login, *words)
             assert check.returncode == 0, check.stderr
             assert "is at work" in check.stdout
-    finally:
-        api.kubectl("delete", "-f", "-", given=given)
-        api.kubectl("delete", f"b4group,secret,servicemonitor,{CHILDREN}", "--all", "-n", "edge")
+
+
+@pytest.mark.parametrize("monitors", [("create", "patch"), ("list",)])
+def test_pools_are_served_without_rights_on_service_monitors(
+    api: Api, tmp_path: Path, monitors: tuple[str, ...]
+) -> None:
+    """Somebody keeps roles beside the chart, say: none of its pools needs them to serve, and the log says what is missing."""
+    with granted(api, monitors=monitors) as login, stand_ins(api, {0: 0}) as pods:
+        give(api, pool(), group("homes", "2001:db8:1000::/36"))
+        with operator(api, tmp_path, SETTINGS_FILE, *IN_DSLITE, kubeconfig=login) as process:
+            until(lambda: accepted(api, "b4group", "homes"))
+            api.kubectl("scale", "aftr", "east", "-n", "edge", "--replicas=3")
+            until(lambda: get(api, "deployment", "east-aftr").get("spec", {}).get("replicas") == 3)
+            until(lambda: accepted(api, "aftrpool", "east") and pods[0].config_hash() != "")
+            assert "servicemonitors.monitoring.coreos.com" in process.log.read_text()
+            assert "pool not reconciled" not in process.log.read_text()
 
 
 def checked(process: Process, login: Path, *words: str) -> subprocess.CompletedProcess[str]:

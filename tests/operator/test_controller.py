@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from cluster_objects import group, pool
+from cluster_objects import KEY, group, pool
 from dslite_operator import controller
+from dslite_operator.apply import ApiError
 from kube_api import Api
 from looking import look, operator_of
 from reconciling import accepted, condition, get, give, tidy
@@ -80,3 +81,45 @@ async def test_numbers_in_sentences_are_told_now_and_then(
         monkeypatch.setattr(controller, "NUMBERS_S", 0.0)
         assert await look(api, looking) == 1
         assert said().startswith("the pool was deleted: 9 live mappings, ")
+
+
+async def test_a_deployment_that_is_not_known_keeps_its_pods(api: Api, session: aiohttp.ClientSession) -> None:
+    """It lost our label, which a watch tells as its end: what the autoscaler had made of it would go all at once."""
+    with stand_ins(api, {0: 1}, {1: 1}, {2: 1}):
+        give(api, pool(replicas=1, autoscaling={"minReplicas": 1, "maxReplicas": 4}))
+        looking = operator_of(api, session).controller
+        await look(api, looking)
+        looking.cache.drop(get(api, "deployment", "east-aftr"))
+        await look(api, looking)
+        assert get(api, "deployment", "east-aftr")["spec"]["replicas"] == 3
+
+
+async def test_so_it_does_while_the_pool_may_not_have_as_many_as_it_asks_for(
+    api: Api, session: aiohttp.ClientSession
+) -> None:
+    """The store that several need is another change, which waits."""
+    alone = pool(replicas=1)
+    del alone["spec"]["store"]
+    with stand_ins(api, {0: 1}) as (aftr,):
+        give(api, alone)
+        looking = operator_of(api, session).controller
+        await look(api, looking)
+        looking.cache.drop(get(api, "deployment", "east-aftr"))
+        aftr.lost = 12
+        give(api, pool(replicas=3))
+        await look(api, looking)
+        assert "it would end 12 live mappings" in condition(api, "aftrpool", "east")["message"]
+        assert get(api, "deployment", "east-aftr")["spec"]["replicas"] == 1
+
+
+async def test_trouble_is_said_by_an_api_server_that_answers(api: Api, session: aiohttp.ClientSession) -> None:
+    """Of one that does not, nothing is written: it would wait for each request, and say what is over when it is back."""
+    give(api, pool(), group("homes", "2001:db8:1000::/36"))
+    looking = operator_of(api, session).controller
+    await look(api, looking)
+    for status, writes in ((0, 0), (403, 4)):
+        before = looking._writer.writes
+        for _ in range(2):
+            await looking._fail(KEY, ApiError("it was so", status))
+        assert looking._writer.writes == before + writes  # a status and an Event of each
+    assert condition(api, "aftrpool", "east")["message"] == "it was so"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -114,21 +116,55 @@ def test_claims_stand_in_config_maps_and_in_right_objects() -> None:
         cache.put(one)
     assert set(cache.accepted()) == {Holder("AftrPool", "edge", "east"), Holder("B4Group", "edge", "homes")}
     assert [one.holder.name for one in cache.wanted()] == ["east"]
-    cache.drop(stored())
+
+
+@pytest.mark.parametrize("lost", ["dropped", "damaged", "without an owner"])
+def test_what_was_in_force_is_so_while_its_pool_is_there(lost: str) -> None:
+    """Whatever becomes of the ConfigMap: deleted or without our label, as a watch tells both, or changed by somebody."""
+    cache = Cache()
+    for one in (pool(), stored()):
+        cache.put(one)
+    before, claims = cache.running(cache.view(KEY)), cache.accepted()
+    changed = newer(stored(), **({"data": {"pool.yaml": "x"}} if lost == "damaged" else {}))
+    if lost == "without an owner":
+        del changed["metadata"]["ownerReferences"]
+    cache.drop(changed) if lost == "dropped" else cache.put(changed)
+    assert cache.running(cache.view(KEY)) == before is not None
+    assert cache.accepted() == claims != {}
+    cache.drop(newer(pool()))
+    cache.drop(newer(changed))
     assert cache.accepted() == {}
 
 
-def test_a_config_map_that_cannot_be_read_is_not_none_and_keeps_its_claims() -> None:
-    cache = Cache()
-    cache.put(stored())
-    before = cache.accepted()
-    damaged = newer(stored(), data={"pool.yaml": "x"})
-    cache.put(damaged)
-    assert cache.accepted() == before != {}
-    assert cache.rendered(damaged) is None
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"pool.yaml": stored()["data"]["pool.yaml"]},
+        {**stored()["data"], "release.json": "{"},
+        {**stored()["data"], "pool.yaml": stored()["data"]["pool.yaml"].replace("spec:", "spec:\n  newer: {a: 1}")},
+    ],
+)
+def test_one_that_never_could_be_read_keeps_its_claims(data: dict[str, str]) -> None:
+    """After a rollback of the operator, say: it is not taken for none, and nobody else gets what its pods announce."""
+    cache, whole = Cache(), Cache()
+    for one in (pool(), newer(stored(), data=data)):
+        cache.put(one)
+    whole.put(stored())
+    assert cache.accepted() == whole.accepted() != {}
+    assert cache.rendered(cache.view(KEY)) is None
     with pytest.raises(RenderedError, match="ConfigMap east-aftr is not as the operator wrote it"):
-        cache.running(damaged)
-    assert cache.running(None) is None
+        cache.running(cache.view(KEY))
+
+
+def test_what_a_later_release_knows_of_its_templates_is_no_damage() -> None:
+    cache, whole = Cache(), stored()
+    release = json.loads(whole["data"]["release.json"])
+    later = {**whole["data"], "release.json": json.dumps({**release, "later": 1})}
+    for one in (pool(), newer(whole, data=later)):
+        cache.put(one)
+    found = cache.running(cache.view(KEY))
+    assert found is not None
+    assert asdict(found.release) == release
 
 
 def test_a_status_is_no_reason_to_judge_anew() -> None:

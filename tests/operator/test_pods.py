@@ -189,6 +189,9 @@ def test_the_autoscaler_follows_load_and_not_silence(api: Api, tmp_path: Path) -
                 one.busy = 0.95
             until(lambda: replicas(api) == 4, 60)
             assert get(api, "aftrpool", "east")["spec"]["replicas"] == 2
+            api.kubectl("scale", "aftr", "east", "-n", "edge", "--replicas=3")
+            ignored = ("get", "events", "-n", "edge", "--field-selector=reason=ReplicasIgnored")
+            until(lambda: "spec.replicas 3 has no effect beside spec.autoscaling" in api.kubectl(*ignored).stdout)
             for one in pods:
                 one.busy = 0.0
             until(lambda: "4 pods stay" in condition(api, "aftrpool", "east", "Ready").get("message", ""), 40)

@@ -54,7 +54,7 @@ def survey(cache: Cache) -> Survey:
     grounds, unread = list[Ground](), set[Key]()
     for key in sorted(cache.pools()):
         view = cache.view(key)
-        rendered = cache.rendered(view.config_map)
+        rendered = cache.rendered(view)
         if rendered is None or view.pool is None:
             unread.add(key)
         else:
