@@ -17,6 +17,7 @@ from dslite_operator.names import MANAGED_LABEL
 from kube_api import Api
 from operating import SETTINGS, Process, operator
 from reconciling import CHILDREN, accepted, condition, get, give, tidy, until
+from stand_in import stand_ins
 
 pytestmark = pytest.mark.api
 
@@ -24,6 +25,9 @@ NEWER = {
     "release": "0.2.0", "aftr": {"image": "registry.example.net/dslite/aftr:0.2.0", "workers": 2, "cpu": "0.5"},
     "store": {"memory": "1024Mi"},
 }  # fmt: skip
+
+
+MAP = "configmap/east-aftr"
 
 
 def template(api: Api) -> Any:
@@ -104,6 +108,39 @@ def test_what_lost_our_label_is_put_right_and_watched_again(api: Api, tmp_path: 
         scaled(4)
 
 
+@pytest.mark.parametrize("lost", ["label", "all", "label while nobody is at work"])
+def test_a_config_map_that_is_gone_makes_no_pool_new(api: Api, tmp_path: Path, lost: str) -> None:
+    """Nor is a change carried out that waits, nor a pod replaced, by an operator of another release."""
+
+    def strike() -> None:
+        words = ("delete", MAP) if lost == "all" else ("label", MAP, "--overwrite", f"{MANAGED_LABEL}=Helm")
+        assert api.kubectl(*words, "-n", "edge").returncode == 0
+
+    with stand_ins(api, {0: 10}) as (aftr,):
+        give(api, pool(replicas=1), group("homes", "2001:db8:1000::/36"))
+        with operator(api, tmp_path):
+            until(lambda: accepted(api, "b4group", "homes") and bool(get(api, "deployment", "east-aftr")))
+            give(api, pool(replicas=1, softwire={**pool()["spec"]["softwire"], "tunnelMtu": 1400}))
+            until(lambda: "tunnelMtu: 1400" in get(api, *MAP.split("/"))["data"]["pool.yaml"])
+            aftr.lost = 12
+            give(api, group("homes", "2001:db8:7000::/36"))
+            until(lambda: "it would end 12" in condition(api, "b4group", "homes").get("message", ""))
+        before, pods = get(api, *MAP.split("/")), template(api)
+        aftr.checked.clear()
+        if "nobody" in lost:
+            strike()
+        with operator(api, tmp_path, NEWER):
+            until(lambda: "2001:db8:7000::/36" in "".join(aftr.checked))
+            if "nobody" not in lost:
+                strike()
+            until(lambda: get(api, *MAP.split("/")).get("metadata", {}).get("labels") == before["metadata"]["labels"])
+            api.kubectl("scale", "aftr", "east", "-n", "edge", "--replicas=2")
+            until(lambda: get(api, "deployment", "east-aftr")["spec"]["replicas"] == 2)
+            assert get(api, *MAP.split("/"))["data"] == before["data"]
+            assert template(api) == pods
+            assert condition(api, "b4group", "homes")["status"] == "False"
+
+
 def test_a_newer_operator_replaces_no_pod_until_its_release_is_asked_for(api: Api, tmp_path: Path) -> None:
     give(api, pool())
     with operator(api, tmp_path):
@@ -171,7 +208,7 @@ def test_overlaps_are_refused_and_what_was_accepted_stays(api: Api, tmp_path: Pa
 
 
 def test_what_was_accepted_and_cannot_be_read_is_not_accepted_anew(api: Api, tmp_path: Path) -> None:
-    """Not even by an operator that would make other pods: they run on until somebody puts it right."""
+    """Not even by an operator that would make other pods: somebody puts it right, or one that has read it."""
 
     def write(text: str) -> None:
         patch = json.dumps({"data": {"pool.yaml": text}})
@@ -180,9 +217,12 @@ def test_what_was_accepted_and_cannot_be_read_is_not_accepted_anew(api: Api, tmp
     give(api, pool(), group("homes", "2001:db8:1000::/36"))
     with operator(api, tmp_path):
         until(lambda: accepted(api, "b4group", "homes") and bool(get(api, "deployment", "east-aftr")))
-    before, text = template(api), get(api, "configmap", "east-aftr")["data"]["pool.yaml"]
-    with operator(api, tmp_path, NEWER):
+        text = get(api, "configmap", "east-aftr")["data"]["pool.yaml"]
         write("x")
+        until(lambda: get(api, "configmap", "east-aftr")["data"]["pool.yaml"] == text)
+    before = template(api)
+    write("x")
+    with operator(api, tmp_path, NEWER):
         until(lambda: condition(api, "b4group", "homes").get("reason") == "Trouble")
         said = condition(api, "aftrpool", "east")
         assert (said["status"], said["reason"]) == ("Unknown", "Trouble")

@@ -199,6 +199,10 @@ def test_a_refusal_that_counts_is_said_once_for_each_thing_that_was_asked_for() 
     assert said(three, five)[0].startswith("Warning AcceptedRefused: spec.slots: 5 is not allowed")
     assert without_numbers(three) != without_numbers(five)
     assert said(three, refused("spec.slots: 3 is not allowed", generation=4)) == []
+    before_there_were_generations = [
+        {name: value for name, value in one.items() if name != "observedGeneration"} for one in three["conditions"]
+    ]
+    assert said({**three, "conditions": before_there_were_generations}, three) == []
 
 
 def test_what_is_over_in_a_moment_is_no_event() -> None:
