@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kube_api import Api, api_server
+from kube_api import Api, api_server, binary
 
 CRDS = Path(__file__).parents[1] / "crds"
 CHILDREN = "configmap,service,deployment,statefulset,poddisruptionbudget,networkpolicy"
@@ -52,6 +53,13 @@ def api_with_definitions(*namespaces: str) -> Iterator[Api]:
         for namespace in namespaces:
             server.kubectl("create", "namespace", namespace)
         yield server
+
+
+def helm(api: Api, *words: str) -> None:
+    """Of releases in namespace dslite."""
+    command = [str(binary("helm")), *words, "--namespace", "dslite", "--kubeconfig", str(api.kubeconfig)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
 
 
 def until(true: Callable[[], bool], seconds: float = 30.0) -> None:

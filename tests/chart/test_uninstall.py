@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import pytest
 
 from cluster_objects import pool
-from kube_api import Api, api_server, binary
+from kube_api import Api, api_server
 from operating import SETTINGS, operator
-from reconciling import accepted, get, give, until
+from reconciling import accepted, get, give, helm, until
 
 pytestmark = pytest.mark.api
 
@@ -27,12 +26,6 @@ def api() -> Iterator[Api]:
     with api_server() as server:
         assert server.kubectl("create", "namespace", "edge").returncode == 0
         yield server
-
-
-def helm(api: Api, *words: str) -> None:
-    command = [str(binary("helm")), *words, "--namespace", "dslite", "--kubeconfig", str(api.kubeconfig)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr
 
 
 def there(api: Api) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ import pytest
 import yaml
 
 from cluster_objects import group, pool
-from kube_api import Api, api_server, binary
+from kube_api import Api, api_server
 from operating import operator
-from reconciling import accepted, get, give, until
+from reconciling import accepted, get, give, helm, until
 
 pytestmark = pytest.mark.api
 
 ROOT = Path(__file__).parents[2]
 CHART, DEFINITIONS = ROOT / "charts/dslite", ROOT / "crds"
-KEY = "dslite-operator-key"
+KEY, KEY_LETTERS = "dslite-operator-key", 48
 RELEASE = f"v{yaml.safe_load((CHART / 'Chart.yaml').read_text())['version']}"  # its tag, once it is one
 SOURCES = ("charts/dslite", "contract/dslite_contract", "operator/dslite_operator", "aftr-pod/aftr", "Dockerfile")
 
@@ -52,12 +53,6 @@ def api() -> Iterator[Api]:
         yield server
 
 
-def helm(api: Api, *words: str) -> None:
-    command = [str(binary("helm")), *words, "--namespace", "dslite", "--kubeconfig", str(api.kubeconfig)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr
-
-
 def install(api: Api, chart: Path) -> None:
     helm(api, "upgrade", "--install", "dslite", str(chart), "--create-namespace")
 
@@ -86,54 +81,72 @@ def test_from_the_last_release_to_this_one(api: Api, last_release: Path) -> None
     before = uids(api)
     install(api, CHART)
     assert uids(api) == before
+    assert len(key(api)) == KEY_LETTERS
     for file in DEFINITIONS.glob("*.yaml"):
         wanted = yaml.safe_load(file.read_text())
         found = json.loads(api.kubectl("get", "crd", wanted["metadata"]["name"], "-o", "json").stdout)
         assert schema(found) == schema(wanted)
 
 
-def test_the_operators_key_stays_whatever_becomes_of_the_release(api: Api) -> None:
+def test_the_operators_key_stays_through_upgrades_and_rollbacks(api: Api) -> None:
     """Also one that a person has put there, as the runbook says: by the release of before it would be another."""
     install(api, CHART)
     before = key(api)
-    assert len(before) == 48
+    assert len(before) == KEY_LETTERS
     install(api, CHART)
     assert key(api) == before
     patch = json.dumps({"stringData": {"key": "another"}})
     assert api.kubectl("patch", "secret", KEY, "--namespace", "dslite", "--patch", patch).returncode == 0
     helm(api, "rollback", "dslite", "1")
     assert key(api) == "another"
-    helm(api, "uninstall", "dslite")
-    assert key(api) == "another"
-    install(api, CHART)
-    assert key(api) == "another"
 
 
-def test_a_pool_of_the_last_release_takes_this_one_when_it_is_asked_to(
+def test_a_pool_of_the_last_release_takes_this_one_when_it_is_asked_to_and_goes_back_again(
     api: Api, last_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Made by the operator of that release, as it was, and taken over by this one.  Its store is somebody else's, so it is all AFTRs."""
+    """Each chart has its own operator at work, as it was released.  The pool's store is somebody else's, so it is all AFTRs."""
+
+    @contextmanager
+    def that_operator() -> Iterator[None]:
+        with monkeypatch.context() as then:
+            then.setenv("PYTHONPATH", f"{last_release}/operator:{last_release}/contract")
+            with operator(api, tmp_path, settings(api), knows_keys=False):
+                yield
+
+    def scaled(number: int) -> None:
+        api.kubectl("scale", "aftr", "east", "-n", "edge", f"--replicas={number}")
+        until(lambda: get(api, "deployment", "east-aftr").get("spec", {}).get("replicas") == number)
+
+    def asked_for(release: str) -> None:
+        patch = json.dumps({"spec": {"release": release}})
+        assert api.kubectl("patch", "aftr", "east", "-n", "edge", "--type=merge", "-p", patch).returncode == 0
+
     install(api, last_release / "charts/dslite")
     give(api, pool(store={"secretRef": "redis"}), group("homes", "2001:db8:1000::/36"))
-    with monkeypatch.context() as then:
-        then.setenv("PYTHONPATH", f"{last_release}/operator:{last_release}/contract")
-        with operator(api, tmp_path, settings(api), knows_keys=False):
-            until(lambda: accepted(api, "b4group", "homes") and bool(get(api, "deployment", "east-aftr")))
+    with that_operator():
+        until(lambda: accepted(api, "b4group", "homes") and bool(get(api, "deployment", "east-aftr")))
     before, old = template(api), settings(api)
     assert before["spec"]["containers"][0]["image"] == old["aftr"]["image"]
     install(api, CHART)
     new = settings(api)
     assert (new["release"] != old["release"], new["aftr"]["image"] != old["aftr"]["image"]) == (True, True)
     with operator(api, tmp_path, new):
-        give(api, pool(store={"secretRef": "redis"}, replicas=3))
-        until(lambda: get(api, "deployment", "east-aftr")["spec"]["replicas"] == 3)
+        scaled(3)
         assert template(api) == before
-        patch = json.dumps({"spec": {"release": new["release"]}})
-        assert api.kubectl("patch", "aftr", "east", "-n", "edge", "--type=merge", "-p", patch).returncode == 0
+        asked_for(new["release"])
         until(lambda: template(api) != before)
-    container = template(api)["spec"]["containers"][0]
-    assert container["image"] == new["aftr"]["image"]
-    assert "operator" in [one["name"] for one in container["volumeMounts"]], "its AFTRs know the operator from now on"
+    after = template(api)
+    assert after["spec"]["containers"][0]["image"] == new["aftr"]["image"]
+    mounts = [one["name"] for one in after["spec"]["containers"][0]["volumeMounts"]]
+    assert "operator" in mounts, "its AFTRs know the operator from now on"
+    helm(api, "rollback", "dslite", "1")
+    assert settings(api) == old
+    with that_operator():
+        scaled(4)
+        assert template(api) == after
+        asked_for(old["release"])
+        until(lambda: template(api) == before)
+        until(lambda: accepted(api, "aftrpool", "east") and accepted(api, "b4group", "homes"))
 
 
 def template(api: Api) -> dict[str, Any]:
