@@ -16,7 +16,7 @@ from dslite_contract.errors import DsliteError
 from dslite_contract.rules import owner_name
 from dslite_contract.schema import AftrPool
 from dslite_operator import autoscaler, pods, redis, signer
-from dslite_operator.accept import Lines, Proposal, propose, scaled, spare, turned_down
+from dslite_operator.accept import Proposal, propose, scaled, spare, turned_down
 from dslite_operator.apply import ApiError, Writer
 from dslite_operator.claims import Holder, Refused, judge
 from dslite_operator.desired import Wish, config_map, desired, finished, render
@@ -297,7 +297,7 @@ class Controller:
         """B4Groups whose pool is not there."""
         for group in view.groups:
             owner = owner_name("B4Group", group["metadata"]["name"])
-            lines: Lines = (f"spec.poolRef.name: AftrPool {view.key} does not exist",)
+            lines = self.cache.asked(group).wrong or (f"spec.poolRef.name: AftrPool {view.key} does not exist",)
             facts = Facts(view.key, 0, 0, None, {owner: lines}, ())
             await self._set_status(group, group_status(facts, group, timestamp()))
 

@@ -39,13 +39,14 @@ def version_of(body: Object) -> int:
 
 
 def key_of(body: Object) -> Key | None:
-    """The pool that an object belongs to."""
+    """The pool that an object belongs to; of a B4Group that names none, one that there never is."""
     namespace, name = place_of(body)
     if body["kind"] == "AftrPool":
         return Key(namespace, name)
     if body["kind"] == "B4Group":
-        pool = body.get("spec", {}).get("poolRef", {}).get("name")
-        return Key(namespace, pool) if isinstance(pool, str) else None
+        reference = body.get("spec", {}).get("poolRef")
+        pool = reference.get("name") if isinstance(reference, dict) else None
+        return Key(namespace, pool if isinstance(pool, str) else "")
     pool = body["metadata"].get("labels", {}).get(POOL_LABEL)
     return Key(namespace, pool) if pool else None
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bad_objects import REFUSED, client_of, refusal
+from bad_objects import REFUSED, client_of, create, loosened, refusal
 from cluster_objects import group, pool
 from contract_objects import documents
-from kube_api import Api
+from kube_api import Api, api_server
 from operating import operator
 from reconciling import accepted, get, give, tidy, until
 
 pytestmark = pytest.mark.api
 
 TOLD_S = 60.0
+SPELLED_ANEW = ("16.0", "1.0", "99999999999999999999")  # numbers: an API server keeps 16, 1 and 1e20
 
 
 def of_metro(*subnets: str, **spec: Any) -> dict[str, Any]:
@@ -93,3 +95,45 @@ def test_each_is_told_why_and_stops_no_other(api: Api, tmp_path: Path) -> None:
         assert [get(api, "deployment", f"{name}-aftr") for name in ("bare", "narrow", "nested")] == [{}, {}, {}]
         assert process.process.poll() is None
         assert "pool not reconciled" not in process.log.read_text()
+
+
+@pytest.fixture
+def old_api() -> Iterator[Api]:
+    """A server whose definitions refuse nothing in a spec."""
+    with api_server() as server:
+        given = json.dumps({"apiVersion": "v1", "kind": "List", "items": loosened()})
+        assert server.kubectl("create", "-f", "-", given=given).returncode == 0
+        assert server.kubectl("create", "namespace", "edge").returncode == 0
+        until(lambda: "aftrpools" in server.kubectl("api-resources", "--cached=false", "--api-group=dslite.dev").stdout)
+        yield server
+
+
+def test_what_older_definitions_let_in_is_refused_by_the_operator(old_api: Api, tmp_path: Path) -> None:
+    """It sees each of the contract's bad objects, says the contract's words of it, and goes on with the others."""
+    give(old_api, *GOOD)
+    objects, wanted = client_of(old_api), dict[str, str]()
+    for number, (which, path, value, sentence) in enumerate(REFUSED):
+        if path == "metadata.name" or value in SPELLED_ANEW:
+            continue
+        body, name = documents({path: value}, which)[which], f"bad-{number}"
+        body["metadata"]["name"] = name
+        create(objects, body, dry=False)
+        wanted[name] = f"{path}: {sentence}".replace("B4Group north", f"B4Group {name}")
+
+    def untold() -> list[tuple[str, str, str]]:
+        said = {
+            one["metadata"]["name"]: condition["message"]
+            for one in get(old_api, "aftrpool,b4group")["items"]
+            for condition in one.get("status", {}).get("conditions", ())
+            if (condition["type"], condition["status"]) == ("Accepted", "False")
+        }
+        return [(name, line, said.get(name, "")) for name, line in wanted.items() if line not in said.get(name, "")]
+
+    with operator(old_api, tmp_path) as process:
+        until(lambda: not untold(), 2 * TOLD_S)
+        assert all(accepted(old_api, "b4group", name) for name in ("homes", "shops"))
+        assert accepted(old_api, "aftrpool", "east")
+        assert process.process.poll() is None
+        log = process.log.read_text()
+        assert "pool not reconciled" not in log
+        assert "B4s are not distributed" not in log
