@@ -136,9 +136,14 @@ def test_what_the_contract_refuses_is_refused(objects: Any, which: int, path: st
     ("which", "edits", "lines"), [row for row in SEVERAL if next(iter(row[1])) not in SEVERAL_ELSEWHERE]
 )
 def test_several_wrong_are_refused(objects: Any, which: int, edits: dict[str, str], lines: list[str]) -> None:
-    refused = refusal(objects, documents(edits, which)[which])
-    missing = [line for line in lines if not said_of(line.split(": ")[1], refused)]
-    assert not missing, refused
+    """Each of them is named, of this object; fields that nobody knows come first, and then the rest is not looked at."""
+    document = documents(edits, which)[which]
+    refused = refusal(objects, document)
+    mine = [line for line in lines if line.startswith(document["kind"])]
+    if refused["code"] == 400:
+        mine = [line for line in mine if "unknown field" in line or "not implemented yet" in line]
+    assert mine
+    assert [line for line in mine if not said_of(line.split(": ")[1], refused)] == [], refused
 
 
 @pytest.mark.api

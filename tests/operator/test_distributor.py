@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,6 @@ class Requests(Writer):
             raise refusal(method, where, status, json.dumps({"message": "no"}))
         self.made[f"{body['kind']} {name}"] = body
         return {**body, "metadata": {**body["metadata"], "uid": "uid-new", "resourceVersion": "2"}}
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as made:
-        yield made
 
 
 def distributor(

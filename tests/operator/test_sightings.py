@@ -56,12 +56,6 @@ def one(number: int) -> Object:
     return {"softwire": f"2001:db8:1000::{number}", "slot": number, "sessions": 3}
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as made:
-        yield made
-
-
 async def test_all_aftrs_that_are_ready_are_asked_and_nothing_is_worked_out_twice(
     session: aiohttp.ClientSession,
 ) -> None:
