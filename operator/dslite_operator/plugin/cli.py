@@ -155,7 +155,8 @@ def drain_slot(cluster: Cluster, slot: str, yes: bool, end: bool) -> None:
     pool, now = cluster.pool(name), datetime.now(UTC).replace(microsecond=0)
     drains, every = drains_of(pool), cluster.groups_of(name)
     groups = list(modelled(every))
-    shares, unknown = moving.shares_of(number, groups), list(moving.not_counted(every))
+    shares = moving.shares_of(number, groups)
+    unknown = [*moving.unattended(cluster.leases(), now), *moving.not_counted(every)]
     others = list(moving.staying(number, pool, every))
     if end:
         if drains.pop(number, None) is None:
