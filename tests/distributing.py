@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from kube_api import Api
 from operating import SETTINGS
 from reconciling import api_with_definitions, condition, get, tidy
 from slot_names import secret_in
+from stand_in import StandIn, stand_ins
 
 Object = dict[str, Any]
 
@@ -71,14 +73,14 @@ class Installation:
             "dhcp": {"owner": OWNER, "servers": [server]},
         }  # fmt: skip
 
-    def told(self, bucket: int, cut: Cut = "last") -> str | None:
+    def told(self, bucket: int, cut: Cut = "last", subnet: IPv6Network = HOMES) -> str | None:
         """What a B4 of that bucket is told on the wire: the number of its slot, None for no name."""
-        name = asyncio.run(self.kea.provider().observe(b4(bucket, cut)))
+        name = asyncio.run(self.kea.provider().observe(b4(bucket, cut, subnet)))
         return name and name.removesuffix(f".east.{ZONE}")
 
-    def all_told(self) -> list[str | None]:
+    def all_told(self, subnet: IPv6Network = HOMES) -> list[str | None]:
         """What B4s of some buckets all over are told."""
-        return [self.told(bucket) for bucket in range(0, 256, 15)]
+        return [self.told(bucket, subnet=subnet) for bucket in range(0, 256, 15)]
 
     def leases(self) -> set[Given]:
         """What clients have of Kea now."""
@@ -97,7 +99,8 @@ class Installation:
     def restore(self) -> None:
         """Kea as it was when it was started: nothing of ours is in it, and no lease."""
         asyncio.run(self.kea.kea.set(document(self.kea.version)))
-        asyncio.run(self.kea.channel.call({"command": "lease6-wipe", "arguments": {"subnet-id": 7}}))
+        for subnet in (7, 3):
+            asyncio.run(self.kea.channel.call({"command": "lease6-wipe", "arguments": {"subnet-id": subnet}}))
 
     def renew_timer(self) -> int:
         """T1 of the homes' subnet, in seconds."""
@@ -166,7 +169,10 @@ def east(**spec: Any) -> Object:
     return pool(**spec)
 
 
-def tidied(there: Installation) -> None:
-    """No object is left, and nothing of ours in Kea; there is no garbage collector here."""
+@contextmanager
+def surrounded(there: Installation) -> Iterator[list[StandIn]]:
+    """Two AFTRs serve the pool's four slots.  Then no object is left, and nothing of ours in Kea; there is no garbage collector here."""
+    with stand_ins(there.api, {0: 0, 1: 0}, {2: 0, 3: 0}) as aftrs:
+        yield aftrs
     tidy(there.api)
     there.restore()

@@ -120,7 +120,8 @@ class Distributor:
         wanted = {name: one for ground in found.grounds for name, one in wanted_of(ground.pool).items()}
         standing = await self._names.keep(wanted, self._use(found.unread), now)
         for ground in found.grounds:
-            seen = await self._sightings.of(ground, {name: one.leases for name, one in self._tellers.items()})
+            leases = {name: one.leases for name, one in self._tellers.items()}
+            seen = await self._sightings.of(ground, leases) if ground.told else None
             results |= await asyncio.to_thread(self._decide, found, ground, seen, standing, now)
         await self._write(found, results)
         self._tell(found, results)

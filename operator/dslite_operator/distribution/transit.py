@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
 from dslite_contract.schema import B4Group
 from dslite_operator.distribution.maps import Area, BucketMap
+from dslite_operator.distribution.providers.provider import Assignment
+from dslite_operator.distribution.recovery import tried
 from dslite_operator.distribution.wishes import areas_of, name_of
 
 
@@ -35,3 +37,13 @@ def told_of(one: BucketMap, by: Mapping[Area, str]) -> BucketMap:
         areas={area: slots for area, slots in one.all_areas.items() if by.get(area) == one.group},
         former={area: slots for area, slots in one.former.items() if area not in by},
     )
+
+
+def is_passing(groups: Set[str], copies: Mapping[str, str], wanted: Mapping[str, Assignment]) -> bool:
+    """Whether an area is on its way from or to one of these groups, at a server with these copies: when they alone are told nothing new,
+    it would be told twice, or by nobody.  Raises NewerMapError.
+    """
+    before = {area: name for name, text in copies.items() if (one := tried(text, name)[0]) for area in one.areas}
+    after = {area: name for name, one in wanted.items() for area in one.areas}
+    moved = (area for area in before.keys() & after.keys() if before[area] != after[area])
+    return any(groups & {before[area], after[area]} for area in moved)
