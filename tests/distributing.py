@@ -43,6 +43,7 @@ Object = dict[str, Any]
 
 OWNER = "metro"
 MAP = "homes-buckets"
+SERVED = {0: 0, 1: 0}, {2: 0, 3: 0}  # the pool's four slots, by its two AFTRs
 
 
 def document(version: str) -> Object:
@@ -61,6 +62,7 @@ class Installation:
     dns: Server
     secrets: Path
     way: Object  # to Kea
+    aftrs: list[StandIn]
 
     def settings(self, **dhcp: Any) -> Object:
         """The operator's, as the chart's values make them."""
@@ -135,8 +137,9 @@ def installation(folder: Path, version: str) -> Iterator[Installation]:
             running_kea(network, version, document(version)) as kea,
             dns_server("knot") as dns,
             way_to(kea, network, authority, secret_in(folder)) as way,
+            stand_ins(api, *SERVED) as aftrs,
         ):
-            yield Installation(api, network, kea, dns, folder, way)
+            yield Installation(api, network, kea, dns, folder, way, aftrs)
 
 
 @contextmanager
@@ -169,10 +172,9 @@ def east(**spec: Any) -> Object:
     return pool(**spec)
 
 
-@contextmanager
-def surrounded(there: Installation) -> Iterator[list[StandIn]]:
-    """Two AFTRs serve the pool's four slots.  Then no object is left, and nothing of ours in Kea; there is no garbage collector here."""
-    with stand_ins(there.api, {0: 0, 1: 0}, {2: 0, 3: 0}) as aftrs:
-        yield aftrs
+def tidied(there: Installation) -> None:
+    """No object is left, nothing of ours in Kea, and no B4; there is no garbage collector here."""
     tidy(there.api)
     there.restore()
+    for one in there.aftrs:
+        one.softwires = []

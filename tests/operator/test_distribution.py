@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from assignments import OTHER
 from dhcp_client import dhclient, events, is_told
 from dhcp_network import HOMES
-from distributing import MAP, OWNER, Installation, east, homes, installation, surrounded
+from distributing import MAP, OWNER, SERVED, Installation, east, homes, installation, tidied
 from dns_servers import ZONE
 from dslite_operator.distribution.buckets import duid_in
 from dslite_operator.distribution.maps import Area, map_of
@@ -25,7 +25,7 @@ from dslite_operator.names import DRAIN_SLOTS
 from dslite_operator.plugin.cli import main
 from operating import operator
 from reconciling import get, give, until
-from stand_in import StandIn
+from stand_in import stood_in
 
 pytestmark = pytest.mark.api
 
@@ -46,9 +46,9 @@ def there(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(autouse=True)
-def aftrs(there: Installation) -> Iterator[list[StandIn]]:
-    with surrounded(there) as made:
-        yield made
+def tidy(there: Installation) -> Iterator[None]:
+    yield
+    tidied(there)
 
 
 def dslite(*words: str) -> Result:
@@ -154,7 +154,7 @@ def test_d21_a_subnet_is_told_as_before_while_the_map_of_its_new_group_cannot_be
 
 
 def test_d21_a_divided_group_is_where_it_was_told_to_be_and_not_where_it_is_seen(
-    there: Installation, aftrs: list[StandIn], tmp_path: Path
+    there: Installation, tmp_path: Path
 ) -> None:
     """B4s of the subnet that another group takes have not renewed since they were told another slot.  Nobody lost a map."""
     give(there.api, east(), homes("homes", "2001:db8:40::/60", str(HOMES), str(OTHER)))
@@ -163,7 +163,7 @@ def test_d21_a_divided_group_is_where_it_was_told_to_be_and_not_where_it_is_seen
     before, slots = there.all_told(OTHER), map_of(json.dumps(there.map()), "edge/homes").areas[Area(OTHER)]
     for number in range(32):
         asyncio.run(there.kea.add_lease(number, DUID, 3, "2001:db8:41:"))
-    aftrs[0].softwires = [
+    there.aftrs[0].softwires = [
         softwire(f"2001:db8:41:0:{0x8000 + (number << 8):x}::1", 1 - slots[number]) for number in range(32)
     ]
     with operator(there.api, tmp_path, there.settings()):
@@ -211,7 +211,7 @@ def test_a_pool_whose_configuration_is_lost_takes_nothing_from_anybody(there: In
 
 
 def test_who_uses_which_slot_is_seen_and_brings_back_a_map_of_which_there_is_no_copy(
-    there: Installation, aftrs: list[StandIn], tmp_path: Path
+    there: Installation, tmp_path: Path
 ) -> None:
     """B04, B05: 32 B4s in buckets 00-1f have leases; each is on slot 1 but one, and one has no lease.  Nobody has a map."""
     for number in range(32):
@@ -219,7 +219,7 @@ def test_who_uses_which_slot_is_seen_and_brings_back_a_map_of_which_there_is_no_
     on_one = [softwire(f"2001:db8:40:0:{0x8000 + (number << 8):x}::1", 1) for number in range(31)]
     others = [softwire("2001:db8:40:0:9f00::1", 0), softwire("2001:db8:40:0:f000::1", 0)]
     give(there.api, east(), homes(slots=1))
-    aftrs[0].softwires = on_one + others
+    there.aftrs[0].softwires = on_one + others
     with operator(there.api, tmp_path, there.settings()):
         until(lambda: settled(there), 60)
         assert set(there.all_told()) == {"s1"}
@@ -234,17 +234,20 @@ def test_who_uses_which_slot_is_seen_and_brings_back_a_map_of_which_there_is_no_
         assert said["renewSeconds"] == 1800
 
 
-def test_d21_lost_pods_move_no_b4(there: Installation, aftrs: list[StandIn], tmp_path: Path) -> None:
+def test_d21_lost_pods_move_no_b4(there: Installation, tmp_path: Path) -> None:
     """Proof 1: whatever serves a slot, its name and option 64 stay; Kea is not even written."""
     give(there.api, east(), homes())
     with operator(there.api, tmp_path, there.settings()):
         until(lambda: settled(there) and get(there.api, "aftrpool", "east")["status"]["readyReplicas"] == 2, 60)
         document = asyncio.run(there.kea.document())
-        for one in aftrs:
+        for one in there.aftrs:
             one.end()
-        until(lambda: get(there.api, "aftrpool", "east")["status"]["readyReplicas"] == 0)
-        assert asyncio.run(there.kea.document()) == document
-        assert settled(there)
+        try:
+            until(lambda: get(there.api, "aftrpool", "east")["status"]["readyReplicas"] == 0)
+            assert asyncio.run(there.kea.document()) == document
+            assert settled(there)
+        finally:
+            there.aftrs[:] = stood_in(there.api, *SERVED)
 
 
 def test_o02_names_of_a_pool_that_is_gone_stay_one_lease_longer(there: Installation, tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from dhcp_network import SERVERS
-from distributing import Installation, east, homes, installation, surrounded
+from distributing import Installation, east, homes, installation, tidied
 from dns_servers import ZONE
 from kea_servers import configuration, running_kea, subnet
 from operating import operator
 from reconciling import give, until
-from stand_in import StandIn
 
 pytestmark = [pytest.mark.api, pytest.mark.distribution]
 
@@ -26,9 +25,9 @@ def there(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(autouse=True)
-def aftrs(there: Installation) -> Iterator[list[StandIn]]:
-    with surrounded(there) as made:
-        yield made
+def tidy(there: Installation) -> Iterator[None]:
+    yield
+    tidied(there)
 
 
 def settled(there: Installation) -> bool:

@@ -74,11 +74,10 @@ def as_written(found: Survey, ground: Ground, group: B4Group, copies: Mapping[st
         back = written(name, found.text(name), (copies or {}).get(name))
     except MapError as error:
         return Result(known=False, trouble=str(error))
-    if back.map is None:
-        return Result(known=copies is not None, lost=back.lost if copies is not None else "")
-    if back.map.pool != ground.pool.metadata.name:
-        return Result(True)
-    return Result(True, back.map, back.lost)
+    if back.map is None and copies is None:
+        return Result(known=False)
+    of_another = back.map is not None and back.map.pool != ground.pool.metadata.name
+    return Result(True) if of_another else Result(True, back.map, back.lost)
 
 
 def as_sighted(one: Result, wish: Wish) -> Result:
