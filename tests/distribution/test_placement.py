@@ -142,6 +142,8 @@ def test_d21_where_an_area_is_counts_for_more_than_where_it_was() -> None:
     maps["a"] = replace(maps["a"], former={B: (0,) * 256})
     passed = brought([wish("a", A, slots=(0, 1)), wish("c", B, slots=(0, 1)), wish("d", C)], maps)
     assert passed["c"].areas == {B: (1,) * 256}
+    between = brought([wish("a", A, slots=(0, 1)), wish("d", C)], maps)
+    assert (between["a"].former, between["d"].former) == ({}, {B: (1,) * 256})
 
 
 def test_d21_areas_of_a_deleted_group_are_remembered_by_another() -> None:

@@ -22,7 +22,8 @@ def standing(wishes: Sequence[Wish], maps: Mapping[str, BucketMap]) -> dict[str,
     arrived = {area for wish in wishes if wish.group in maps for area in wish.areas if area in maps[wish.group].areas}
     for name, old in maps.items() if wishes else ():
         heir = found.get(name) or found[min(found)]  # of a group that is gone, another remembers
-        left = [area for area in (*old.former, *old.areas) if area not in arrived and area not in heir.areas]
+        mine = (area for area in old.all_areas if homes[area] is old)
+        left = [area for area in mine if area not in arrived and area not in heir.areas]
         former = {area: slots for area in left if (slots := old.slots_of(area, heir.cut))}
         found[heir.group] = replace(heir, former={**heir.former, **former})
     return found
