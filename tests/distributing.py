@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,13 @@ from kube_api import Api
 from operating import SETTINGS
 from reconciling import api_with_definitions, condition, get, tidy
 from slot_names import secret_in
+from stand_in import StandIn, stand_ins
 
 Object = dict[str, Any]
 
 OWNER = "metro"
 MAP = "homes-buckets"
+SERVED = {0: 0, 1: 0}, {2: 0, 3: 0}  # the pool's four slots, by its two AFTRs
 
 
 def document(version: str) -> Object:
@@ -59,6 +62,7 @@ class Installation:
     dns: Server
     secrets: Path
     way: Object  # to Kea
+    aftrs: list[StandIn]
 
     def settings(self, **dhcp: Any) -> Object:
         """The operator's, as the chart's values make them."""
@@ -71,14 +75,14 @@ class Installation:
             "dhcp": {"owner": OWNER, "servers": [server]},
         }  # fmt: skip
 
-    def told(self, bucket: int, cut: Cut = "last") -> str | None:
+    def told(self, bucket: int, cut: Cut = "last", subnet: IPv6Network = HOMES) -> str | None:
         """What a B4 of that bucket is told on the wire: the number of its slot, None for no name."""
-        name = asyncio.run(self.kea.provider().observe(b4(bucket, cut)))
+        name = asyncio.run(self.kea.provider().observe(b4(bucket, cut, subnet)))
         return name and name.removesuffix(f".east.{ZONE}")
 
-    def all_told(self) -> list[str | None]:
+    def all_told(self, subnet: IPv6Network = HOMES) -> list[str | None]:
         """What B4s of some buckets all over are told."""
-        return [self.told(bucket) for bucket in range(0, 256, 15)]
+        return [self.told(bucket, subnet=subnet) for bucket in range(0, 256, 15)]
 
     def leases(self) -> set[Given]:
         """What clients have of Kea now."""
@@ -97,7 +101,8 @@ class Installation:
     def restore(self) -> None:
         """Kea as it was when it was started: nothing of ours is in it, and no lease."""
         asyncio.run(self.kea.kea.set(document(self.kea.version)))
-        asyncio.run(self.kea.channel.call({"command": "lease6-wipe", "arguments": {"subnet-id": 7}}))
+        for subnet in (7, 3):
+            asyncio.run(self.kea.channel.call({"command": "lease6-wipe", "arguments": {"subnet-id": subnet}}))
 
     def renew_timer(self) -> int:
         """T1 of the homes' subnet, in seconds."""
@@ -132,8 +137,9 @@ def installation(folder: Path, version: str) -> Iterator[Installation]:
             running_kea(network, version, document(version)) as kea,
             dns_server("knot") as dns,
             way_to(kea, network, authority, secret_in(folder)) as way,
+            stand_ins(api, *SERVED) as aftrs,
         ):
-            yield Installation(api, network, kea, dns, folder, way)
+            yield Installation(api, network, kea, dns, folder, way, aftrs)
 
 
 @contextmanager
@@ -167,6 +173,8 @@ def east(**spec: Any) -> Object:
 
 
 def tidied(there: Installation) -> None:
-    """No object is left, and nothing of ours in Kea; there is no garbage collector here."""
+    """No object is left, nothing of ours in Kea, and no B4; there is no garbage collector here."""
     tidy(there.api)
     there.restore()
+    for one in there.aftrs:
+        one.softwires = []

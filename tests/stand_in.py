@@ -88,10 +88,15 @@ class StandIn:
         self.api.kubectl("delete", "pod", self.name, "-n", "edge", "--force", "--grace-period=0")
 
 
+def stood_in(api: Api, *slots: dict[int, int]) -> list[StandIn]:
+    """Pods of the pool east, each with an address of its own on loopback."""
+    return [StandIn(api, f"aftr-{number}", f"127.0.0.{number + 10}", mine) for number, mine in enumerate(slots)]
+
+
 @contextmanager
 def stand_ins(api: Api, *slots: dict[int, int]) -> Iterator[list[StandIn]]:
-    """Pods of the pool east, each with an address of its own on loopback."""
-    found = [StandIn(api, f"aftr-{number}", f"127.0.0.{number + 10}", mine) for number, mine in enumerate(slots)]
+    """The same, for the time of the block."""
+    found = stood_in(api, *slots)
     try:
         yield found
     finally:

@@ -11,7 +11,7 @@ import structlog
 
 from dslite_contract.signing import DIGEST, SIGNATURE, digest, question, signature
 from dslite_operator.names import COMPONENT_LABEL, POOL_LABEL, STATUS_PORT, child
-from dslite_operator.status import Report
+from dslite_operator.status import Report, served
 
 Object = dict[str, Any]
 log = structlog.get_logger()
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 CHECK, SOFTWIRES = "/v1/check", "/v1/softwires"
 PATIENCE = aiohttp.ClientTimeout(total=3.0)
 COUNT_PATIENCE = aiohttp.ClientTimeout(total=30.0)  # counting a million mappings
-FORBIDDEN, NOT_FOUND = 403, 404
+FORBIDDEN = 403
 
 
 def address_of(pod: Object) -> str | None:
@@ -60,21 +60,24 @@ async def reports(session: aiohttp.ClientSession, pods: Iterable[Object]) -> tup
     return tuple(sorted(found, key=lambda one: one.name))
 
 
-async def softwires(session: aiohttp.ClientSession, pods: Iterable[Object], key: bytes) -> list[Object] | None:
-    """B4s that have mappings, as AFTRs that are ready see them; None when one of these does not answer."""
-    ready = [pod for pod in pods if is_aftr(pod) and Report(pod, None).ready]
-    found = await asyncio.gather(*(softwires_of(session, pod, key) for pod in ready))
+async def softwires(
+    session: aiohttp.ClientSession, pods: Iterable[Object], key: bytes, slots: int
+) -> list[Object] | None:
+    """B4s that have mappings, as AFTRs see them; None unless each of `slots` slots is served by one of those that answer, and all do."""
+    asked = [one for one in await reports(session, pods) if one.ready or one.said]
+    open_slots = {slot["slot"] for one in asked if one.said for slot in served(one.said)}
+    if not open_slots.issuperset(range(slots)):
+        return None
+    found = await asyncio.gather(*(softwires_of(session, one.pod, key) for one in asked))
     return None if None in found else [one for its in found for one in its or ()]
 
 
 async def softwires_of(session: aiohttp.ClientSession, pod: Object, key: bytes) -> list[Object] | None:
-    """The same of one AFTR; one of a release that does not list them has none."""
+    """The same of one AFTR; None when it does not say."""
     url = f"{address_of(pod)}{SOFTWIRES}"
     try:
         async with session.get(url, headers=signed(key, "GET", SOFTWIRES), timeout=COUNT_PATIENCE) as answer:
             await say_if_refused(answer, pod)
-            if answer.status == NOT_FOUND:
-                return []
             found: list[Object] | None = await answer.json() if answer.status == 200 else None
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None

@@ -330,13 +330,14 @@ NUMBERS = (
 )  # that change all the time
 
 
-DIGITS = re.compile(r"[0-9]+")  # in sentences: live mappings, seconds that are left
+# in sentences: live mappings, seconds that are left; no part of a name, an address or a time
+COUNTS = re.compile(r"(?<![^\s(])[0-9][0-9,]*(?=[;.:)]*(?:\s|$))")
 
 
 def without_numbers(status: Object) -> Object:
     """What is worth telling at once."""
     slots = [{key: value for key, value in slot.items() if key not in NUMBERS} for slot in status.get("slots", ())]
-    said = [{**one, "message": DIGITS.sub("", one["message"])} for one in status.get("conditions", ())]
+    said = [{**one, "message": COUNTS.sub("", one["message"])} for one in status.get("conditions", ())]
     return {key: value for key, value in status.items() if key not in NUMBERS} | {"slots": slots, "conditions": said}
 
 
@@ -346,7 +347,7 @@ def is_said(old: Object, new: Object) -> bool:
         return False
     if old.get("observedGeneration") != new["observedGeneration"]:
         return bool(old["message"] == new["message"])
-    return DIGITS.sub("", old["message"]) == DIGITS.sub("", new["message"])
+    return COUNTS.sub("", old["message"]) == COUNTS.sub("", new["message"])
 
 
 PASSING = ("Telling", "Asking")  # reasons that are over in a moment

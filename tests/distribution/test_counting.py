@@ -13,7 +13,7 @@ from dslite_operator.distribution.counting import Lease, Leases, Softwire, Stray
 from dslite_operator.distribution.maps import Area, BucketMap
 from dslite_operator.distribution.moves import Pace, forecast, moves_between, schedule
 from dslite_operator.distribution.placement import place
-from dslite_operator.distribution.recovery import recovered
+from dslite_operator.distribution.recovery import sighted
 from dslite_operator.distribution.standing import standing
 from dslite_operator.distribution.wishes import Count, Wish
 from placement_histories import area
@@ -96,7 +96,7 @@ def test_d21_from_leases_to_a_map_to_moves_and_back(numbers: set[int], spread: i
     slot_of = {number: maps["edge/a"].areas[A if number % 2 else B][number & 255] for number in numbers}
     softwires = [softwire(number, slot, 3) for number, slot in slot_of.items()]
     assert not list(strays(leases, softwires, maps.values()))
-    found = recovered(wish, None, None, seen(leases, softwires, "last")).map
+    found = sighted(wish, "", seen(leases, softwires, "last")).map
     assert found is not None
     after = place([wish], standing([wish], {"edge/a": found}))
     assert not list(strays(leases, softwires, after.values()))

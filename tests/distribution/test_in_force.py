@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from dslite_operator.distribution.ground import Ground, Survey, survey
 from dslite_operator.distribution.in_force import SILENT, Result, former, in_force
 from dslite_operator.distribution.maps import Area, BucketMap, text_of
 from dslite_operator.distribution.observed import Observed
-from dslite_operator.distribution.wishes import areas_of
+from dslite_operator.distribution.wishes import areas_of, name_of
 from dslite_operator.observe import Cache
 
 BODY = group("homes", "2001:db8:1000::/36", dhcp={"server": "metro", "subnets": ["2001:db8:1000::/48"]})
@@ -53,7 +55,7 @@ def seen_on(slot: int) -> Observed:
 
 
 def result(found: Survey, copies: dict[str, str] | None, seen: Observed | None, one: B4Group = HOMES) -> Result:
-    return in_force(found, ground(), one, copies, seen)
+    return in_force(found, ground(), {"metro": copies}, [], {NAME: seen} if seen else None)[name_of(one)]
 
 
 # ---------------------------------------------------------------- recovery
@@ -127,6 +129,45 @@ def test_what_stops_all_tells_nobody_a_map_of_which_a_part_is_missing() -> None:
         stopped = found.stopped("no slot is left")
         assert (stopped.known, stopped.decided, stopped.trouble) == (False, None, "no slot is left")
     assert result(there(), {}, Observed()).stopped("no slot is left").decided is not None, "a new group is nowhere"
+
+
+def test_what_stops_all_keeps_the_shorter_t1_of_a_drain() -> None:
+    """Told the old one half way, B4s would move on as though their leases had the short one."""
+    stopped = result(there(on(0)), {}, Observed()).stopped("no slot is left", timedelta(minutes=5))
+    assert stopped.decided is not None
+    assert stopped.decided.renewal == timedelta(minutes=5)
+
+
+# ---------------------------------------------------------------- a group that is made by dividing was never lost
+DIVIDED = configured(
+    pool(), BODY, group("flats", "2001:db8:2000::/36", dhcp={"server": "metro", "subnets": ["2001:db8:2000::/48"]})
+)
+FLATS = "edge/flats"
+PASSED = next(areas_of(one)[0] for one in DIVIDED.groups if name_of(one) == FLATS)
+
+
+def divided(homes: BucketMap, *gone: BucketMap, copies: dict[str, str] | None, seen: Observed | None) -> Result:
+    """What is known of flats, which are new."""
+    where = Ground(KEY, DIVIDED.pool, DIVIDED.groups, DIVIDED.groups, {})
+    every = {NAME: Observed(), FLATS: seen} if seen else None
+    return in_force(there(homes), where, {"metro": copies}, gone, every)[FLATS]
+
+
+@pytest.mark.parametrize("seen", [None, Observed(seen={PASSED: [Counter({2: 5})]})])
+def test_d21_areas_that_another_group_had_are_where_that_has_them_whatever_is_seen(seen: Observed | None) -> None:
+    """All on the slot with most softwires, half of them would move at once, without a pace and without a word."""
+    both = replace(on(0), areas={AREA: (0,) * 256, PASSED: (0,) * 128 + (1,) * 128})
+    had, remembered = on(0, "edge/gone", area=PASSED), replace(on(0), former={PASSED: (1,) * 256})
+    for homes, gone in ((both, ()), (on(0), (had,)), (remembered, ())):
+        assert divided(homes, *gone, copies={}, seen=seen) == Result(True, seen=seen)
+    assert not divided(both, copies=None, seen=seen).known, "there may be a copy"
+
+
+def test_areas_that_nobody_had_are_where_they_are_seen_and_nothing_was_lost() -> None:
+    found = divided(on(0), copies={}, seen=Observed(seen={PASSED: [Counter({2: 5})]}))
+    assert found.map is not None
+    assert (found.map.areas, found.lost) == ({PASSED: (2,) * 256}, "")
+    assert divided(on(0), copies={}, seen=None).trouble == SILENT
 
 
 # ---------------------------------------------------------------- of groups that are gone

@@ -24,6 +24,7 @@ from dslite_operator.plugin.moving import (
     refusal,
     shares_of,
     staying,
+    unattended,
     used,
 )
 
@@ -115,13 +116,37 @@ def test_o03_a_slot_is_not_drained_unasked_while_nobody_says_who_uses_it() -> No
     (line,) = not_counted([body(status=said)])
     assert line.endswith("is not known (no B4 moves before)")
     assert refusal("east/3", [], [line]) == (
-        "who uses slot east/3 is not known: see to that first, or give --yes to drain it all the same"
+        "who uses slot east/3 is not known: see to that first; with --yes T1 is shortened now all the same, and B4s move "
+        "once they are counted"
     )
     assert list(progress(3, NOW, [], NOW, [line]))[1:] == [line]
 
 
+def test_o03_numbers_of_what_a_group_asked_for_before_are_no_numbers() -> None:
+    """A subnet was added since, and the operator has not seen it."""
+    slots = [{"slot": 1, "fqdn": "s1", "told": 5, "sessions": 60, "softwires": 4}]
+    one = body(status={"observedGeneration": 1, "slots": slots})
+    assert list(not_counted([one])) == []
+    one["metadata"]["generation"] = 2
+    (line,) = not_counted([one])
+    assert line.startswith("B4Group homes: on which slots its B4s are is not known")
+
+
+def test_o03_numbers_without_an_operator_are_old() -> None:
+    def lease(renewed: datetime, holder: str = "one") -> dict[str, Any]:
+        return {"spec": {"holderIdentity": holder, "renewTime": f"{renewed:%Y-%m-%dT%H:%M:%S.%fZ}"}}
+
+    at_work, away = lease(NOW - timedelta(seconds=20)), lease(NOW - timedelta(hours=3))
+    assert list(unattended([away, at_work], NOW)) == []
+    assert list(unattended([away], NOW)) == [
+        "no operator is at work since 2026-11-26 09:00 UTC: who uses the slot was counted before that"
+    ]
+    for none in ([], [lease(NOW, "")]):
+        assert list(unattended(none, NOW)) == ["no operator is at work: nobody has counted who uses the slot"]
+
+
 def test_a_slot_that_nobody_uses_is_drained_and_one_that_is_used_is_not() -> None:
-    counted = {"slots": [{"slot": 1, "fqdn": "s1", "told": 5, "sessions": 60, "softwires": 4}]}
+    counted = {"observedGeneration": 1, "slots": [{"slot": 1, "fqdn": "s1", "told": 5, "sessions": 60, "softwires": 4}]}
     assert list(not_counted([body(status=counted), group("shops", "2001:db8:2000::/36")])) == []
     assert refusal("east/3", [], []) == ""
     assert refusal("east/3", [share(told=5, softwires=7)], []) == (
@@ -130,7 +155,7 @@ def test_a_slot_that_nobody_uses_is_drained_and_one_that_is_used_is_not() -> Non
 
 
 def test_a_group_that_asks_for_what_is_wrong_has_b4s_all_the_same() -> None:
-    counted = {"slots": [{"slot": 3, "fqdn": "s3", "told": 5, "sessions": 60, "softwires": 4}]}
+    counted = {"observedGeneration": 1, "slots": [{"slot": 3, "fqdn": "s3", "told": 5, "sessions": 60, "softwires": 4}]}
     wrong = body(status=counted, spec={**body()["spec"], "slots": 0})
     (line,) = not_counted([wrong])
     assert line.startswith("B4Group homes: what it asks for is wrong")

@@ -121,7 +121,29 @@ def test_d21_an_area_between_two_groups_is_remembered() -> None:
     assert between["a"].former == {B: maps["a"].areas[B]}
     taken = brought([wish("a", A, spread=3), wish("c", C), wish("d", B, spread=3)], between)
     assert taken["d"].areas == {B: maps["a"].areas[B]}
-    assert taken["a"].former == {}
+    assert taken["a"].former == between["a"].former, "until the other's map is in force: it may never be written"
+    assert brought([wish("a", A, spread=3), wish("c", C), wish("d", B, spread=3)], taken)["a"].former == {}
+
+
+def test_d21_an_area_that_leaves_is_remembered_until_its_new_group_has_a_map() -> None:
+    """An operator that ends between the two writes, in either order, leaves one map that has it."""
+    maps = brought([wish("a", A, B, spread=3)], {})
+    asked = [wish("a", A, spread=3), wish("d", B, spread=3)]
+    divided = brought(asked, maps)
+    for written in (divided, maps | {"a": divided["a"]}, maps | {"d": divided["d"]}):
+        after = brought(asked, written)
+        assert {**after["a"].areas, **after["d"].areas} == maps["a"].areas
+    assert brought(asked, divided)["a"].former == {}
+
+
+def test_d21_where_an_area_is_counts_for_more_than_where_it_was() -> None:
+    """It was remembered for a group that has moved it since, and passes it on."""
+    maps = brought([wish("a", A, slots=(0,)), wish("d", B, slots=(1,))], {})
+    maps["a"] = replace(maps["a"], former={B: (0,) * 256})
+    passed = brought([wish("a", A, slots=(0, 1)), wish("c", B, slots=(0, 1)), wish("d", C)], maps)
+    assert passed["c"].areas == {B: (1,) * 256}
+    between = brought([wish("a", A, slots=(0, 1)), wish("d", C)], maps)
+    assert (between["a"].former, between["d"].former) == ({}, {B: (1,) * 256})
 
 
 def test_d21_areas_of_a_deleted_group_are_remembered_by_another() -> None:
@@ -131,7 +153,7 @@ def test_d21_areas_of_a_deleted_group_are_remembered_by_another() -> None:
     del maps["b"]
     again = brought([wish("a", A), wish("c", B, C, spread=3)], without)
     assert again["c"].areas[B] == without["a"].former[B]
-    assert again["a"].former == {}
+    assert brought([wish("a", A), wish("c", B, C, spread=3)], again)["a"].former == {}
     assert brought([], without) == {}
 
 

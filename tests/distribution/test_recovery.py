@@ -10,7 +10,7 @@ import pytest
 
 from dslite_operator.distribution.maps import UNPLACED, Area, BucketMap, NewerMapError, hash_of, text_of
 from dslite_operator.distribution.placement import place
-from dslite_operator.distribution.recovery import Seen, Votes, recovered
+from dslite_operator.distribution.recovery import Recovered, Seen, Votes, sighted, written
 from dslite_operator.distribution.wishes import Count, Wish
 from placement_histories import area
 
@@ -20,6 +20,12 @@ MAP = BucketMap("a", "east", "last", {one: tuple(RNG.randrange(3) for _ in range
 TEXT = text_of(MAP)
 WISH = Wish("a", "east", "last", (A, B), 3, tuple(range(8)), {one: [Count(20)] * 256 for one in (A, B)})
 NAME = hash_of(TEXT)
+
+
+def recovered(wish: Wish, config_map: str | None, copy: str | None, seen: Seen) -> Recovered:
+    """By the two texts, else by what is seen."""
+    back = written(wish.group, config_map, copy)
+    return back if back.map else sighted(wish, back.lost, seen)
 
 
 def softwires(bucket_map: BucketMap, strays: int = 0, seen: float = 1.0) -> Seen:
@@ -39,35 +45,31 @@ def moved(found: BucketMap | None) -> int:
 
 
 def test_what_is_kept_is_in_force() -> None:
-    found = recovered(WISH, TEXT, TEXT, softwires(replace(MAP, areas={A: (7,) * 256})))
-    assert (found.map, found.sentence) == (MAP, "the bucket map is as it was")
-    assert recovered(WISH, TEXT, None, {}).map == MAP
-
-
-def test_another_copy_at_the_server_will_be_overwritten() -> None:
     other = text_of(replace(MAP, levelled=2))
-    found = recovered(WISH, TEXT, other, {})
-    assert found.map == MAP
-    assert (
-        found.sentence == f"the DHCPv6 server has bucket map {hash_of(other)}, and {NAME} is in force: it will be told"
-    )
+    for copy in (TEXT, other, None):
+        assert recovered(WISH, TEXT, copy, softwires(replace(MAP, areas={A: (7,) * 256}))) == Recovered(MAP)
 
 
 @pytest.mark.parametrize(("lost", "how"), [(None, "gone"), (TEXT[:100], "damaged"), ("", "gone")])
 def test_d21_a_lost_map_is_taken_from_the_dhcpv6_server(lost: str | None, how: str) -> None:
     found = recovered(WISH, lost, TEXT, softwires(replace(MAP, areas={A: (7,) * 256})))
     assert found.map == MAP
-    assert found.sentence.startswith(f"the ConfigMap is {how}")
-    assert found.sentence.endswith(f": the bucket map is the DHCPv6 server's copy {NAME}")
+    assert found.lost.startswith(f"the ConfigMap is {how}")
+    assert found.lost.endswith(f": the bucket map is the DHCPv6 server's copy {NAME}")
     assert moved(found.map) == 0
 
 
-@pytest.mark.parametrize("copy", [None, "{}", TEXT.replace('"group":"a"', '"group":"b"')])
-def test_d21_a_lost_map_without_a_copy_is_where_engines_see_b4s(copy: str | None) -> None:
+@pytest.mark.parametrize("copy", ["{}", TEXT.replace('"group":"a"', '"group":"b"')])
+def test_d21_a_lost_map_without_a_copy_is_where_engines_see_b4s(copy: str) -> None:
     found = recovered(WISH, None, copy, softwires(MAP, strays=4))
     assert found.map == MAP
-    assert "512 of 512 buckets are where engines see their B4s" in found.sentence
+    assert "512 of 512 buckets are where engines see their B4s" in found.lost
     assert moved(found.map) == 0
+
+
+def test_b4s_that_are_there_before_their_group_has_a_map_stay_and_nothing_was_lost() -> None:
+    """They had the name by hand, or `dhcp` is new to their group."""
+    assert recovered(WISH, None, None, softwires(MAP, strays=4)) == Recovered(MAP)
 
 
 def test_buckets_that_nobody_sees_have_no_slot_and_move_nobody() -> None:
@@ -100,14 +102,13 @@ def test_softwires_of_a_prefix_say_where_a_whole_group_is(spread: int, votes: Se
 
 
 def test_with_nothing_left_a_group_is_placed_anew() -> None:
-    assert recovered(WISH, None, None, {}).map is None
-    assert recovered(WISH, None, None, {}).sentence == "no bucket map yet: the group is placed anew"
+    assert recovered(WISH, None, None, {}) == Recovered(None)
     found = recovered(WISH, "{", None, {A: [{}] * 256})
     assert found.map is None
-    assert found.sentence.startswith(
+    assert found.lost.startswith(
         "the ConfigMap is damaged (B4Group a: its bucket map cannot be read (JSONDecodeError: "
     )
-    assert found.sentence.endswith("), and no engine sees these B4s: the group is placed anew")
+    assert found.lost.endswith("), and no engine sees these B4s: the group is placed anew")
 
 
 @pytest.mark.parametrize(

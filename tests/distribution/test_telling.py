@@ -15,7 +15,7 @@ from assignments import OTHER, S0, S1, whole
 from dhcp_network import HOMES
 from dslite_operator.distribution import teller as room
 from dslite_operator.distribution.buckets import bucket_of
-from dslite_operator.distribution.maps import Area
+from dslite_operator.distribution.maps import Area, BucketMap, text_of
 from dslite_operator.distribution.providers.errors import (
     ForeignError,
     ProviderError,
@@ -71,7 +71,7 @@ class Server:
         )
 
     async def copies(self) -> Mapping[str, str]:
-        return {}
+        return {one.group: one.copy for one in self.told}
 
     async def timers(self) -> Mapping[IPv6Network, Timers]:
         return dict.fromkeys((HOMES, OTHER), self.times)
@@ -164,6 +164,32 @@ async def test_a_group_that_is_blocked_is_tried_again_when_others_have_changed_t
         server.blocks, server.state = {}, server.state + 1
         await ear.until(lambda: teller.tells("isp/shops"))
         assert server.done["apply"] == 3
+
+
+async def test_d21_no_group_is_told_while_a_subnet_is_on_its_way_to_one_that_is_blocked() -> None:
+    """Told without it, the group that it comes from would leave its B4s without an AFTR: also by an operator that starts again."""
+    north, south = Area(HOMES), Area(OTHER)
+
+    def assigned(name: str, *areas: Area) -> Assignment:
+        slots = dict.fromkeys(areas, (0,))
+        return whole(f"isp/{name}", S0, *areas, copy=text_of(BucketMap(f"isp/{name}", "east", "whole", slots)))
+
+    server, third = Server(), assigned("third", Area(IPv6Network("2001:db8:42::/64")))
+    before = [assigned("north", north, south), third]
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(*before))
+        await ear.until(lambda: teller.settled)
+    server.blocks = {"isp/south": "there is no subnet"}
+    for _ in range(2):
+        async with at_work(server) as (teller, ear):
+            teller.tell(wanted(assigned("north", north), assigned("south", south), third))
+            await ear.until(lambda: "there is no subnet" in teller.trouble)
+            assert list(server.told) == before
+    server.blocks = {}
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(assigned("north", north), assigned("south", south), third))
+        await ear.until(lambda: teller.settled)
+        assert {one.group for one in server.told} == {"isp/north", "isp/south", "isp/third"}
 
 
 @pytest.mark.parametrize("leases_s", [0.005, 3600.0])

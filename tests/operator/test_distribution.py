@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +17,15 @@ from click.testing import CliRunner, Result
 from assignments import OTHER
 from dhcp_client import dhclient, events, is_told
 from dhcp_network import HOMES
-from distributing import MAP, OWNER, Installation, east, homes, installation, tidied
+from distributing import MAP, OWNER, SERVED, Installation, east, homes, installation, tidied
 from dns_servers import ZONE
 from dslite_operator.distribution.buckets import duid_in
+from dslite_operator.distribution.maps import Area, map_of
 from dslite_operator.names import DRAIN_SLOTS
 from dslite_operator.plugin.cli import main
 from operating import operator
 from reconciling import get, give, until
-from stand_in import stand_ins
+from stand_in import stood_in
 
 pytestmark = pytest.mark.api
 
@@ -129,6 +131,54 @@ def test_a_group_is_divided_and_merged_again(there: Installation, tmp_path: Path
         assert set(there.all_told()) == {"s0"}
 
 
+def test_d21_a_subnet_is_told_as_before_while_the_map_of_its_new_group_cannot_be_written(
+    there: Installation, tmp_path: Path
+) -> None:
+    """A person's ConfigMap has its name: told by neither group, its B4s would have lost their AFTR at their next renewals."""
+    api = there.api
+    give(api, east(), homes("homes", "2001:db8:40::/60", str(HOMES), str(OTHER)))
+    with operator(api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        before = there.all_told(OTHER)
+        assert set(before) == {"s0", "s1"}
+        assert (
+            api.kubectl("create", "configmap", "shops-buckets", "-n", "edge", "--from-literal=mine=1").returncode == 0
+        )
+        give(api, homes(), homes("shops", "2001:db8:41::/60", str(OTHER)))
+        until(lambda: "ConfigMap edge/shops-buckets is not ours" in there.says("Provisioned", "shops")[1], 60)
+        until(lambda: settled(there))
+        assert there.all_told(OTHER) == before
+        api.kubectl("delete", "configmap", "shops-buckets", "-n", "edge")
+        until(lambda: there.says("Provisioned", "shops")[0] == "True", 60)
+        assert there.all_told(OTHER) == before
+
+
+def test_d21_a_divided_group_is_where_it_was_told_to_be_and_not_where_it_is_seen(
+    there: Installation, tmp_path: Path
+) -> None:
+    """B4s of the subnet that another group takes have not renewed since they were told another slot.  Nobody lost a map."""
+    give(there.api, east(), homes("homes", "2001:db8:40::/60", str(HOMES), str(OTHER)))
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+    before, slots = there.all_told(OTHER), map_of(json.dumps(there.map()), "edge/homes").areas[Area(OTHER)]
+    for number in range(32):
+        asyncio.run(there.kea.add_lease(number, DUID, 3, "2001:db8:41:"))
+    there.aftrs[0].softwires = [
+        softwire(f"2001:db8:41:0:{0x8000 + (number << 8):x}::1", 1 - slots[number]) for number in range(32)
+    ]
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        give(there.api, homes(), homes("shops", "2001:db8:41::/60", str(OTHER)))
+        until(lambda: there.says("Provisioned", "shops")[0] == "True" and settled(there), 60)
+        until(lambda: get(there.api, "b4group", "shops")["status"].get("strays") == 32)
+        assert there.all_told(OTHER) == before
+    events = there.api.kubectl("get", "events", "-n", "edge", "-o", "json").stdout
+    assert not [
+        one for one in json.loads(events)["items"]
+        if (one["reason"], one["involvedObject"]["name"]) == ("BucketMapLost", "shops")
+    ]  # fmt: skip
+
+
 def test_o02_nobody_is_told_a_name_that_does_not_resolve(there: Installation, tmp_path: Path) -> None:
     """While the DNS server is away a group waits; a group that is told already goes on."""
     give(there.api, east(), homes())
@@ -169,32 +219,35 @@ def test_who_uses_which_slot_is_seen_and_brings_back_a_map_of_which_there_is_no_
     on_one = [softwire(f"2001:db8:40:0:{0x8000 + (number << 8):x}::1", 1) for number in range(31)]
     others = [softwire("2001:db8:40:0:9f00::1", 0), softwire("2001:db8:40:0:f000::1", 0)]
     give(there.api, east(), homes(slots=1))
-    with stand_ins(there.api, {0: 1, 1: 1}, {2: 1, 3: 1}) as (first, _):
-        first.softwires = on_one + others
-        with operator(there.api, tmp_path, there.settings()):
-            until(lambda: settled(there), 60)
-            assert set(there.all_told()) == {"s1"}
-            until(lambda: get(there.api, "b4group", "homes")["status"].get("strays") == 2)
-            said = get(there.api, "b4group", "homes")["status"]
-            assert [(one["slot"], one["told"], one["sessions"], one["softwires"]) for one in said["slots"]] == [
-                (0, 0, 0, 2), (1, 32, 32 * 5, 31),
-            ]  # fmt: skip
-            assert said["straySoftwires"] == [
-                {"address": "2001:db8:40:0:9f00::1", "servedBy": 0, "told": 1}, {"address": "2001:db8:40:0:f000::1", "servedBy": 0},
-            ]  # fmt: skip
-            assert said["renewSeconds"] == 1800
+    there.aftrs[0].softwires = on_one + others
+    with operator(there.api, tmp_path, there.settings()):
+        until(lambda: settled(there), 60)
+        assert set(there.all_told()) == {"s1"}
+        until(lambda: get(there.api, "b4group", "homes")["status"].get("strays") == 2)
+        said = get(there.api, "b4group", "homes")["status"]
+        assert [(one["slot"], one["told"], one["sessions"], one["softwires"]) for one in said["slots"]] == [
+            (0, 0, 0, 2), (1, 32, 32 * 5, 31),
+        ]  # fmt: skip
+        assert said["straySoftwires"] == [
+            {"address": "2001:db8:40:0:9f00::1", "servedBy": 0, "told": 1}, {"address": "2001:db8:40:0:f000::1", "servedBy": 0},
+        ]  # fmt: skip
+        assert said["renewSeconds"] == 1800
 
 
 def test_d21_lost_pods_move_no_b4(there: Installation, tmp_path: Path) -> None:
     """Proof 1: whatever serves a slot, its name and option 64 stay; Kea is not even written."""
     give(there.api, east(), homes())
     with operator(there.api, tmp_path, there.settings()):
-        with stand_ins(there.api, {0: 1, 1: 1}, {2: 1, 3: 1}):
-            until(lambda: settled(there) and get(there.api, "aftrpool", "east")["status"]["readyReplicas"] == 2, 60)
-            document = asyncio.run(there.kea.document())
-        until(lambda: get(there.api, "aftrpool", "east")["status"]["readyReplicas"] == 0)
-        assert asyncio.run(there.kea.document()) == document
-        assert settled(there)
+        until(lambda: settled(there) and get(there.api, "aftrpool", "east")["status"]["readyReplicas"] == 2, 60)
+        document = asyncio.run(there.kea.document())
+        for one in there.aftrs:
+            one.end()
+        try:
+            until(lambda: get(there.api, "aftrpool", "east")["status"]["readyReplicas"] == 0)
+            assert asyncio.run(there.kea.document()) == document
+            assert settled(there)
+        finally:
+            there.aftrs[:] = stood_in(there.api, *SERVED)
 
 
 def test_o02_names_of_a_pool_that_is_gone_stay_one_lease_longer(there: Installation, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,21 @@ from kubernetes import client
 
 from cluster_objects import IDS, KEY, SETTINGS, configured, group, pool
 from dns_servers import ZONE, dns_server
+from dslite_contract.slots import slot_fqdn
 from dslite_operator.apply import JSON, ApiError, Writer, refusal
 from dslite_operator.desired import Wish, config_map, finished, render
 from dslite_operator.distribution import maps as room
 from dslite_operator.distribution.config_maps import map_object
+from dslite_operator.distribution.counting import Softwire
 from dslite_operator.distribution.distributor import Distributor
-from dslite_operator.distribution.maps import BucketMap, text_of
+from dslite_operator.distribution.ground import Ground
+from dslite_operator.distribution.maps import Area, BucketMap, text_of
+from dslite_operator.distribution.observed import Observed, observed
+from dslite_operator.distribution.providers.provider import Assignment, Given, Timers
+from dslite_operator.distribution.sightings import Sightings
+from dslite_operator.distribution.teller import Kept, Teller
 from dslite_operator.distribution.wishes import areas_of
+from dslite_operator.names import DRAIN_SLOTS
 from dslite_operator.observe import Cache
 from dslite_operator.settings import Settings
 from dslite_operator.signer import Signer
@@ -48,8 +58,10 @@ def map_of(body: Object, slots: tuple[int, ...] = (0,) * 128 + (1,) * 128, **cha
     return BucketMap(f"edge/{body['metadata']['name']}", "east", "last", **made)
 
 
-def cached(*bodies: Object, maps: Mapping[str, str] = {}) -> Cache:
+def cached(*bodies: Object, maps: Mapping[str, str] = {}, drains: str = "") -> Cache:
     """A pool in force with these groups, and ConfigMaps with the texts of bucket maps."""
+    east = pool()
+    east["metadata"]["annotations"] = {DRAIN_SLOTS: drains}
     rendered = render(KEY, IDS, None, configured(pool(), *bodies), "", SETTINGS)
     wish = Wish(KEY, pool()["metadata"]["uid"], rendered, 1, "surge", SETTINGS, False)
     named = {body["metadata"]["name"]: body for body in bodies}
@@ -57,7 +69,7 @@ def cached(*bodies: Object, maps: Mapping[str, str] = {}) -> Cache:
     made = [finished(wish, config_map(wish)), *kept]
     for number, one in enumerate(made):
         one["metadata"] |= {"uid": f"uid-{number}", "resourceVersion": "1"}
-    return holding(pool(), *bodies, *made)
+    return holding(east, *bodies, *made)
 
 
 def holding(*bodies: Object) -> Cache:
@@ -175,3 +187,136 @@ async def test_an_api_server_that_does_not_answer_is_not_asked_for_each_group(se
     with pytest.raises(ApiError):
         await distributor(cached(first, second, maps=texts), requests, session).step(NOW)
     assert requests.made == {}
+
+
+# ---------------------------------------------------------------- an area on its way from one group to another
+KEPT, PASSED = "2001:db8:1000::/48", "2001:db8:1100::/48"
+DIVIDED = homes("north", 0), homes("south", 1)
+BOTH = map_of(DIVIDED[0], areas={Area(IPv6Network(one)): (0,) * 128 + (1,) * 128 for one in (KEPT, PASSED)})
+CUT_TO_ONE = homes("north", 0, slots=1), homes("south", 1, slots=1)  # the division of docs/distribution.md
+NAMES = tuple(slot_fqdn(configured(pool()).pool, slot) for slot in (0,) * 128 + (1,) * 128)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, *softwires: Softwire, leases: Sequence[Given] | None = None) -> None:
+    """Every slot's AFTR has answered, and the server shows these leases."""
+
+    async def of(_: Sightings, ground: Ground, __: object) -> dict[str, Observed]:
+        return observed(ground.groups, {"metro": leases}, softwires)
+
+    monkeypatch.setattr(Sightings, "of", of)
+
+
+def answering(made: Distributor, *copies: BucketMap) -> Teller:
+    """Its server has answered: it tells these maps, with leases of half an hour."""
+    teller = made._tellers["metro"]
+    teller.kept = Kept({one.group: text_of(one) for one in copies})
+    teller.told = {one.group: Assignment(one.group, one.cut, (), text_of(one)) for one in copies}
+    return teller
+
+
+def told(teller: Teller) -> dict[str, list[str]]:
+    """Which subnets a server is to tell by which group."""
+    return {name: sorted(str(area) for area in one.areas) for name, one in (teller._wanted or {}).items()}
+
+
+def kept_in(requests: Requests, name: str) -> BucketMap:
+    """The map that was written last."""
+    return room.map_of(requests.made[f"ConfigMap {name}-buckets"]["data"]["map.json"], f"edge/{name}")
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize(
+    "refused", [{"south": 403}, {"south": 422}, {"south": 409}, {"north": 422}, {"north": 422, "south": 422}]
+)
+async def test_an_area_is_told_by_one_group_whichever_map_is_not_written(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, refused: dict[str, int], seen: bool
+) -> None:
+    """North is divided, and its B4s are told what they were: for as long as it takes, and when both can be written at last."""
+    if seen:
+        counted(monkeypatch)
+    requests = Requests(**refused)
+    made = distributor(cached(*DIVIDED, maps={"north": text_of(BOTH)}), requests, session)
+    teller = answering(made, BOTH)
+    for _ in range(3):
+        await made.step(NOW)
+        by = "edge/north" if "south" in refused else "edge/south"
+        assert sorted(subnet for its in told(teller).values() for subnet in its) == [KEPT, PASSED]
+        assert PASSED in told(teller)[by]
+        assert {one.parts[0].names for one in (teller._wanted or {}).values()} == {NAMES}
+    requests._refused.clear()
+    for _ in range(2):
+        await made.step(NOW)
+        assert told(teller) == {"edge/north": [KEPT], "edge/south": [PASSED]}
+    north, south = (kept_in(requests, name) for name in ("north", "south"))
+    assert {**north.areas, **south.areas} == BOTH.areas
+    assert north.former == {}
+
+
+@pytest.mark.parametrize(("written", "other"), [("north", "south"), ("south", "north")])
+async def test_an_operator_that_ends_between_two_maps_goes_on_from_there(
+    session: aiohttp.ClientSession, written: str, other: str
+) -> None:
+    """One of them is written, and no copy is left at the server either."""
+    requests, before = Requests(**{other: 422}), {"north": text_of(BOTH)}
+    ended = distributor(cached(*DIVIDED, maps=before), requests, session)
+    answering(ended, BOTH)
+    await ended.step(NOW)
+    texts = before | {written: text_of(kept_in(requests, written))}
+    made = distributor(cached(*DIVIDED, maps=texts), Requests(), session)
+    teller = answering(made)
+    for _ in range(2):
+        await made.step(NOW)
+        assert told(teller) == {"edge/north": [KEPT], "edge/south": [PASSED]}
+        assert {one.parts[0].names for one in (teller._wanted or {}).values()} == {NAMES}
+
+
+async def test_a_server_is_told_once_of_a_division(session: aiohttp.ClientSession) -> None:
+    """The first group's map forgets the area when the other has it: that is no news for a server, which each change stops."""
+    made = distributor(cached(*DIVIDED, maps={"north": text_of(BOTH)}), Requests(), session)
+    teller = answering(made, BOTH)
+    await made.step(NOW)
+    wanted = teller._wanted
+    await made.step(NOW)
+    assert teller._wanted == wanted
+
+
+# ---------------------------------------------------------------- divided while B4s are at work
+@pytest.mark.parametrize("hook", [True, False])
+async def test_d21_halves_of_a_divided_group_move_at_their_pace(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, hook: bool
+) -> None:
+    """Two thirds of south's B4s are still where they were before they are told slot 1: south is where north had it, not where these are."""
+    passed = [IPv6Address("2001:db8:1100::1") + (number << 64) for number in range(96)]
+    leases = [
+        Given(
+            IPv6Network(PASSED), bytes((0, 3, 0, 1, 2, 0, 0, 0, 0, number * 2)), IPv6Network((int(one) >> 64 << 64, 64))
+        )
+        for number, one in enumerate(passed)
+    ]
+    counted(monkeypatch, *(Softwire(one, 0, 3) for one in passed), leases=leases if hook else None)
+    requests = Requests()
+    made = distributor(cached(*CUT_TO_ONE, maps={"north": text_of(BOTH)}), requests, session)
+    teller = answering(made, BOTH)
+    await made.step(NOW)
+    assert kept_in(requests, "south").areas == {Area(IPv6Network(PASSED)): BOTH.areas[Area(IPv6Network(PASSED))]}
+    assert not any(name.startswith("Event") for name in requests.made), "nothing was lost, and nobody moves yet"
+    assert (teller._wanted or {})["edge/south"].parts[0].names == NAMES
+
+
+# ---------------------------------------------------------------- a drain goes on
+@pytest.mark.parametrize("refused", [{}, {"homes": 422}])
+async def test_o03_what_stops_a_group_leaves_the_t1_of_its_drain_short(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, refused: dict[str, int]
+) -> None:
+    """Another group asks for what cannot be, or the map is not taken: with the old T1 again, B4s would move before they can know."""
+    counted(monkeypatch)
+    homes_before = homes()
+    wrong = homes("wrong", 1, dhcp={"server": "metro", "subnets": [PASSED], "bucketBytes": "lastTwoLowNibbles"})
+    bodies, texts = [homes_before], {"homes": text_of(map_of(homes_before))}
+    if not refused:
+        bodies, texts = [*bodies, wrong], texts | {"wrong": text_of(map_of(wrong))}
+    made = distributor(cached(*bodies, maps=texts, drains=f"0={NOW.isoformat()}"), Requests(**refused), session)
+    teller = answering(made, map_of(homes_before))
+    teller._lasting.read({IPv6Network(KEPT): Timers(1800, 7200)}, time.monotonic())
+    await made.step(NOW)
+    assert (teller._wanted or {})["edge/homes"].renew_s == 300

@@ -134,6 +134,7 @@ def test_o03_without_numbers_a_drain_begins_only_if_it_is_told_to(api: Api, dsli
     give(api, pool(), group("homes", "2001:db8:1000::/36", dhcp=dhcp), group("shops", "2001:db8:2000::/36"))
     refused = dslite("drain", "slot", "east/0")
     assert refused.exit_code == 1
+    assert "no operator is at work" in refused.output
     assert "B4Group homes: on which slots its B4s are is not known" in refused.output
     assert "no DHCPv6 server tells the B4s of shops a slot: they stay where they are" in refused.output
     assert DRAIN_SLOTS not in get(api, "aftrpool", "east")["metadata"].get("annotations", {})

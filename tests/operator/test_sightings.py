@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from cluster_objects import KEY, configured, group, pod, pool
+from cluster_objects import KEY, configured, group, pod, pool, said
 from dslite_operator.distribution import sightings as room
 from dslite_operator.distribution.ground import Ground
 from dslite_operator.distribution.sightings import Sightings
@@ -42,13 +42,18 @@ def cache(*addresses: str, ready: bool = True) -> Cache:
 
 
 @asynccontextmanager
-async def aftr(address: str, *softwires: Object, path: str = "/v1/softwires") -> AsyncIterator[None]:
-    """A status port with these softwires."""
+async def aftr(
+    address: str, *softwires: Object, path: str = "/v1/softwires", slots: Sequence[int] = range(4)
+) -> AsyncIterator[None]:
+    """A status port with these softwires, of an AFTR that serves these slots."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.json_response(softwires)
 
-    async with status_port(address, web.get(path, answer)):
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(said(dict.fromkeys(slots, 1)))
+
+    async with status_port(address, web.get(path, answer), web.get("/status", status)):
         yield
 
 
@@ -71,7 +76,8 @@ async def test_nothing_is_known_until_all_have_answered(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then what was seen stays so, whoever falls silent; and only the loop asks again."""
-    monkeypatch.setattr(room, "LOOK_S", 0.05)
+    monkeypatch.setattr(room, "SOON_S", 0.05)
+    monkeypatch.setattr(room, "TURNS", 1)
     looked = asyncio.Event()
     seen = Sightings(cache(HERE, THERE), session, UNSIGNED, looked.set)
     async with aftr(HERE, one(0)):
@@ -108,11 +114,48 @@ async def test_what_cannot_be_read_is_no_answer(session: aiohttp.ClientSession) 
         assert await Sightings(cache(HERE), session, UNSIGNED, lambda: None).of(GROUND, NO_LEASES) is None
 
 
-async def test_who_is_not_ready_is_not_waited_for_and_an_older_release_lists_none(
-    session: aiohttp.ClientSession,
-) -> None:
-    assert await Sightings(cache(HERE, ready=False), session, UNSIGNED, lambda: None).of(GROUND, NO_LEASES) is not None
+async def test_nobody_is_not_none_while_a_slot_is_not_served(session: aiohttp.ClientSession) -> None:
+    """After a cold start, or with an AFTR that is not ready: moved as though they were none, all of its B4s would go at once."""
+    silent = Sightings(cache(HERE, ready=False), session, UNSIGNED, lambda: None)
+    assert await silent.of(GROUND, NO_LEASES) is None
+    assert await Sightings(cache(), session, UNSIGNED, lambda: None).of(GROUND, NO_LEASES) is None
+    async with aftr(HERE, one(0), slots=range(3)):
+        assert await Sightings(cache(HERE), session, UNSIGNED, lambda: None).of(GROUND, NO_LEASES) is None
+        async with aftr(THERE, one(3), slots=[3]):
+            both = Sightings(cache(HERE, THERE, ready=False), session, UNSIGNED, lambda: None)
+            found = await both.of(GROUND, NO_LEASES)
+    assert found is not None, "who serves may be asked, ready or not"
+    assert found["edge/homes"].on_slots == {0: 1, 3: 1}
+
+
+async def test_who_is_not_ready_and_serves_nothing_is_not_waited_for(session: aiohttp.ClientSession) -> None:
+    there = cache(HERE)
+    there.put({**pod("aftr-new", ready=False), "status": {"phase": "Pending"}})
+    async with aftr(HERE, one(0)):
+        assert await Sightings(there, session, UNSIGNED, lambda: None).of(GROUND, NO_LEASES) is not None
+
+
+async def test_an_aftr_that_does_not_list_its_b4s_does_not_say_that_it_has_none(session: aiohttp.ClientSession) -> None:
     async with aftr(HERE, one(0), path="/v1/other"):
-        found = await Sightings(cache(HERE), session, UNSIGNED, lambda: None).of(GROUND, NO_LEASES)
-    assert found is not None
-    assert found["edge/homes"].softwires == ()
+        assert await Sightings(cache(HERE), session, UNSIGNED, lambda: None).of(GROUND, NO_LEASES) is None
+
+
+async def test_a_pool_that_was_never_counted_is_looked_at_soon(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its AFTRs become ready a moment after it is there: its groups wait for that."""
+    monkeypatch.setattr(room, "SOON_S", 0.05)
+    monkeypatch.setattr(room, "TURNS", 10**9)
+    looked = asyncio.Event()
+    seen = Sightings(cache(HERE), session, UNSIGNED, looked.set)
+    assert await seen.of(GROUND, NO_LEASES) is None
+    async with aftr(HERE, one(0)):
+        looking = asyncio.create_task(seen.run())
+        async with asyncio.timeout(20):
+            while await seen.of(GROUND, NO_LEASES) is None:
+                looked.clear()
+                await looked.wait()
+        looked.clear()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(looked.wait(), 1)
+        looking.cancel()

@@ -14,7 +14,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from aftr.ops.status import NOT_SIGNED, signed
-from cluster_objects import KEY, pod, pool, report
+from cluster_objects import KEY, pod, pool, report, said
 from dslite_operator import pods
 from dslite_operator.signer import Signer, SignerError, secret
 from status_port import status_port
@@ -60,7 +60,11 @@ async def aftr(key: bytes | None) -> AsyncIterator[None]:
         return web.json_response([] if request.method == "GET" else {"lost": 7})
 
     agent = cast(Any, SimpleNamespace(question_key=lambda: key))
-    pages = (web.get(pods.SOFTWIRES, signed(answer)), web.post(pods.CHECK, signed(answer)))
+
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(said({0: 1}))
+
+    pages = (web.get(pods.SOFTWIRES, signed(answer)), web.post(pods.CHECK, signed(answer)), web.get("/status", status))
     async with status_port(ADDRESS, *pages, agent=agent):
         yield
 
@@ -95,5 +99,5 @@ async def test_a_question_is_answered_by_who_has_the_pools_key(
     async with aftr(its), aiohttp.ClientSession() as session:
         with capture_logs() as lines:
             assert await pods.lost(session, [one], TEXT, key) == lost
-            assert await pods.softwires(session, [ready], key) == softwires
+            assert await pods.softwires(session, [ready], key, 1) == softwires
     assert lines == logged

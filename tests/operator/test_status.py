@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from cluster_objects import IDS, KEY, SETTINGS, configured, group, pod, pool, report
 from dslite_contract.crd import crds
 from dslite_operator.desired import render
@@ -203,6 +205,28 @@ def test_a_refusal_that_counts_is_said_once_for_each_thing_that_was_asked_for() 
         {name: value for name, value in one.items() if name != "observedGeneration"} for one in three["conditions"]
     ]
     assert said({**three, "conditions": before_there_were_generations}, three) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("there is no subnet 2001:db8:42::/64: add it to Kea", "there is no subnet 2001:db8:43::/64: add it to Kea"),
+        ("Kea at http://198.18.0.1:8000/ does not answer", "Kea at http://198.18.0.2:8000/ does not answer"),
+        ("nobody is told yet: s0.east must resolve", "nobody is told yet: s1.east must resolve"),
+        ("bucket map 12ab", "bucket map 34ab"),
+        ("pod aftr-0", "pod aftr-1"),
+    ],
+)
+def test_another_name_or_address_is_another_refusal(old: str, new: str) -> None:
+    def refused(sentence: str) -> dict[str, Any]:
+        told = Told((Verdict("Provisioned", "False", "Refused", sentence),))
+        return group_status(facts(), group("homes", "2001:db8:1000::/36"), NOW, told)
+
+    assert said(refused(old), refused(new)) == [f"Warning ProvisionedRefused: {new}"]
+    assert without_numbers(refused(old)) != without_numbers(refused(new))
+    counts = [refused(f"{many} B4s ({many}) are there, {many}: {many}.") for many in ("1", "12,345")]
+    assert said(*counts) == []
+    assert without_numbers(counts[0]) == without_numbers(counts[1])
 
 
 def test_what_is_over_in_a_moment_is_no_event() -> None:

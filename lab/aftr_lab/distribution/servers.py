@@ -23,6 +23,7 @@ from dslite_operator.distribution.dns.resolving import Standing
 from dslite_operator.distribution.maps import map_of, slots_in
 from dslite_operator.distribution.providers.kea.provider import KeaProvider
 from dslite_operator.distribution.servers import provider_of
+from dslite_operator.distribution.transit import told_maps
 from dslite_operator.settings import DhcpServer, DnsSettings
 
 Object = dict[str, Any]
@@ -80,8 +81,9 @@ async def tell(
     given = circumstances(configuration, await servers.kea.leases() or (), softwires, standing.resolved, now)
     decisions = carried_on(configuration, before, given)
     check_names(decisions, standing)
-    assignments = [assignment for one in decisions.values() if (assignment := assignment_of(pool, one))]
     told = Told(before, decisions)
+    maps = told_maps(configuration.groups, told.after)
+    assignments = [assignment_of(pool, one, decisions[name].renewal) for name, one in maps.items()]
     announce(told)
     await servers.kea.apply(servers.kea.render(assignments))
     return told

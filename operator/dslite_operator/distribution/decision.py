@@ -91,7 +91,7 @@ def decide_group(
     if any(slot == UNPLACED and wanted in held for slot, wanted in pairs(stand, target)):
         return Decision(None, wish.counts, missing=missing)
     steady = given.renewals[wish.group]
-    short = shortened(stand, steady, given)
+    short = shortened(stand, given)
     seen = given.seen.get(wish.group)
     if seen is None:
         return Decision(placed(stand, target), {}, renewal=short, counted=False)
@@ -134,9 +134,9 @@ def beginning(stand: BucketMap, steady: timedelta, given: Circumstances) -> date
     return max([given.now, *(since + steady for since in drained(stand, given).values())])
 
 
-def shortened(stand: BucketMap, steady: timedelta, given: Circumstances) -> timedelta | None:
+def shortened(stand: BucketMap, given: Circumstances) -> timedelta | None:
     """The T1 of a group's leases while B4s leave a drained slot, and until the last of them has heard of it."""
-    short = short_renewal(steady)
+    short = short_renewal(given.renewals[stand.group])
     leaving = given.drains and stand.moved_at is not None and given.now < stand.moved_at + short
     return short if drained(stand, given) or leaving else None
 
@@ -147,11 +147,9 @@ def short_renewal(steady: timedelta) -> timedelta:
 
 
 # ---------------------------------------------------------------- what a server is told
-def assignment_of(pool: AftrPool, decided: Decision) -> Assignment | None:
-    """What a DHCPv6 server tells a group's B4s; None: nothing.  Raises MapError."""
-    if decided.map is None:
-        return None
-    names = {slot: slot_fqdn(pool, slot) for slot in slots_in(decided.map.areas.values())}
-    parts = tuple(Part(one.areas, tuple(names[slot] for slot in one.slots)) for one in decided.map.parts)
-    renew_s = int(decided.renewal.total_seconds()) if decided.renewal else None
-    return Assignment(decided.map.group, decided.map.cut, parts, text_of(decided.map), renew_s)
+def assignment_of(pool: AftrPool, told: BucketMap, renewal: timedelta | None) -> Assignment:
+    """What a DHCPv6 server tells B4s by a map; `renewal` is a shorter T1, None: the server's own.  Raises MapError."""
+    names = {slot: slot_fqdn(pool, slot) for slot in slots_in(told.areas.values())}
+    parts = tuple(Part(one.areas, tuple(names[slot] for slot in one.slots)) for one in told.parts)
+    renew_s = int(renewal.total_seconds()) if renewal else None
+    return Assignment(told.group, told.cut, parts, text_of(told), renew_s)

@@ -21,7 +21,7 @@ from dslite_contract.errors import DsliteError
 from dslite_contract.schema import B4Group
 from dslite_operator.apply import CONFLICT, ApiError, Writer
 from dslite_operator.distribution.config_maps import COMPONENT, map_object
-from dslite_operator.distribution.decision import Circumstances, assignment_of, decide
+from dslite_operator.distribution.decision import Circumstances, assignment_of, decide, shortened
 from dslite_operator.distribution.dns.keeper import Names
 from dslite_operator.distribution.dns.plan import Use
 from dslite_operator.distribution.dns.records import wanted_of
@@ -36,6 +36,7 @@ from dslite_operator.distribution.saying import Server, group_fields, names_of, 
 from dslite_operator.distribution.servers import provider_of
 from dslite_operator.distribution.sightings import Sightings
 from dslite_operator.distribution.teller import Teller
+from dslite_operator.distribution.transit import told_maps
 from dslite_operator.distribution.wishes import areas_of, name_of
 from dslite_operator.names import COMPONENT_LABEL, Key
 from dslite_operator.observe import Cache
@@ -119,7 +120,8 @@ class Distributor:
         wanted = {name: one for ground in found.grounds for name, one in wanted_of(ground.pool).items()}
         standing = await self._names.keep(wanted, self._use(found.unread), now)
         for ground in found.grounds:
-            seen = await self._sightings.of(ground, {name: one.leases for name, one in self._tellers.items()})
+            leases = {name: one.leases for name, one in self._tellers.items()}
+            seen = await self._sightings.of(ground, leases) if ground.told else None
             results |= await asyncio.to_thread(self._decide, found, ground, seen, standing, now)
         await self._write(found, results)
         self._tell(found, results)
@@ -142,11 +144,9 @@ class Distributor:
     ) -> dict[str, Result]:
         """What holds for each group of a pool.  What stands in the way of one keeps all where they are."""
         tellers = {name_of(group): self._tellers.get(server_of(group)) for group in ground.told}
-        results = dict[str, Result]()
-        for group, (name, teller) in zip(ground.told, tellers.items(), strict=True):
-            results[name] = in_force(
-                found, ground, group, teller.copies if teller else None, seen[name] if seen else None
-            )
+        copies = {name: one.copies for name, one in self._tellers.items()}
+        gone = former(found, ground, {name: text for one in copies.values() for name, text in (one or {}).items()})
+        results = in_force(found, ground, copies, gone.values(), seen)
         known = [group for group in ground.told if results[name_of(group)].known and server_of(group) in self._tellers]
         maps = {name: one.map for name, one in results.items() if one.map is not None}
         given = Circumstances(
@@ -156,14 +156,11 @@ class Distributor:
             ground.drains, {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
         )  # fmt: skip
         try:
-            decided = decide(ground.pool, known, former(found, ground, self._copies()) | maps, given)
+            decided = decide(ground.pool, known, gone | maps, given)
         except DsliteError as error:
-            return {name: one.stopped(str(error)) for name, one in results.items()}
+            shorter = {name: shortened(one, given) for name, one in maps.items() if name in given.renewals}
+            return {name: one.stopped(str(error), shorter.get(name)) for name, one in results.items()}
         return {name: replace(one, decided=decided.get(name)) for name, one in results.items()}
-
-    def _copies(self) -> dict[str, str]:
-        """The copies of bucket maps at all servers."""
-        return {name: text for one in self._tellers.values() for name, text in (one.copies or {}).items()}
 
     def _renewal(self, group: B4Group) -> timedelta:
         return self._tellers[server_of(group)].renewal(area.subnet for area in areas_of(group))
@@ -179,7 +176,8 @@ class Distributor:
                 if status == 0:
                     raise  # nobody is answered
                 log.warning("a bucket map is not written", group=name, reason=str(error))
-                results[name] = one.stopped("" if status == CONFLICT else str(error))  # others' change is on its way
+                why = "" if status == CONFLICT else str(error)  # others' change is on its way
+                results[name] = one.stopped(why, one.decided.renewal if one.decided else None)
 
     async def _write_map(self, group: Object, one: Result, before: Object | None) -> None:
         """That of one group.  Raises ApiError, MapError."""
@@ -208,17 +206,10 @@ class Distributor:
 
     def _tell(self, found: Survey, results: Mapping[str, Result]) -> None:
         """Each server what its groups' maps say; none as long as it is not known what one of its groups should be told."""
-        wanted: dict[str, dict[str, Assignment]] = {name: {} for name in self._tellers}
-        for ground in found.grounds:
-            for group in ground.told:
-                decided = results[name_of(group)].decided
-                assignment = assignment_of(ground.pool, decided) if decided else None
-                if assignment is not None and server_of(group) in wanted:
-                    wanted[server_of(group)][assignment.group] = assignment
         unknown = found.unknown | {name for name, one in results.items() if not one.known}
         for name, teller in self._tellers.items():
             if teller.copies is not None and unknown.isdisjoint(teller.copies):
-                teller.tell(wanted[name])
+                teller.tell(assignments(name, found, results, teller.copies))
 
     async def _say(self, found: Survey, results: Mapping[str, Result], standing: Standing) -> None:
         """What the statuses of all groups say from now on."""
@@ -253,6 +244,20 @@ class Distributor:
                 await asyncio.to_thread(group_fields, ground.pool, result, renewal),
             )
         return known[2]
+
+
+def assignments(
+    server: str, found: Survey, results: Mapping[str, Result], copies: Mapping[str, str]
+) -> dict[str, Assignment]:
+    """What a server is to tell each group's B4s.  Raises MapError."""
+    made = dict[str, Assignment]()
+    for ground in found.grounds:
+        groups = [group for group in ground.told if server_of(group) == server]
+        decided = {name: one for group in groups if (one := results[name := name_of(group)].decided)}
+        maps = {name: one.map for name, one in decided.items() if one.map is not None}
+        for name, told in told_maps(groups, maps, former(found, ground, copies).values()).items():
+            made[name] = assignment_of(ground.pool, told, decided[name].renewal if name in decided else None)
+    return made
 
 
 def heard_of(teller: Teller, group: str) -> Server:

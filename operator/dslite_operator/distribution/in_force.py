@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from dslite_contract.schema import B4Group
 from dslite_operator.distribution.config_maps import text_in
 from dslite_operator.distribution.decision import Decision
-from dslite_operator.distribution.ground import Ground, Survey
+from dslite_operator.distribution.ground import Ground, Survey, server_of
 from dslite_operator.distribution.maps import UNPLACED, BucketMap, MapError, map_of
 from dslite_operator.distribution.observed import Observed
-from dslite_operator.distribution.recovery import recovered
-from dslite_operator.distribution.wishes import name_of, wish_of
+from dslite_operator.distribution.recovery import sighted, written
+from dslite_operator.distribution.wishes import Wish, name_of, wish_of
 
-SILENT = "an AFTR that is ready does not say which B4s it serves: the group is placed once all have said so"
+SILENT = "not every slot is served by an AFTR that says which B4s it serves: the group is placed once all are"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of one group, and what was decided: `map` is in force until now, None: the group is nowhere yet.
+    """What is known of one group, and what was decided: `map` is in force until now, None: it has none yet.
 
     `known` says whether that is so; `lost` how a map that was lost was found again; `trouble` what keeps the group from going on;
-    `seen` is None while not all of its AFTRs have said which B4s they serve.
+    `seen` is None while not all slots' AFTRs have said which B4s they serve.
     """
 
     known: bool
@@ -32,36 +33,59 @@ class Result:
     seen: Observed | None = None
     decided: Decision | None = None
 
-    def stopped(self, why: str) -> Result:
-        """All stays as it is.  What that is, is not known of a map that was lost and found in part, or not at all."""
+    def stopped(self, why: str, renewal: timedelta | None = None) -> Result:
+        """All stays as it is, a shorter T1 too.  What that is, is not known of a map that was lost and found in part, or not at all."""
         trouble = self.trouble or why
-        whole = self.map is not None and not any(UNPLACED in slots for slots in self.map.areas.values())
-        if not self.known or (self.lost and not whole):
+        in_part = any(UNPLACED in slots for slots in self.map.areas.values()) if self.map else bool(self.lost)
+        if not self.known or in_part:
             return replace(self, known=False, trouble=trouble, decided=None)
         counts = self.seen.counts_by(self.map) if self.seen and self.map else {}
-        return replace(self, trouble=trouble, decided=Decision(self.map, counts))
+        return replace(self, trouble=trouble, decided=Decision(self.map, counts, renewal=renewal))
 
 
 def in_force(
-    found: Survey, ground: Ground, group: B4Group, copies: Mapping[str, str] | None, seen: Observed | None
-) -> Result:
-    """The map of a group until now; `copies` None: its server has not answered; `seen` None: not all of its AFTRs have.
+    found: Survey,
+    ground: Ground,
+    copies: Mapping[str, Mapping[str, str] | None],
+    gone: Iterable[BucketMap],
+    seen: Mapping[str, Observed] | None,
+) -> dict[str, Result]:
+    """The maps of a pool's groups until now; `copies` of each server, None: it has not answered; `seen` None: not all slots' AFTRs have.
 
-    What the ConfigMap does not say, in a text that can be read, those may: nothing is known before they have answered.
+    What the ConfigMap does not say, in a text that can be read, those may: nothing is known before they have answered.  But areas
+    that another group has, or had (`gone`), are where that has them: a group that is made by dividing was never lost.
     """
-    name, votes = name_of(group), seen.seen if seen else {}
-    text, copy = found.text(name), (copies or {}).get(name)
+    results = {name_of(group): as_written(found, ground, group, copies.get(server_of(group))) for group in ground.told}
+    maps = (*gone, *(one.map for one in results.values() if one.map))
+    placed = {area for one in maps for area in one.all_areas}
+    for group in ground.told:
+        name, wish = name_of(group), wish_of(ground.pool, group, {})
+        left = tuple(area for area in wish.areas if area not in placed)
+        one = replace(results[name], seen=seen[name] if seen else None)
+        nowhere = one.known and one.map is None and left
+        results[name] = as_sighted(one, replace(wish, areas=left)) if nowhere else one
+    return results
+
+
+def as_written(found: Survey, ground: Ground, group: B4Group, copies: Mapping[str, str] | None) -> Result:
+    """What the texts say of a group."""
+    name = name_of(group)
     try:
-        back = recovered(wish_of(ground.pool, group, {}), text, copy, votes)
+        back = written(name, found.text(name), (copies or {}).get(name))
     except MapError as error:
-        return Result(known=False, trouble=str(error), seen=seen)
-    if back.source != "kept" and copies is None:
-        return Result(known=False, seen=seen)
-    own = back.map if back.map and back.map.pool == ground.pool.metadata.name else None
-    if own is None and seen is None:
-        return Result(known=False, trouble=SILENT)
-    lost = "" if own is not back.map or back.source in ("kept", "new") else back.sentence
-    return Result(True, own, lost, seen=seen)
+        return Result(known=False, trouble=str(error))
+    if back.map is None and copies is None:
+        return Result(known=False)
+    of_another = back.map is not None and back.map.pool != ground.pool.metadata.name
+    return Result(True) if of_another else Result(True, back.map, back.lost)
+
+
+def as_sighted(one: Result, wish: Wish) -> Result:
+    """The same of one that no text says anything of, by where its B4s are seen."""
+    if one.seen is None:
+        return replace(one, known=False, trouble=SILENT)
+    back = sighted(wish, one.lost, one.seen.seen)
+    return replace(one, map=back.map, lost=back.lost)
 
 
 def former(found: Survey, ground: Ground, copies: Mapping[str, str]) -> dict[str, BucketMap]:

@@ -84,6 +84,11 @@ class BucketMap:
         """Areas with the same slots, together."""
         return parts_of(self.areas)
 
+    @property
+    def all_areas(self) -> Mapping[Area, Slots]:
+        """Those that it remembers too."""
+        return {**self.former, **self.areas}
+
     def slots_of(self, area: Area, cut: Cut) -> Slots | None:
         """The slots of one of its areas, by another cut; None where one bucket would have two."""
         return cut_anew(self.areas.get(area) or self.former[area], self.cut, cut)

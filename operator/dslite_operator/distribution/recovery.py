@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from dslite_operator.distribution.buckets import BUCKETS
 from dslite_operator.distribution.maps import (
@@ -27,46 +26,44 @@ from dslite_operator.distribution.wishes import Wish
 
 Votes = Mapping[int, int]  # softwires on each slot
 Seen = Mapping[Area, Sequence[Votes]]  # of each bucket, or one for all where leases do not tell them apart
-Source = Literal["kept", "copied", "seen", "lost", "new"]
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """The map in force, and the sentence that says where it comes from: `kept` in the ConfigMap, `copied` from the server, `seen` by
-    the engines; None where it is `lost`, or the group `new`.
-    """
+    """The map in force, None where there is none; `lost` says what became of the one that there was, and how it was found again."""
 
     map: BucketMap | None
-    sentence: str
-    source: Source
+    lost: str = ""
 
 
-def recovered(wish: Wish, config_map: str | None, copy: str | None, seen: Seen) -> Recovered:
-    """The map of a group: `config_map` and `copy` are the two texts, None where they are not there.
+def written(group: str, config_map: str | None, copy: str | None) -> Recovered:
+    """The map of a group by two texts, None where they are not there.
 
     A server that did not answer has no say: ask again.  Raises NewerMapError.
     """
-    own, trouble = tried(config_map, wish.group)
-    if own is not None:
-        return Recovered(own, as_kept(config_map, copy), "kept")
-    theirs, more = tried(copy, wish.group)
+    own, trouble = tried(config_map, group)
+    if own is not None or (config_map is None and copy is None):
+        return Recovered(own)
+    theirs, more = tried(copy, group)
     lost = f"the ConfigMap is {'damaged' if config_map else 'gone'}" + "".join(
         f" ({one})" for one in (trouble, more) if one
     )
-    if theirs is not None:
-        return Recovered(theirs, f"{lost}: the bucket map is the DHCPv6 server's copy {hash_of(copy or '')}", "copied")
+    if theirs is None:
+        return Recovered(None, lost)
+    return Recovered(theirs, f"{lost}: the bucket map is the DHCPv6 server's copy {hash_of(copy or '')}")
+
+
+def sighted(wish: Wish, lost: str, seen: Seen) -> Recovered:
+    """The map of a group of which no text is left, if it is `lost`, or of a new one whose B4s are there already."""
     found = as_seen(wish, seen)
-    if found is None and config_map is None and copy is None:
-        return Recovered(None, "no bucket map yet: the group is placed anew", "new")
+    if not lost:
+        return Recovered(found)
     if found is None:
-        return Recovered(None, f"{lost}, and no engine sees these B4s: the group is placed anew", "lost")
+        return Recovered(None, f"{lost}, and no engine sees these B4s: the group is placed anew")
     known = sum(slot != UNPLACED for slots in found.areas.values() for slot in slots)
     buckets = sum(map(len, found.areas.values()))
-    return Recovered(
-        found,
-        f"{lost}, and the DHCPv6 server has no copy: {known} of {buckets} buckets are where engines see their B4s",
-        "seen",
-    )
+    how = f"{known} of {buckets} buckets are where engines see their B4s"
+    return Recovered(found, f"{lost}, and the DHCPv6 server has no copy: {how}")
 
 
 def tried(text: str | None, group: str) -> tuple[BucketMap | None, str]:
@@ -77,13 +74,6 @@ def tried(text: str | None, group: str) -> tuple[BucketMap | None, str]:
         raise
     except MapError as error:
         return None, str(error)
-
-
-def as_kept(text: str | None, copy: str | None) -> str:
-    """Where a map comes from that was not lost."""
-    if copy is None or copy == text:
-        return "the bucket map is as it was"
-    return f"the DHCPv6 server has bucket map {hash_of(copy)}, and {hash_of(text or '')} is in force: it will be told"
 
 
 # ---------------------------------------------------------------- what engines see

@@ -22,7 +22,7 @@ from dslite_operator.status import Verdict
 Object = dict[str, Any]
 
 LISTED = 32  # strays that a status names
-UNCOUNTED = "no B4 moves before all AFTRs that are ready have said which B4s they serve"
+UNCOUNTED = "no B4 moves before every slot is served by an AFTR that says which B4s it serves"
 
 
 @dataclass(frozen=True)

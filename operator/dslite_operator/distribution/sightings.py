@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
+from itertools import count
 from typing import Any
 
 import aiohttp
 import structlog
 
+from dslite_contract.schema import AftrPool
 from dslite_operator import pods
 from dslite_operator.distribution.counting import Softwire
 from dslite_operator.distribution.ground import Ground
@@ -21,33 +23,35 @@ from dslite_operator.signer import Signer
 Object = dict[str, Any]
 log = structlog.get_logger()
 
-LOOK_S = 60.0
+SOON_S = 10.0  # from one look at pools that were never counted to the next
+TURNS = 6  # of these to one look at all pools
 
 Softwires = tuple[Softwire, ...]
 
 
 class Sightings:
-    """Of all pools; `changed` is called after each look."""
+    """Of all pools that were asked for; `changed` is called after each look."""
 
     def __init__(
         self, cache: Cache, session: aiohttp.ClientSession, signer: Signer, changed: Callable[[], None]
     ) -> None:
         self._cache, self._session, self._signer, self._changed = cache, session, signer, changed
-        self._asked: set[Key] = set()
+        self._asked: dict[Key, AftrPool] = {}
         self._softwires: dict[Key, Softwires] = {}
         self._made: dict[Key, tuple[tuple[Any, ...], dict[str, Observed]]] = {}  # from what it was made
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            there = self._cache.pools()
-            for gone in self._asked - there:
-                self._asked.discard(gone)
+        for turn in count(1):
+            await asyncio.sleep(SOON_S)
+            for gone in self._asked.keys() - self._cache.pools():
+                self._asked.pop(gone)
                 self._softwires.pop(gone, None)
                 self._made.pop(gone, None)
-            await asyncio.gather(*(self._look(key) for key in there))
-            self._changed()
+            due = [key for key in self._asked if turn % TURNS == 0 or key not in self._softwires]
+            await asyncio.gather(*map(self._look, due))
+            if due:
+                self._changed()
 
     async def _look(self, key: Key) -> None:
         """One pool; what was seen stays so when an AFTR does not answer."""
@@ -55,7 +59,8 @@ class Sightings:
             view = self._cache.view(key)
             if view.pool is None:
                 return
-            found = await pods.softwires(self._session, view.pods, self._signer.key_of(view.pool))
+            key_of_pool, slots = self._signer.key_of(view.pool), self._asked[key].spec.slots
+            found = await pods.softwires(self._session, view.pods, key_of_pool, slots)
             if found is None:
                 self._signer.doubt(view.pool)
                 return
@@ -64,9 +69,10 @@ class Sightings:
             log.warning("what an AFTR lists as its softwires cannot be read", pool=str(key), reason=repr(error))
 
     async def of(self, ground: Ground, leases: ByServer) -> dict[str, Observed] | None:
-        """What is seen of a pool's groups; None while its AFTRs have not all answered once."""
-        if ground.key not in self._asked:
-            self._asked.add(ground.key)
+        """What is seen of a pool's groups; None while not all of its slots' AFTRs have answered at once."""
+        new = ground.key not in self._asked
+        self._asked[ground.key] = ground.pool
+        if new:
             await self._look(ground.key)
         softwires = self._softwires.get(ground.key)
         if softwires is None:

@@ -13,15 +13,17 @@ from dslite_operator.distribution.wishes import Wish
 def standing(wishes: Sequence[Wish], maps: Mapping[str, BucketMap]) -> dict[str, BucketMap]:
     """Where the B4s of a pool's groups are, whichever group they belonged to before, by the maps in force.
 
-    So groups merge and divide: areas bring their slots along.  What no group has now is remembered until one has it again, for
-    an area may leave one group before another may take it.  Raises MapError where buckets would have two slots each.
+    So groups merge and divide: areas bring their slots along.  An area that leaves a group is remembered until another has it in
+    its map in force: one may never be written down, or ask for it later.  Raises MapError where buckets would have two slots each.
     """
-    homes = {area: old for _, old in sorted(maps.items(), reverse=True) for area in (*old.former, *old.areas)}
-    taken, names = {area for wish in wishes for area in wish.areas}, sorted(wish.group for wish in wishes)
+    ordered = [old for _, old in sorted(maps.items(), reverse=True)]
+    homes = {area: old for old in ordered for area in old.former} | {area: old for old in ordered for area in old.areas}
     found = {wish.group: stand_of(wish, maps.get(wish.group), homes) for wish in wishes}
+    arrived = {area for wish in wishes if wish.group in maps for area in wish.areas if area in maps[wish.group].areas}
     for name, old in maps.items() if wishes else ():
-        heir = found.get(name) or found[names[0]]  # of a group that is gone, another remembers
-        left = [area for area in (*old.former, *old.areas) if area not in taken]
+        heir = found.get(name) or found[min(found)]  # of a group that is gone, another remembers
+        mine = (area for area in old.all_areas if homes[area] is old)
+        left = [area for area in mine if area not in arrived and area not in heir.areas]
         former = {area: slots for area in left if (slots := old.slots_of(area, heir.cut))}
         found[heir.group] = replace(heir, former={**heir.former, **former})
     return found

@@ -29,6 +29,7 @@ from dslite_operator.distribution.providers.errors import (
     UnsuitableError,
 )
 from dslite_operator.distribution.providers.provider import Assignment, Given, Provider
+from dslite_operator.distribution.transit import is_passing
 
 log = structlog.get_logger()
 
@@ -193,7 +194,7 @@ class Teller:
             blocked = await self._provider.obstacles(list(wanted.values()))
             kept = {name: one for name, one in (self.told or {}).items() if name in blocked}
             unknown = (blocked.keys() - kept.keys()) & (self.copies or {}).keys()  # told by an operator before us
-            if unknown or not wanted.keys() - blocked.keys():
+            if unknown or not wanted.keys() - blocked.keys() or is_passing(blocked.keys(), self.copies or {}, wanted):
                 raise
         still = kept.keys() - await self._provider.obstacles(list(kept.values()))
         others = {name: one for name, one in wanted.items() if name not in blocked}

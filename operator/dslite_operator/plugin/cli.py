@@ -155,7 +155,8 @@ def drain_slot(cluster: Cluster, slot: str, yes: bool, end: bool) -> None:
     pool, now = cluster.pool(name), datetime.now(UTC).replace(microsecond=0)
     drains, every = drains_of(pool), cluster.groups_of(name)
     groups = list(modelled(every))
-    shares, unknown = moving.shares_of(number, groups), list(moving.not_counted(every))
+    shares = moving.shares_of(number, groups)
+    unknown = [*unattended(cluster, now), *moving.not_counted(every)]
     others = list(moving.staying(number, pool, every))
     if end:
         if drains.pop(number, None) is None:
@@ -174,6 +175,14 @@ def drain_slot(cluster: Cluster, slot: str, yes: bool, end: bool) -> None:
     version = pool["metadata"]["resourceVersion"]
     cluster.patch_pool(name, {"metadata": {"annotations": {DRAIN_SLOTS: spelled(drains)}, "resourceVersion": version}})
     click.echo("\n".join(lines))
+
+
+def unattended(cluster: Cluster, now: datetime) -> Iterator[str]:
+    """That no operator is at work, or that this is not known."""
+    try:
+        yield from moving.unattended(cluster.leases(), now)
+    except ClusterError as error:
+        yield f"whether an operator is at work is not known: {error}"
 
 
 def modelled(groups: list[Object]) -> Iterator[tuple[B4Group, Object]]:

@@ -12,7 +12,7 @@ from kubernetes.config.config_exception import ConfigException
 from kubernetes.stream import stream
 
 from dslite_contract.errors import DsliteError
-from dslite_operator.names import DRAIN, KINDS, selector
+from dslite_operator.names import DRAIN, KINDS, MANAGER, selector
 from dslite_operator.pod_template import RUNTIME
 
 Object = dict[str, Any]
@@ -78,6 +78,13 @@ class Cluster:
     def patch_config_map(self, name: str, patch: Object) -> None:
         """Change a ConfigMap."""
         call(self._core.patch_namespaced_config_map, name, self.namespace, patch)
+
+    def leases(self) -> list[Object]:
+        """The Leases of operators, in all namespaces."""
+        coordination = client.CoordinationV1Api()
+        found = call(coordination.list_lease_for_all_namespaces, field_selector=f"metadata.name={MANAGER}")
+        items: list[Object] = plain(found)["items"]
+        return items
 
     def pods(self, pool: str) -> list[Object]:
         """Pods of a pool, as plain objects."""

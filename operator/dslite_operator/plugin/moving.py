@@ -19,6 +19,7 @@ from dslite_operator.status import condition_of
 
 Object = dict[str, Any]
 
+RENEWED = timedelta(minutes=5)  # an operator at work renews its Lease each 15 s; clocks may differ
 PLACE = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?)/(\d+)")
 
 
@@ -68,11 +69,22 @@ def not_counted(groups: Iterable[Object]) -> Iterator[str]:
         name = one["metadata"]["name"]
         if not one["spec"].get("dhcp"):
             continue
-        if not one.get("status", {}).get("slots"):
+        status = one.get("status", {})
+        if not status.get("slots") or status.get("observedGeneration") != one["metadata"]["generation"]:
             why = condition_of(one, "Provisioned").get("message", "the operator has not seen it")
             yield f"B4Group {name}: on which slots its B4s are is not known ({why})"
         elif read_asked(one).model is None:
             yield f"B4Group {name}: what it asks for is wrong, so what its B4s will lose is not known: correct it first"
+
+
+def unattended(leases: Iterable[Object], now: datetime) -> Iterator[str]:
+    """That no operator is at work, by the Leases that operators renew: what statuses say may be hours old."""
+    renewals = [one["spec"]["renewTime"] for one in leases if one["spec"].get("holderIdentity")]
+    last = max(map(datetime.fromisoformat, renewals), default=None)
+    if last is None:
+        yield "no operator is at work: nobody has counted who uses the slot"
+    elif now - last > RENEWED:
+        yield f"no operator is at work since {last:%Y-%m-%d %H:%M} UTC: who uses the slot was counted before that"
 
 
 def staying(slot: int, pool: Object, groups: Iterable[Object]) -> Iterator[str]:
@@ -135,7 +147,10 @@ def used(shares: Sequence[Share]) -> int:
 def refusal(place: str, shares: Sequence[Share], unknown: Sequence[str]) -> str:
     """Why a drain of POOL/SLOT does not begin unless it is told to; nothing where nobody uses the slot."""
     if unknown:
-        return f"who uses slot {place} is not known: see to that first, or give --yes to drain it all the same"
+        return (
+            f"who uses slot {place} is not known: see to that first; with --yes T1 is shortened now all the same, and B4s move "
+            "once they are counted"
+        )
     b4s = used(shares)
     return f"slot {place} is used by {b4s:,} B4s: give --yes to move them" if b4s else ""
 
