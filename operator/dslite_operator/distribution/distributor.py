@@ -142,18 +142,17 @@ class Distributor:
     ) -> dict[str, Result]:
         """What holds for each group of a pool.  What stands in the way of one keeps all where they are."""
         tellers = {name_of(group): self._tellers.get(server_of(group)) for group in ground.told}
+        counted = {name for name, teller in tellers.items() if teller and teller.counted}
+        seen = {name: one for name, one in (seen or {}).items() if name in counted}
         results = dict[str, Result]()
         for group, (name, teller) in zip(ground.told, tellers.items(), strict=True):
-            results[name] = in_force(
-                found, ground, group, teller.copies if teller else None, seen[name] if seen else None
-            )
+            results[name] = in_force(found, ground, group, teller.copies if teller else None, seen.get(name))
         known = [group for group in ground.told if results[name_of(group)].known and server_of(group) in self._tellers]
         maps = {name: one.map for name, one in results.items() if one.map is not None}
         given = Circumstances(
             now, standing.resolved, {name for name, teller in tellers.items() if teller and teller.tells(name)},
             {name_of(group): self._renewal(group) for group in known},
-            {name: seen[name] for name, teller in tellers.items() if seen and teller and teller.kept},
-            ground.drains, {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
+            seen, ground.drains, {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
         )  # fmt: skip
         try:
             decided = decide(ground.pool, known, former(found, ground, self._copies()) | maps, given)

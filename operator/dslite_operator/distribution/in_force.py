@@ -14,7 +14,10 @@ from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.recovery import recovered
 from dslite_operator.distribution.wishes import name_of, wish_of
 
-SILENT = "an AFTR that is ready does not say which B4s it serves: the group is placed once all have said so"
+SILENT = (
+    "an AFTR that is ready does not say which B4s it serves, or the DHCPv6 server which leases it gave: "
+    "the group is placed once all have said so"
+)
 
 
 @dataclass(frozen=True)
