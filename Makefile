@@ -20,7 +20,7 @@ demo: root system env bpf kernels  ## two customers with the same addresses behi
 	@$(BIN)/python -m aftr_lab.demo
 
 ##@ Kubernetes
-.PHONY: cluster cluster-down cluster-test cluster-test-alone cluster-test-operator cluster-test-traffic cluster-test-api
+.PHONY: cluster cluster-down kubernetes cluster-test cluster-test-alone cluster-test-operator cluster-test-traffic cluster-test-api
 NODES := 1
 cluster: root system env  ## a real Kubernetes in namespaces with our images; the last line is its KUBECONFIG (NODES=2)
 	@scripts/system.sh --cluster
@@ -28,6 +28,10 @@ cluster: root system env  ## a real Kubernetes in namespaces with our images; th
 
 cluster-down: root env  ## remove it
 	@$(BIN)/dslite-cluster down
+
+kubernetes: root system env  ## its programs alone, built once: those of `make cluster`, of which test-api takes etcd and kube-apiserver
+	@scripts/system.sh --cluster
+	@$(BIN)/dslite-cluster build
 
 cluster-test: cluster-test-alone cluster-test-operator cluster-test-traffic cluster-test-api  ## pools in a real Kubernetes, under their B4s' traffic: the four below, one after another
 
@@ -45,8 +49,7 @@ cluster-test-traffic: root system env  ## pools scaled, upgraded and struck, sec
 	@scripts/system.sh --cluster
 	$(CLUSTER) tests/cluster/test_{scaling,secrets,under_traffic,uninstall}.py
 
-cluster-test-api: root system env  ## test-api; 200 pools with 1,000 groups, also while they change
-	@scripts/system.sh --cluster
+cluster-test-api: root system env kubernetes  ## test-api; 200 pools with 1,000 groups, also while they change
 	@$(MAKE) --no-print-directory test-api
 	$(BIN)/pytest -m soak tests/operator $(LONG)
 
@@ -96,7 +99,7 @@ test-quickstart: root system env  ## the short form of cluster-test: README's qu
 	    echo "Kubernetes is not built on this machine, \`make cluster\` does that: leg left out"; \
 	fi
 
-distribution-test: root system env bpf kernels  ## Kea of three Debian releases told names of slots, as B4s and relays see it; groups changed under B4s' traffic
+distribution-test: root system env bpf kernels kubernetes  ## Kea of three Debian releases told names of slots, as B4s and relays see it; groups changed under B4s' traffic
 	@scripts/system.sh mmdebstrap
 	$(BIN)/pytest -m "distribution or lab" tests/providers tests/operator/test_distribution*.py tests/lab/test_distribution.py --capture=no
 
@@ -131,8 +134,8 @@ chaos-model: env  ## 100,000 histories of the state machine
 placement-proof: env  ## B4s moved against the least that must, in 10,000 histories; 10 million B4s
 	$(BIN)/pytest -m placement tests/distribution --timeout=3600 --override-ini=faulthandler_timeout=3700 --capture=no
 
-test-api: env  ## the operator and its definitions against a real kube-apiserver, built once by `make cluster`
-	$(BIN)/pytest -m "api and not distribution" tests/operator tests/chart
+test-api: root system env kubernetes  ## the operator, its definitions and its chart against a real kube-apiserver, and with this machine's Kea
+	$(BIN)/pytest -m "api and not distribution" tests/operator tests/chart --capture=no
 
 crds: env  ## write crds/ and the chart's copies from the models of the contract
 	$(BIN)/python scripts/crds.py

@@ -148,8 +148,9 @@ class RunningKea:
         return (await self.kea.configuration()).document
 
     def commands(self) -> Counter[str]:
-        """What it has been told, by its log."""
-        return Counter(re.findall(r"COMMAND_RECEIVED Received command '([a-z0-9-]+)'", self.log.read_text()))
+        """What it has been told since it was started, by its log: newer ones give their file to themselves by a command."""
+        since = self.log.read_text().rpartition("DHCP6_STARTED")[2]
+        return Counter(re.findall(r"COMMAND_RECEIVED Received command '([a-z0-9-]+)'", since))
 
     async def add_lease(
         self, number: int, duid: str, subnet_id: int = 7, subnet: str = "2001:db8:40:", bucket: int | None = None

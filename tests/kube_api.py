@@ -1,6 +1,6 @@
 """A real etcd and kube-apiserver for tests of what an API server decides: no nodes, no controllers, gone with the `with` block.
 
-The binaries are those that `make cluster` keeps in the cache.
+The binaries are those that `make kubernetes` keeps in the cache.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def binary(name: str) -> Path:
     """The newest build of a program."""
     found = sorted(CACHE.glob(f"*/{name}"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise FileNotFoundError(f"{name} is not in {CACHE}: run `make cluster` once")
+        raise FileNotFoundError(f"{name} is not in {CACHE}: run `make kubernetes` once")
     return found[-1]
 
 

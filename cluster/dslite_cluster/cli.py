@@ -65,6 +65,13 @@ def main(ctx: click.Context, cluster: str) -> None:
 
 
 @main.command()
+def build() -> None:
+    """Build what is missing of its programs, and start none."""
+    with Console(stderr=True).status("building") as spinner:
+        build_binaries(spinner.update)
+
+
+@main.command()
 @click.option(
     "--nodes", type=click.IntRange(0, 4), default=1, show_default=True, help="Kubelets; 0: the control plane alone."
 )

@@ -55,7 +55,7 @@ def seen_on(slot: int) -> Observed:
 
 
 def result(found: Survey, copies: dict[str, str] | None, seen: Observed | None, one: B4Group = HOMES) -> Result:
-    return in_force(found, ground(), {"metro": copies}, [], {NAME: seen} if seen else None)[name_of(one)]
+    return in_force(found, ground(), {"metro": copies}, [], {NAME: seen} if seen else {})[name_of(one)]
 
 
 # ---------------------------------------------------------------- recovery
@@ -149,7 +149,7 @@ PASSED = next(areas_of(one)[0] for one in DIVIDED.groups if name_of(one) == FLAT
 def divided(homes: BucketMap, *gone: BucketMap, copies: dict[str, str] | None, seen: Observed | None) -> Result:
     """What is known of flats, which are new."""
     where = Ground(KEY, DIVIDED.pool, DIVIDED.groups, DIVIDED.groups, {})
-    every = {NAME: Observed(), FLATS: seen} if seen else None
+    every = {NAME: Observed(), FLATS: seen} if seen else {}
     return in_force(there(homes), where, {"metro": copies}, gone, every)[FLATS]
 
 

@@ -40,6 +40,15 @@ def test_o02_o03_shorter_times_hold_when_no_lease_has_the_longer_ones_any_more()
     assert lasting.lifetime_s(1200 + 4 * HOUR) == HOUR
 
 
+def test_o02_a_lease_lasts_for_as_long_as_it_says_whatever_was_read() -> None:
+    lasting = Lasting()
+    lasting.read({HOMES: SHORT}, 0)
+    lasting.longest_s = 4 * HOUR
+    assert lasting.lifetime_s(0) == 4 * HOUR
+    lasting.longest_s = 60
+    assert lasting.lifetime_s(0) == HOUR
+
+
 def test_times_that_come_back_are_not_over() -> None:
     lasting = Lasting()
     for now, times in enumerate((LONG, SHORT, LONG, SHORT)):

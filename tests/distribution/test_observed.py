@@ -30,7 +30,7 @@ def address(number: int) -> IPv6Address:
 
 def lease(number: int, subnet: IPv6Network = HOMES) -> Given:
     """Of the B4 with that number, which is in that bucket: a prefix, out of which its softwire's address is."""
-    return Given(subnet, b"\0\3\0\1" + bytes([number]), IPv6Network((int(address(number)), 64)))
+    return Given(subnet, b"\0\3\0\1" + bytes([number]), IPv6Network((int(address(number)), 64)), 7200)
 
 
 def softwires(*slots: int) -> list[Softwire]:

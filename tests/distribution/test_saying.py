@@ -72,7 +72,7 @@ def test_trouble_is_said_in_its_own_words() -> None:
     assert said(silent) == ("False", "Unreachable", "Kea at x does not answer; nothing is changed there")
     assert said(replace(silent, trouble="")) == ("Unknown", "Asking", "DHCPv6 server metro was not heard of yet")
     refusing = Server("metro", reached=True, settled=False, trouble="Kea at x refuses config-set: no")
-    assert said(refusing) == ("False", "Refused", "Kea at x refuses config-set: no; what was told stays so")
+    assert said(refusing) == ("False", "Refused", "Kea at x refuses config-set: no")
     assert said(replace(refusing, trouble=""))[:2] == ("Unknown", "Telling")
     assert said(result=TOLD.stopped("no slot is left"))[:2] == ("False", "Refused")
 

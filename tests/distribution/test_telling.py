@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from ipaddress import IPv6Network
+from itertools import pairwise
 
 import pytest
 
-from assignments import OTHER, S0, S1, whole
+from assignments import OTHER, S0, S1, S2, whole
 from dhcp_network import HOMES
 from dslite_operator.distribution import teller as room
 from dslite_operator.distribution.buckets import bucket_of
@@ -24,10 +24,10 @@ from dslite_operator.distribution.providers.errors import (
     SilentError,
     UnreachableError,
     UnsuitableError,
+    UnwrittenError,
 )
-from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Given, Outcome, Timers
-from dslite_operator.distribution.teller import Teller
-from telling import Ear, at_work, wanted
+from dslite_operator.distribution.providers.provider import B4, Assignment, Given, Outcome, Timers
+from telling import at_work, wanted
 
 Plan = Sequence[Assignment]
 
@@ -35,16 +35,19 @@ Plan = Sequence[Assignment]
 class Server:
     """Tells what was applied last; `fails` is what it says to a change, `blocks` groups that it cannot tell, and why."""
 
-    capabilities = Capabilities(per_prefix=True, bucket=True, per_b4=False, live_update=False, max_propagation_s=0.0)
-
     def __init__(self) -> None:
         self.done: Counter[str] = Counter()
+        self.tried_at: list[float] = []
         self.told: Plan = ()
+        self.live_update = False
         self.fails: ProviderError | None = None
-        self.blocks: dict[str, str] = {}
+        self.blocks: dict[str, str] = {}  # by group, or by name
+        self.unwritten: ProviderError | None = None  # what it says when it is to write its file
+        self.silent: ProviderError | None = None  # what comes of a question
         self.uncounted: ProviderError | None = None  # what it says to who asks for leases
-        self.state = 1  # of its configuration, as others leave it
-        self.times = Timers(1800, 7200)
+        self.unsaid: ProviderError | None = None  # or whether it was changed
+        self.state: int | None = 1  # of its configuration, as others leave it; None: it has no hash
+        self.times, self.longest_s = Timers(1800, 7200), 600
 
     def render(self, assignments: Plan) -> Plan:
         return tuple(assignments)
@@ -54,15 +57,25 @@ class Server:
 
     async def apply(self, plan: Plan) -> Outcome:
         self.done["apply"] += 1
+        self.tried_at.append(time.monotonic())
         if self.fails is not None:
             raise self.fails
         if found := await self.obstacles(plan):
             raise ForeignError("; ".join(found.values()))
         self.told = plan
+        if self.unwritten is not None:
+            raise self.unwritten
         return Outcome(("metro",), "changed")
+
+    async def keep(self) -> None:
+        self.done["keep"] += 1
+        if self.unwritten is not None:
+            raise self.unwritten
 
     async def observe(self, b4: B4) -> str | None:
         self.done["observe"] += 1
+        if self.silent is not None:
+            raise self.silent
         parts = [(one.cut, part) for one in self.told for part in one.parts]
         return next(
             part.names[bucket_of(b4.duid, cut)]
@@ -80,17 +93,20 @@ class Server:
         self.done["leases"] += 1
         if self.uncounted is not None:
             raise self.uncounted
-        return ()
+        return (Given(HOMES, b"\0\3\1", HOMES, self.longest_s),)
 
     async def obstacles(self, assignments: Plan) -> Mapping[str, str]:
-        return {one.group: self.blocks[one.group] for one in assignments if one.group in self.blocks}
+        asked = [(one.group, key) for one in assignments for key in (one.group, one.parts[0].whole)]
+        return {group: self.blocks[key] for group, key in asked if key in self.blocks}
 
     async def ready(self) -> None:
         pass
 
-    async def revision(self) -> str:
+    async def revision(self) -> str | None:
         self.done["revision"] += 1
-        return str(self.state)
+        if self.unsaid is not None:
+            raise self.unsaid
+        return None if self.state is None else str(self.state)
 
 
 @pytest.fixture(autouse=True)
@@ -108,29 +124,127 @@ async def test_a_change_that_fails_waits_until_there_is_something_new(error: Pro
         await ear.until(lambda: teller.trouble == str(error))
         await ear.looks(10)
         assert (server.done["apply"], teller.trouble) == (1, str(error))
-        server.state += 1
+        server.state = 2
         await ear.until(lambda: server.done["apply"] == 2)
         await ear.looks(10)
         teller.tell(wanted(whole(name=S1)))
         await ear.until(lambda: server.done["apply"] == 3)
         await ear.looks(10)
         assert (server.done["apply"], teller.settled) == (3, False)
-        server.fails, server.state = None, server.state + 1
+        server.fails, server.state = None, 3
         await ear.until(lambda: teller.settled)
         assert server.done["apply"] == 4
 
 
 async def test_a_change_that_fails_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "AGAIN_S", 0.05)
+    monkeypatch.setattr(room, "AGAIN_S", 0.2)
     server = Server()
     server.fails = RefusedError("refuses config-test")
     async with at_work(server) as (teller, ear):
         teller.tell(wanted(whole()))
-        await ear.until(lambda: server.done["apply"] == 4)  # 0.05, 0.1 and 0.2 s later
-        assert server.done["revision"] > 2 * 4
+        await ear.until(lambda: server.done["apply"] == 4)
+        waits = [later - earlier for earlier, later in pairwise(server.tried_at)]
+        assert all(waited >= least for waited, least in zip(waits, (0.2, 0.4, 0.8), strict=True)), waits
         server.fails = None
         await ear.until(lambda: teller.settled)
         assert server.done["apply"] == 5
+
+
+async def test_a_change_that_fails_waits_longer_whatever_comes_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a peer that does not serve at once, after the change was taken back."""
+    monkeypatch.setattr(room, "AGAIN_S", 0.2)
+    server = Server()
+    server.fails = failing = RolledBackError("told otherwise", serves=True)
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(whole()))
+        await ear.until(lambda: server.done["apply"] == 1)
+        server.fails = SilentError("silent")
+        await ear.until(lambda: server.done["apply"] == 2)
+        server.fails = failing
+        await ear.until(lambda: server.done["apply"] == 4)
+        assert server.tried_at[3] - server.tried_at[2] >= 0.4
+
+
+async def test_who_does_not_say_whether_others_have_changed_it_is_not_tried_before_its_time() -> None:
+    """A channel that does not answer once, or a server without a hash."""
+    server = Server()
+    server.fails, server.unsaid = RefusedError("refuses config-test"), UnreachableError("gone")
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(whole()))
+        for unsaid, state in ((server.unsaid, 1), (None, 1), (server.unsaid, 1), (None, None), (None, 1)):
+            server.unsaid, server.state = unsaid, state
+            await ear.looks(5)
+            assert (server.done["apply"], teller.trouble) == (1, "refuses config-test")
+        server.state = 2
+        await ear.until(lambda: server.done["apply"] == 2)
+
+
+async def test_while_a_change_waits_it_is_said_what_b4s_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    async with at_work(server) as (teller, ear):
+        monkeypatch.setattr(room, "AGAIN_S", 0.005)  # from one look to the next; what waits does so for half a minute
+        teller.tell(wanted(whole()))
+        await ear.until(lambda: teller.settled)
+        server.fails = RefusedError("refuses config-test")
+        teller.tell(wanted(whole(name=S1)))
+        await ear.until(lambda: teller.trouble == "refuses config-test")
+        server.silent = SilentError("answers nobody")
+        await ear.until(lambda: teller.trouble == "refuses config-test; answers nobody")
+        server.silent, server.told = None, (whole(name=S2),)
+        await ear.until(lambda: f"refuses config-test; a B4 on subnet {HOMES} is told {S2}" in teller.trouble)
+        await ear.looks(10)
+        server.told = (whole(),)
+        await ear.until(lambda: teller.trouble == "refuses config-test")
+        assert server.done["apply"] == 2
+
+
+async def test_what_is_told_otherwise_is_told_again_once_and_then_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    async with at_work(server) as (teller, ear):
+        monkeypatch.setattr(room, "AGAIN_S", 0.005)  # from one look to the next; what waits does so for half a minute
+        teller.tell(wanted(whole()))
+        await ear.until(lambda: teller.settled)
+        server.silent = RefusedError("told otherwise")
+        await ear.until(lambda: teller.trouble == "told otherwise")
+        await ear.looks(10)
+        assert (server.done["apply"], teller.settled) == (1, False)
+        server.state = 2
+        await ear.until(lambda: server.done["apply"] == 2)
+        await ear.looks(10)
+        assert (server.done["apply"], teller.trouble) == (2, "told otherwise")
+        server.silent = None
+        await ear.until(lambda: teller.settled)
+
+
+# ---------------------------------------------------------------- what is told, and not written down
+async def test_what_cannot_be_written_down_is_told_and_written_a_look_after_it_can() -> None:
+    """However long that was: nobody is moved meanwhile, and whoever is asked what it tells says so."""
+    server = Server()
+    server.unwritten = UnwrittenError("a restart would forget it")
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(whole(copy="one")))
+        await ear.until(lambda: server.done["keep"] >= 2)
+        assert (teller.trouble, teller.settled, teller.tells("isp/homes")) == (
+            "a restart would forget it",
+            False,
+            False,
+        )
+        assert (teller.copies, set(teller.told_at)) == ({"isp/homes": "one"}, {"isp/homes"})
+        server.unwritten = None
+        await ear.until(lambda: teller.settled)
+        assert server.done["apply"] == 1
+
+
+async def test_a_group_that_is_blocked_goes_on_with_what_could_not_be_written_down() -> None:
+    server, shops = Server(), Area(OTHER)
+    server.unwritten = UnwrittenError("a restart would forget it")
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(whole(), whole("isp/shops", S1, shops)))
+        await ear.until(lambda: server.done["keep"] >= 1)
+        server.unwritten, server.blocks = None, {S2: "not ours"}
+        teller.tell(wanted(whole(), whole("isp/shops", S2, shops)))
+        await ear.until(lambda: teller.settled)
+        assert server.told == (whole(), whole("isp/shops", S1, shops))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +275,7 @@ async def test_a_group_that_is_blocked_is_tried_again_when_others_have_changed_t
         await ear.looks(10)
         assert (teller.tells("isp/homes"), teller.blocked) == (True, {"isp/shops": "there is no subnet"})
         assert server.done["apply"] == 2  # all of them, and without the one
-        server.blocks, server.state = {}, server.state + 1
+        server.blocks, server.state = {}, 2
         await ear.until(lambda: teller.tells("isp/shops"))
         assert server.done["apply"] == 3
 
@@ -220,8 +334,7 @@ async def test_who_changes_without_a_moment_of_silence_is_tried_again_all_the_ti
 ) -> None:
     monkeypatch.setattr(room, "AGAIN_S", 0.005)
     server = Server()
-    server.capabilities = replace(server.capabilities, live_update=True)
-    server.fails = RefusedError("no")
+    server.live_update, server.fails = True, RefusedError("no")
     async with at_work(server) as (teller, ear):
         teller.tell(wanted(whole()))
         await ear.until(lambda: server.done["apply"] >= 10)
@@ -237,27 +350,35 @@ async def test_leases_that_cannot_be_read_hold_up_nothing_that_is_told(monkeypat
         teller.tell(wanted(whole()))
         await ear.until(lambda: teller.settled)
         server.uncounted = RefusedError("refuses lease6-get-page")
-        await ear.until(lambda: "refuses lease6-get-page: B4s are told what they should" in teller.trouble)
+        known = teller.leases
+        await ear.until(lambda: teller.trouble == "refuses lease6-get-page: no B4 is moved before they can be counted")
         teller.tell(wanted(whole(name=S1)))
         await ear.until(lambda: server.told == (whole(name=S1),))
         await ear.looks(10)
-        assert (server.done["apply"], teller.settled, teller.leases) == (2, False, ())
+        assert (server.done["apply"], teller.settled, teller.leases) == (2, False, known)
         server.uncounted = None
         await ear.until(lambda: teller.settled)
         assert server.done["apply"] == 2
 
 
-async def test_before_its_leases_were_read_nothing_is_known_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A map that is lost is found again by them."""
-    monkeypatch.setattr(room, "AGAIN_S", 0.005)
-    server, ear = Server(), Ear()
+async def test_before_its_leases_were_read_nobody_is_counted_and_all_are_told() -> None:
+    """A map that is lost is found again by them; who has one needs none."""
+    server = Server()
     server.uncounted = RefusedError("refuses lease6-get-page")
-    teller = Teller("metro", server, ear)
-    task = asyncio.create_task(teller.run())
-    await ear.until(lambda: teller.trouble == "refuses lease6-get-page")
-    assert (teller.kept, teller.copies, teller.leases) == (None, None, None)
-    server.uncounted = None
-    await ear.until(lambda: teller.kept is not None)
-    assert teller.leases == ()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(whole()))
+        await ear.until(lambda: server.told == (whole(),))
+        await ear.until(lambda: teller.trouble.startswith("refuses lease6-get-page"))
+        assert (teller.counted, teller.leases, teller.renewal([HOMES])) == (False, None, timedelta(minutes=30))
+        server.uncounted = None
+        await ear.until(lambda: teller.settled)
+        assert (teller.counted, server.done["apply"]) == (True, 1)
+
+
+async def test_o02_a_lease_that_was_given_for_longer_before_our_time_is_known_by_itself() -> None:
+    """The valid lifetime was lowered, and the operator restarted: no name goes before that lease has ended."""
+    server = Server()
+    server.longest_s = 14400
+    async with at_work(server) as (teller, ear):
+        await ear.until(lambda: teller.counted)
+        assert teller.lifetime == timedelta(hours=4)

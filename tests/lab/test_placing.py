@@ -50,7 +50,9 @@ def decided(
     configuration: Configuration, b4s: Sequence[B4], maps: Maps, softwires: Sequence[Softwire] = (), resolved: int = 4
 ) -> dict[str, Decision]:
     names = [slot_fqdn(configuration.pool, slot) for slot in range(resolved)]
-    leases = [Given(subnet, b4.duid, b4.prefix) for b4 in b4s for subnet in SUBNETS if b4.prefix.subnet_of(subnet)]
+    leases = [
+        Given(subnet, b4.duid, b4.prefix, 7200) for b4 in b4s for subnet in SUBNETS if b4.prefix.subnet_of(subnet)
+    ]
     return carried_on(configuration, maps, circumstances(configuration, leases, softwires, names, NOW))
 
 

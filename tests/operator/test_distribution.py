@@ -34,7 +34,7 @@ DUID = "00:03:00:01:02:00:00:00:00:"
 LONG = pytest.mark.distribution
 NEWER = [pytest.param(version, marks=LONG) for version in ("2.6", "3.0")]
 RENEW_S = 5  # T1 of a client that is waited for
-TOLD_S = 20.0  # from a change to its being told, on a busy machine (docs/distribution.md)
+TOLD_S = 10.0  # from a change to its being told, on a busy machine (docs/distribution.md)
 
 Strike = Callable[[], object]  # what goes wrong, when it is called
 

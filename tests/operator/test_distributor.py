@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
@@ -19,6 +19,7 @@ from dns_servers import ZONE, dns_server
 from dslite_contract.slots import slot_fqdn
 from dslite_operator.apply import JSON, ApiError, Writer, refusal
 from dslite_operator.desired import Wish, config_map, finished, render
+from dslite_operator.distribution import distributor as loop
 from dslite_operator.distribution import maps as room
 from dslite_operator.distribution.config_maps import map_object
 from dslite_operator.distribution.counting import Softwire
@@ -121,6 +122,33 @@ async def test_what_a_person_asks_for_is_kept_until_b4s_are_counted(session: aio
     said = made.said_of(body)
     assert said.verdicts[0].reason == "Asking"
     assert said.status == {}, "numbers that nobody knows"
+
+
+@pytest.mark.parametrize("counted", [False, True])
+async def test_no_group_is_placed_before_the_leases_of_its_server_are_known(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, counted: bool
+) -> None:
+    """Its map may be lost, and they know where its B4s are.  A group that has one is told it."""
+
+    class Known(Teller):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.kept, self.counted = Kept({}), counted
+
+    async def seen(*_: Any) -> dict[str, Observed]:
+        return {"edge/homes": Observed()}
+
+    monkeypatch.setattr(loop, "Teller", Known)
+    monkeypatch.setattr(Sightings, "of", seen)
+    body = homes()
+    made = distributor(cached(body), Requests(), session)
+    await made.step(NOW)
+    reason, sentence = reason_of(made, body)
+    assert reason == ("Waiting" if counted else "Refused")
+    assert counted or "or the DHCPv6 server which leases it gave" in sentence
+    made = distributor(cached(body, maps={"homes": text_of(map_of(body))}), Requests(), session)
+    await made.step(NOW)
+    assert reason_of(made, body)[0] == "Telling"
 
 
 async def test_o02_names_of_a_pool_that_is_there_stay_whatever_is_known_of_it(
@@ -289,7 +317,10 @@ async def test_d21_halves_of_a_divided_group_move_at_their_pace(
     passed = [IPv6Address("2001:db8:1100::1") + (number << 64) for number in range(96)]
     leases = [
         Given(
-            IPv6Network(PASSED), bytes((0, 3, 0, 1, 2, 0, 0, 0, 0, number * 2)), IPv6Network((int(one) >> 64 << 64, 64))
+            IPv6Network(PASSED),
+            bytes((0, 3, 0, 1, 2, 0, 0, 0, 0, number * 2)),
+            IPv6Network((int(one) >> 64 << 64, 64)),
+            60,
         )
         for number, one in enumerate(passed)
     ]

@@ -101,5 +101,4 @@ def test_both_are_providers() -> None:
     """For mypy as much as for pytest."""
     kea: Provider[KeaPlan] = KeaProvider("us", [])
     small: Provider[DnsmasqPlan] = Dnsmasq("us", Path("options"), Path("pid"), RANGES, PROBER)
-    assert [one.capabilities.bucket for one in (kea, small)] == [True, False]
-    assert [one.capabilities.live_update for one in (kea, small)] == [False, True]
+    assert [one.live_update for one in (kea, small)] == [False, True]

@@ -36,7 +36,7 @@ async def test_every_lease_is_read_once_however_many_pages(
     found = await showing.provider().leases()
     assert found is not None
     assert len(found) == len(set(found)) == 16
-    assert {one.subnet for one in found} == {HOMES, OTHER}
+    assert ({one.subnet for one in found}, {one.valid_s for one in found}) == ({HOMES, OTHER}, {7200})
     duid = bytes.fromhex(DUID.replace(":", "")) + b"\x06"
     assert {one.prefix for one in found if one.duid == duid} == {
         IPv6Network("2001:db8:40::1006"), IPv6Network("2001:db8:40:0:8600::/72"),
@@ -54,7 +54,8 @@ async def test_leases_are_read_without_the_configuration_unless_that_has_changed
     assert (made["config-get"], made["config-hash-get"]) == ((1, 0) if showing.version == "2.2" else (0, 1))
 
     def longer(whole: dict[str, Any]) -> None:
-        next(one for one in whole["subnet6"] if one["subnet"] == str(HOMES))["valid-lifetime"] = 14400
+        homes = next(one for one in whole["subnet6"] if one["subnet"] == str(HOMES))
+        homes |= {"valid-lifetime": 14400, "max-valid-lifetime": 14400}
 
     await showing.person(longer)
     assert await provider.leases() == []
@@ -72,6 +73,6 @@ def test_what_no_client_has_any_more_is_left_out() -> None:
         "cltt": int(now), "valid-lft": 60,
     }  # fmt: skip
     subnets = {7: HOMES}
-    assert list(given([one], subnets, now)) == [Given(HOMES, b"\0\3\1", IPv6Network("2001:db8:40::1"))]
+    assert list(given([one], subnets, now)) == [Given(HOMES, b"\0\3\1", IPv6Network("2001:db8:40::1"), 60)]
     assert list(given([one | {"state": 1}, one | {"subnet-id": 9}], subnets, now)) == []
     assert list(given([one], subnets, now + 61)) == []

@@ -11,6 +11,7 @@ import pytest
 
 from assignments import S0, S1, b4, whole
 from dhcp_network import SERVERS, Network
+from dslite_operator.distribution.buckets import duid_in
 from dslite_operator.distribution.providers.errors import (
     RefusedError,
     RolledBackError,
@@ -23,7 +24,7 @@ from dslite_operator.distribution.providers.kea import peers
 from dslite_operator.distribution.providers.kea.change import Changer
 from dslite_operator.distribution.providers.kea.channel import Hold
 from dslite_operator.distribution.providers.kea.peers import states
-from dslite_operator.distribution.providers.kea.provider import KeaProvider
+from dslite_operator.distribution.providers.kea.provider import KeaPlan, KeaProvider
 from dslite_operator.distribution.providers.kea.server import Kea
 from kea_servers import OWNER, RunningKea, configuration, running_kea, with_peers
 
@@ -158,6 +159,52 @@ async def test_the_second_is_left_alone_when_the_first_refuses(
             await provider.apply(provider.render([whole()]))
         assert await pair[1].document() == before
         assert [await one.provider().observe(b4(0)) for one in pair] == [None, None]
+
+
+async def insisted(provider: KeaProvider, plan: KeaPlan) -> list[str]:
+    """Applied as often as it takes, as a teller does it; what was said in between."""
+    said = list[str]()
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await provider.apply(plan)
+                return said
+            except UnsuitableError as error:
+                said.append(str(error))
+
+
+async def test_a_peer_that_takes_long_to_serve_again_is_waited_for_and_not_set_again(
+    pair: list[RunningKea], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a million leases to synchronise: the other serves meanwhile, and setting it again would begin that anew."""
+    monkeypatch.setattr(peers, "SETTLES_S", 0.2)
+    await together(pair)
+    provider = provider_of(pair)
+    said = await insisted(provider, provider.render([whole()]))
+    for server in pair:
+        assert f"Kea at {server.channel.path} is still in state " in "; ".join(said)
+        assert (server.commands()["config-set"], server.commands()["config-write"]) == (1, 1)
+        assert S0 in server.file.read_text()
+    assert await provider.observe(b4(0)) == S0
+
+
+async def test_what_a_peer_has_taken_back_is_waited_for_too(
+    pair: list[RunningKea], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asked once it served, told another name, and was given what it had: that is not done again and again."""
+    option = [{"name": "aftr-name", "data": "mine.example.net", "always-send": True}]
+    reserved = [{"duid": duid_in(0, "whole").hex(":"), "option-data": option}]
+    first, second = pair
+    await first.person(lambda part: [one.update(reservations=reserved) for one in part["subnet6"] if one["id"] == 7])
+    await together(pair)
+    before, set_before, provider = await first.document(), first.commands()["config-set"], provider_of(pair)
+    monkeypatch.setattr(peers, "SETTLES_S", 0.2)
+    with pytest.raises(RolledBackError, match=r"is told mine.*in force again, and Kea at .* is still in state") as back:
+        await insisted(provider, provider.render([whole()]))
+    assert back.value.serves
+    await together(pair)
+    assert await first.document() == before
+    assert (first.commands()["config-set"] - set_before, second.commands()["config-set"]) == (2, 0)
 
 
 class Waiting:

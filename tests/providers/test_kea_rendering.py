@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assignments import OTHER, S0, S1, S2, spread, whole
 from dhcp_network import HOMES
-from dslite_operator.distribution.buckets import duid_in
+from dslite_operator.distribution.buckets import bucket_of, duid_in
 from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers.errors import ForeignError, OptionError, UnsuitableError
 from dslite_operator.distribution.providers.kea.dialect import dialect
@@ -222,6 +222,16 @@ def test_questions_come_as_from_the_subnets_relay() -> None:
     assert asked[1].question.interface_id == b"vlan7"
     (alive,) = checks(after, begun, [])
     assert alive.name is None
+
+
+def test_a_group_is_asked_for_where_it_is_changed() -> None:
+    """And each of its names once, whatever its buckets."""
+    begun = document({"id": 7, "subnet": str(HOMES)}, {"id": 3, "subnet": str(OTHER)})
+    before = patch(begun, render([spread((S0, None, S1, S0), "last", Area(HOMES))], "us", OLD), OLD)
+    wider = spread((S0, None, S1, S0), "last", Area(HOMES), Area(OTHER))
+    asked = checks(before, patch(before, render([wider], "us", OLD), OLD), [wider])
+    assert [(one.name, str(one.question.link)) for one in asked] == [(S0, "2001:db8:41::1"), (S1, "2001:db8:41::1")]
+    assert [wider.parts[0].names[bucket_of(one.question.duid, "last")] for one in asked] == [S0, S1]
 
 
 def test_an_interface_or_address_that_kea_misses_is_left_out_and_noted() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from dslite_operator.distribution import servers
 from dslite_operator.distribution.providers.errors import UnreachableError
 from dslite_operator.distribution.providers.kea.channel import HttpChannel, UnixChannel
 from dslite_operator.distribution.servers import LoginChannel, channel_of, login, provider_of
@@ -42,13 +43,18 @@ def test_servers_need_an_owner_and_names_of_their_own() -> None:
         DhcpSettings.model_validate({"owner": "metro", "servers": [ONE, ONE]})
 
 
-def test_peers_are_told_in_the_order_given_and_not_more_often_than_asked(tmp_path: Path) -> None:
+def test_peers_are_told_in_the_order_given_and_not_more_often_than_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     peer = {"url": "unix:///run/kea/2.sock", "probe": "[2001:db8:53::12]:1547"}
     (server,) = settings(haPeers=[peer], minInterval=5).servers
     assert [one.probe.port for one in server.peers] == [547, 1547]
     assert channel_of(server, server.peers[1], tmp_path) == UnixChannel(Path("/run/kea/2.sock"))
     assert channel_of(server, server, tmp_path) == LoginChannel(server.url, False, None)
-    assert provider_of(server, "metro", tmp_path).capabilities.max_propagation_s == 5
+    monkeypatch.setattr(servers, "KeaProvider", lambda *given: given)
+    given: Any = provider_of(server, "metro", tmp_path)
+    owner, peers, interval_s = given
+    assert (owner, [peer.kea.where for peer in peers], interval_s) == ("metro", [ONE["url"], "/run/kea/2.sock"], 5)
 
 
 def test_a_secret_is_read_for_each_command(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ async def test_what_is_wanted_within_an_interval_is_told_at_once_at_its_end(serv
     """Three wishes, one change: each costs the server a moment of silence."""
 
     def changes() -> int:
-        return server.log.read_text().count("Received command 'config-set'")
+        return server.commands()["config-set"]
 
     async with telling(server, interval_s=2.0) as (teller, ear):
         teller.tell(wanted(whole()))
@@ -123,7 +123,10 @@ async def test_what_is_wanted_within_an_interval_is_told_at_once_at_its_end(serv
 async def test_a_change_that_fails_stops_a_kea_once_and_not_again_and_again(
     network: Network, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Set, answered otherwise by a person's reservation, set back; then not before an hour has gone by, or Kea was changed."""
+    """Set, answered otherwise by a person's reservation, set back; then not before an hour has gone by, or Kea was changed.
+
+    Nor is it read meanwhile: 2.2, which has no hash, does not show that it was changed.
+    """
     monkeypatch.setattr(room, "AGAIN_S", 3600.0)
     option = [{"name": "aftr-name", "data": "mine.example.net", "always-send": True}]
     reserved = [{"duid": duid_in(0, "whole").hex(":"), "option-data": option}]
@@ -132,14 +135,18 @@ async def test_a_change_that_fails_stops_a_kea_once_and_not_again_and_again(
         async with telling(server) as (teller, ear):
             teller.tell(wanted(whole()))
             await ear.until(lambda: "is told mine.example.net by Kea" in teller.trouble)
+            read = server.commands()["config-get"]
             await ear.looks(5)
-            assert server.commands()["config-set"] == 2
+            assert (server.commands()["config-set"], server.commands()["config-get"]) == (2, read)
             assert "is told mine.example.net by Kea" in teller.trouble
 
             def without(part: dict[str, Any]) -> None:
                 next(one for one in part["subnet6"] if one["id"] == 7)["reservations"] = []
 
             await server.person(without)
+            if version == "2.2":
+                await ear.looks(5)
+                teller.tell(wanted(whole(copy="another")))
             await ear.until(lambda: teller.settled)
             assert server.commands()["config-set"] == 4
             assert await server.provider().observe(b4(0)) == S0
@@ -187,7 +194,7 @@ async def test_a_server_that_falls_silent_is_asked_again_and_not_read(network: N
     """Reading stops Kea, and of two peers the other serves meanwhile.  What it tells is seen by what it answers."""
 
     def read() -> int:
-        return server.log.read_text().count("Received command 'config-get'")
+        return server.commands()["config-get"]
 
     async with telling(server) as (teller, ear):
         teller.tell(wanted(whole()))

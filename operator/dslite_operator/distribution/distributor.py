@@ -144,6 +144,8 @@ class Distributor:
     ) -> dict[str, Result]:
         """What holds for each group of a pool.  What stands in the way of one keeps all where they are."""
         tellers = {name_of(group): self._tellers.get(server_of(group)) for group in ground.told}
+        counted = {name for name, teller in tellers.items() if teller and teller.counted}
+        seen = {name: one for name, one in (seen or {}).items() if name in counted}
         copies = {name: one.copies for name, one in self._tellers.items()}
         gone = former(found, ground, {name: text for one in copies.values() for name, text in (one or {}).items()})
         results = in_force(found, ground, copies, gone.values(), seen)
@@ -152,8 +154,7 @@ class Distributor:
         given = Circumstances(
             now, standing.resolved, {name for name, teller in tellers.items() if teller and teller.tells(name)},
             {name_of(group): self._renewal(group) for group in known},
-            {name: seen[name] for name, teller in tellers.items() if seen and teller and teller.kept},
-            ground.drains, {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
+            seen, ground.drains, {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
         )  # fmt: skip
         try:
             decided = decide(ground.pool, known, gone | maps, given)

@@ -15,7 +15,10 @@ from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.recovery import sighted, written
 from dslite_operator.distribution.wishes import Wish, name_of, wish_of
 
-SILENT = "not every slot is served by an AFTR that says which B4s it serves: the group is placed once all are"
+SILENT = (
+    "not every slot is served by an AFTR that says which B4s it serves, or the DHCPv6 server does not say which leases it gave: "
+    "the group is placed once both are known"
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,10 @@ def in_force(
     ground: Ground,
     copies: Mapping[str, Mapping[str, str] | None],
     gone: Iterable[BucketMap],
-    seen: Mapping[str, Observed] | None,
+    seen: Mapping[str, Observed],
 ) -> dict[str, Result]:
-    """The maps of a pool's groups until now; `copies` of each server, None: it has not answered; `seen` None: not all slots' AFTRs have.
+    """The maps of a pool's groups until now; `copies` of each server, None: it has not answered; `seen` has no group of which not all
+    slots' AFTRs, or not its server, have said who its B4s are.
 
     What the ConfigMap does not say, in a text that can be read, those may: nothing is known before they have answered.  But areas
     that another group has, or had (`gone`), are where that has them: a group that is made by dividing was never lost.
@@ -61,7 +65,7 @@ def in_force(
     for group in ground.told:
         name, wish = name_of(group), wish_of(ground.pool, group, {})
         left = tuple(area for area in wish.areas if area not in placed)
-        one = replace(results[name], seen=seen[name] if seen else None)
+        one = replace(results[name], seen=seen.get(name))
         nowhere = one.known and one.map is None and left
         results[name] = as_sighted(one, replace(wish, areas=left)) if nowhere else one
     return results

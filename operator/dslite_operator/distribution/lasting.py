@@ -21,6 +21,7 @@ class Lasting:
     def __init__(self) -> None:
         self._current: BySubnet = {}
         self._former: list[tuple[BySubnet, float]] = []  # with the time until which leases were given so, at the latest
+        self.longest_s = 0  # the longest valid lifetime of all leases, where the server shows them
 
     def read(self, timers: BySubnet, now: float) -> None:
         """It gives leases so from now on, if it did not before."""
@@ -40,7 +41,7 @@ class Lasting:
     def lifetime_s(self, now: float) -> int:
         """The longest valid lifetime that a lease has."""
         former = [longest(one) for one, until in self._former if until + longest(one) > now]
-        return max([longest(self._current) or UNKNOWN.valid_s, *former])
+        return max([longest(self._current) or UNKNOWN.valid_s, self.longest_s, *former])
 
 
 def longest(timers: BySubnet) -> int:

@@ -53,7 +53,7 @@ def provisioned(server: Server | None, name: str, result: Result) -> Verdict:
     if server.settled:
         return settled(server, decided, decided.map)
     if server.trouble:
-        return Verdict("Provisioned", "False", "Refused", f"{server.trouble}; what was told stays so")
+        return Verdict("Provisioned", "False", "Refused", server.trouble)
     return Verdict("Provisioned", "Unknown", "Telling", f"DHCPv6 server {name} is being told")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Network
@@ -15,9 +15,9 @@ from typing import Any
 
 import structlog
 
-from dslite_operator.distribution.asking import questions
 from dslite_operator.distribution.lasting import Lasting
 from dslite_operator.distribution.patience import Patience
+from dslite_operator.distribution.providers.asking import questions
 from dslite_operator.distribution.providers.errors import (
     ForeignError,
     MovedOnError,
@@ -27,6 +27,7 @@ from dslite_operator.distribution.providers.errors import (
     SilentError,
     UnreachableError,
     UnsuitableError,
+    UnwrittenError,
 )
 from dslite_operator.distribution.providers.provider import Assignment, Given, Provider
 from dslite_operator.distribution.transit import is_passing
@@ -37,6 +38,7 @@ AGAIN_S, SOON_S = 30.0, 2.0  # after a failure; after somebody else was faster
 LONGEST_S = 3600.0  # after many: each try stops a server that serves
 CHECK_S = 60.0  # from one look at whether it tells what it should to the next
 LEASES_S = 600.0  # from one reading of all leases to the next
+UNWRITTEN = "what a DHCPv6 server tells is not written down"
 Told = Mapping[str, Assignment]  # by group
 
 
@@ -57,17 +59,19 @@ class Teller:
         self.told_at: dict[
             str, datetime
         ] = {}  # when it was first told the map of each group that it tells, if that was by us
-        self.trouble = ""  # why it is not told, in its own words
+        self.trouble = ""  # why it is not told, or what is wrong with what it tells, in its own words
         self.blocked: Mapping[str, str] = {}  # groups that alone are not told, and what stands in their way
-        self.leases: Sequence[Given] | None = None  # None: it does not show them
+        self.leases: Sequence[Given] | None = None  # None: it does not show them, or they are not `counted` yet
+        self.counted = False  # whether they were read
         self._read_at = -LEASES_S
         self._lasting = Lasting()
         self._wanted: Told | None = None
-        self._carried_out: Told | None = None  # what was wanted when it was last told
-        self._tried: Told | None = None  # what was wanted when it was last tried, if that may have to wait now
+        self._carried_out: Told | None = None  # what was wanted when it was last told; None: it is to be told again
+        self._tried: Told | None = None  # what was wanted when it was last tried
         self._failure = ""  # what came of that, while it waits
+        self._unwritten = ""  # why its file does not have what it tells
         self._patience = Patience(AGAIN_S, LONGEST_S)
-        self._revision: str | None = None  # of the server, when it failed; None: it did not say
+        self._revision: str | None = None  # of the server, when it failed or later; None: not known
         self._turn = 0  # how many questions were asked
         self._news = asyncio.Event()
 
@@ -117,65 +121,81 @@ class Teller:
         self._news.clear()
         try:
             if self.kept is None:
-                await self._read_leases()  # a map that is lost is found again by them: not before they are known
-                self.kept = Kept(await self._provider.copies())
-            elif self._wanted is not None:
-                if await self._is_due(self._wanted):
-                    await self._provider.ready()
-                    await self._carry_out(self._wanted)
-                if not self._failure:
-                    await self._check(self.told or {})
-                    if not self.blocked:
-                        self._patience.end()
+                copies = await self._provider.copies()
+                await self._read_times()
+                self.kept = Kept(copies)
+            elif self._wanted is not None and await self._is_due(self._wanted):
+                await self._provider.ready()
+                await self._carry_out(self._wanted)
+            elif self._unwritten:
+                self._unwritten = await self._trouble(UNWRITTEN, self._provider.keep())
         except Exception as error:  # one server's trouble must not stop the others
             return self._say(str(error), await self._failed(error))
-        uncounted = await self._uncounted()
-        return self._say(self._failure or uncounted, self._until_next())
+        wrong = await self._wrong()
+        troubles = (self._failure, wrong, self._unwritten, await self._uncounted())
+        return self._say("; ".join(filter(None, troubles)), self._until_next(AGAIN_S if wrong else CHECK_S))
+
+    async def _wrong(self) -> str:
+        """What is wrong with what it tells: it is told again.  Who is silent is asked again, not read: that would stop its peer."""
+        try:
+            await self._check(self.told or {})
+        except Exception as error:
+            self._warn("a DHCPv6 server does not tell what it should", error)
+            if self._carried_out is not None and not isinstance(error, SilentError):
+                self._carried_out = None
+                await self._put_off()
+            return str(error)
+        if not self._failure and not self.blocked:
+            self._patience.end()
+        return ""
 
     async def _uncounted(self) -> str:
         """Why its leases cannot be read, if it is time to and they cannot: it is told what it should all the same."""
-        try:
-            await self._read_leases()
-        except Exception as error:
-            self._warn("leases of a DHCPv6 server are not read", error)
-            return f"{error}: B4s are told what they should, and none is moved further before they can be counted"
-        return ""
+        trouble = await self._trouble("leases of a DHCPv6 server are not read", self._read_leases())
+        return trouble and f"{trouble}: no B4 is moved before they can be counted"
 
     async def _failed(self, error: Exception) -> float:
         """Seconds until it is tried again, or looked at."""
         self._warn("a DHCPv6 server is not told", error)
-        if isinstance(error, SilentError) and self._wanted == self._carried_out:
-            return AGAIN_S  # who is silent is asked again, not read: that would stop a peer that serves
-        self._carried_out = None
-        if self._tried is None or self._provider.capabilities.live_update or not stops(error):
-            self._tried, self._failure = None, ""
+        self._carried_out, self._failure = None, ""
+        if self._tried is None or self._provider.live_update or not stops(error):
             return SOON_S if isinstance(error, MovedOnError) else AGAIN_S
         self._failure = str(error)
         await self._put_off()
-        return self._until_next()
+        return self._until_next(CHECK_S)
 
     # ------------------------------------------------------------ when
     async def _is_due(self, wanted: Told) -> bool:
         """Whether it is to be told: something new at once, what failed or is blocked once it has waited, or others have changed it."""
         if wanted == self._carried_out and not self.blocked:
             return False
-        if wanted != self._tried or await self._provider.revision() != self._revision:
+        left = self._patience.left(time.monotonic())
+        if wanted != self._tried or (left and await self._is_changed()):
             self._patience.end()
-        return not self._patience.left(asyncio.get_running_loop().time())
+            return True
+        return not left
+
+    async def _is_changed(self) -> bool:
+        """Whether others have changed it since, as far as it says: who does not answer says nothing."""
+        before, self._revision = self._revision, await self._read_revision() or self._revision
+        return before is not None and before != self._revision
 
     async def _put_off(self) -> None:
         """What is in the way now is in the way in a moment: each try waits longer, for it stops a server that serves."""
-        self._patience.lengthen(asyncio.get_running_loop().time())
+        self._patience.lengthen(time.monotonic())
+        self._revision = await self._read_revision()
+
+    async def _read_revision(self) -> str | None:
         try:
-            self._revision = await self._provider.revision()
+            return await self._provider.revision()
         except ProviderError:
-            self._revision = None
+            return None
 
-    def _until_next(self) -> float:
+    def _until_next(self, longest_s: float) -> float:
         """Seconds until the next look."""
-        left = self._patience.left(asyncio.get_running_loop().time())
-        return min(CHECK_S, left) if left else CHECK_S
+        return min(longest_s, self._patience.left(time.monotonic()) or longest_s)
 
+    # ------------------------------------------------------------ what
     async def _carry_out(self, wanted: Told) -> None:
         """Raises ProviderError."""
         before, self._tried = self.copies or {}, wanted
@@ -201,8 +221,14 @@ class Teller:
         return await self._applied({**others, **{name: kept[name] for name in still}}), blocked
 
     async def _applied(self, wanted: Told) -> Told:
-        """All of this; raises ProviderError."""
-        outcome = await self._provider.apply(self._provider.render(list(wanted.values())))
+        """All of this, written down or not; raises ProviderError."""
+        try:
+            outcome = await self._provider.apply(self._provider.render(list(wanted.values())))
+        except UnwrittenError as error:
+            self._warn(UNWRITTEN, error)
+            self._unwritten = str(error)
+            return wanted
+        self._unwritten = ""
         if outcome.changed or self.told is None:
             log.info("a DHCPv6 server is told", server=self.name, said=outcome.said)
         return wanted
@@ -221,14 +247,24 @@ class Teller:
 
     async def _read_leases(self) -> None:
         """Now and then, with their times."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if now >= self._read_at + LEASES_S:
             self.leases = await self._provider.leases()
+            self._lasting.longest_s = max((one.valid_s for one in self.leases or ()), default=0)
             await self._read_times()
-            self._read_at = now
+            self._read_at, self.counted = now, True
 
     async def _read_times(self) -> None:
         self._lasting.read(await self._provider.timers(), time.monotonic())
+
+    async def _trouble(self, what: str, step: Awaitable[None]) -> str:
+        """What the step has to say if it fails, else nothing."""
+        try:
+            await step
+        except Exception as error:
+            self._warn(what, error)
+            return str(error)
+        return ""
 
     def _say(self, trouble: str, again: float) -> float:
         self.trouble = trouble

@@ -25,7 +25,7 @@ from dslite_operator.distribution.providers.errors import (
     UnsuitableError,
 )
 from dslite_operator.distribution.providers.probe import Prober
-from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Outcome, Timers
+from dslite_operator.distribution.providers.provider import B4, Assignment, Outcome, Timers
 
 OWNER, MAP = "# dslite owner ", "# dslite map "
 READS_AGAIN_S = 5.0  # from SIGHUP until it answers by the new file
@@ -51,11 +51,9 @@ class Dnsmasq:
     prober: Prober
 
     @property
-    def capabilities(self) -> Capabilities:
-        """It answers while it reads the file: no moment of silence."""
-        return Capabilities(
-            per_prefix=True, bucket=False, per_b4=False, live_update=True, max_propagation_s=READS_AGAIN_S
-        )
+    def live_update(self) -> bool:
+        """It answers while it reads the file."""
+        return True
 
     def render(self, assignments: Sequence[Assignment]) -> DnsmasqPlan:
         """Pure; raises OptionError, ForeignError, UnsuitableError."""
@@ -107,6 +105,9 @@ class Dnsmasq:
             self._write(before)
             raise RolledBackError(f"{error}; what was before is in {self.options_file} again", serves=True) from error
         return Outcome((str(self.options_file),), f"wrote {self.options_file}")
+
+    async def keep(self) -> None:
+        """It tells nothing else than what is written."""
 
     def _before(self) -> str:
         text = self._read()

@@ -7,7 +7,7 @@ DsliteError
     ├── UnreachableError        no answer on the control channel, or no login
     ├── UnsuitableError         a server of a version or with settings that we cannot use
     ├── RefusedError            the server said no; its words are in the sentence
-    │   └── UnwrittenError      it has what it should, and its file has not: a restart would forget it
+    │   └── UnwrittenError      it tells what it should, and its file does not have it: a restart would forget it
     ├── MovedOnError            someone else changed the configuration meanwhile: ours was not set, or is no longer in force
     ├── SilentError             no answer to a probe
     └── RolledBackError         a change did not bring what it should, and what was before is in force again, or is not
@@ -55,7 +55,7 @@ class SilentError(ProviderError):
 
 
 class RolledBackError(ProviderError):
-    """`serves`: whether the server answers again as before."""
+    """`serves`: whether the server answers again as before, or its peer does until it has synchronised its leases."""
 
     def __init__(self, sentence: str, serves: bool) -> None:
         self.serves = serves

@@ -51,17 +51,6 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Capabilities:
-    """What a server can do.  `max_propagation_s`: seconds from `apply` until it hands out what is new, at most."""
-
-    per_prefix: bool  # a name for a subnet
-    bucket: bool  # a name for a part of a subnet's B4s
-    per_b4: bool  # a name for one B4
-    live_update: bool  # a change without a moment of silence
-    max_propagation_s: float
-
-
-@dataclass(frozen=True)
 class B4:
     """A client as the server sees it: its DUID (RFC 8415 section 11), the subnet that it asks from, its relay's Interface-ID."""
 
@@ -78,11 +67,12 @@ class Timers(NamedTuple):
 
 
 class Given(NamedTuple):
-    """A lease: what a client on a subnet was given, an address (as a prefix of 128 bits) or a prefix."""
+    """A lease: what a client on a subnet was given, an address (as a prefix of 128 bits) or a prefix, and its valid lifetime in seconds."""
 
     subnet: IPv6Network
     duid: bytes
     prefix: IPv6Network
+    valid_s: int
 
 
 @dataclass(frozen=True)
@@ -97,7 +87,8 @@ class Provider(Protocol[Plan]):
     """One installation of a DHCPv6 server, with all its peers."""
 
     @property
-    def capabilities(self) -> Capabilities: ...
+    def live_update(self) -> bool:
+        """Whether it is changed without a moment of silence."""
 
     def render(self, assignments: Sequence[Assignment]) -> Plan:
         """All that the server should know from us; what is not in it is taken away.  Pure; raises OptionError, ForeignError."""
@@ -106,7 +97,13 @@ class Provider(Protocol[Plan]):
         """Whether the server would take it; changes nothing.  Raises ProviderError."""
 
     async def apply(self, plan: Plan) -> Outcome:
-        """Make it so, and see that it is so.  Raises ProviderError; then the server serves as before unless the error says otherwise."""
+        """Make it so, and see that it is so.  Raises ProviderError; then the server serves as before unless the error says otherwise.
+
+        UnwrittenError says so: it is so, and `keep` tries again to write it down.
+        """
+
+    async def keep(self) -> None:
+        """Write down what could not be.  Raises ProviderError."""
 
     async def observe(self, b4: B4) -> str | None:
         """The name that a B4 is told, by a real question to every peer; None: no name.  Raises ProviderError."""
@@ -126,5 +123,8 @@ class Provider(Protocol[Plan]):
     async def ready(self) -> None:
         """Until it may be changed again: what is wanted by then is what it should be told."""
 
-    async def revision(self) -> str:
-        """Another text as soon as anybody has changed the server's configuration.  Raises ProviderError."""
+    async def revision(self) -> str | None:
+        """Another text once anybody has changed the server's configuration; None where only reading it all would show that.
+
+        Raises ProviderError.
+        """

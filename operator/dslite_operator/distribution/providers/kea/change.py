@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from dslite_operator.distribution.providers.errors import (
     RefusedError,
     RolledBackError,
     SilentError,
+    UnsuitableError,
     UnwrittenError,
 )
 from dslite_operator.distribution.providers.kea.channel import Hold
@@ -73,7 +74,8 @@ class Changer:
     def __init__(self, kea: Kea, prober: Prober) -> None:
         self.kea, self.prober = kea, prober
         self.changes = 0
-        self._owed: Configuration | None = None  # what it served before ours left it deaf
+        self._owed: Change | None = None  # which of ours left it deaf
+        self._unproven: Configuration | None = None  # what was in force before one that nobody has asked for yet
         self._written: bool | None = None  # whether its file has what is in force; None: not known
 
     @property
@@ -89,27 +91,24 @@ class Changer:
         await self._pay()
         dialect = await self.kea.dialect()
         made = await asyncio.to_thread(plan.on, await self.kea.configuration(), dialect)
-        if not made.needed:
+        if made.needed:
+            await all_serve(partners)
+            await self._serves(made.checks)
+            await self._put(made, plan)
+        elif self._unproven is not None:
+            made = replace(made, before=self._unproven)
+        else:
             await self._keep_anew(made, plan)
             return False
-        await all_serve(partners)
-        await self._serves(made.checks)
-        if made.classes is None:
-            await self.kea.test(made.after)
-        put = False
-        try:
-            await self._put(made)
-            put, self._written = True, False
-            await settled(self.kea)
-            await self._tells(made.checks)
-        except MovedOnError:
-            raise
-        except ProviderError as error:
-            raise await self._rolled_back(made, plan, put, error) from error
-        if not await self._in_force(made, plan):
-            raise self._moved_on("just after us, and ours is gone")
-        await self._keep()
+        await settled(self.kea)
+        self._unproven = None
+        await self._prove(made, plan)
         return True
+
+    async def keep(self) -> None:
+        """Write down what it tells, where that could not be.  Raises ProviderError."""
+        if self._written is False and self._unproven is None:
+            await self._keep()
 
     def _unless_changed(self, since: str) -> Hold:
         """Has the last word before a configuration is set: nobody else's is overwritten."""
@@ -133,13 +132,31 @@ class Changer:
         except SilentError as error:
             raise SilentError(f"Kea at {self.kea.where} was left as it is: {error}") from error
 
-    async def _put(self, made: Change) -> None:
+    async def _put(self, made: Change, plan: Planned) -> None:
         """A refusal may have closed Kea's sockets, whatever `status-get` says."""
         if made.classes is None:
-            await self.kea.set(made.after, self._unless_changed(made.before.hash))
-        for body in stages(made.classes or []):
-            self.changes += 1
-            await self.kea.update_class(body)
+            await self.kea.test(made.after)
+        try:
+            if made.classes is None:
+                await self.kea.set(made.after, self._unless_changed(made.before.hash))
+            for body in stages(made.classes or []):
+                self.changes += 1
+                await self.kea.update_class(body)
+        except MovedOnError:
+            raise
+        except ProviderError as error:
+            raise await self._rolled_back(made, plan, False, error) from error
+        self._unproven, self._written = made.before, False
+
+    async def _prove(self, made: Change, plan: Planned) -> None:
+        """What was put in force is told, is still there, and is kept."""
+        try:
+            await self._tells(made.checks)
+        except ProviderError as error:
+            raise await self._rolled_back(made, plan, True, error) from error
+        if not await self._in_force(made, plan):
+            raise self._moved_on("just after us, and ours is gone")
+        await self._keep()
 
     async def _in_force(self, made: Change, plan: Planned) -> bool:
         """A look at all of it stops Kea for as long as a change does: at classes alone where they are all."""
@@ -181,7 +198,7 @@ class Changer:
         try:
             now = await self.kea.configuration()
         except ProviderError as error:
-            self._owed = made.before
+            self._owed = made
             return RolledBackError(f"{why}; and {error}", serves=False)
         undone = put and now.hash == made.before.hash
         if undone or plan.others(now, made.dialect) != plan.others(made.before, made.dialect):
@@ -191,7 +208,9 @@ class Changer:
         if trouble is None:
             missing = f", without {', '.join(lost)}, which is gone" if lost else ""
             return RolledBackError(f"{why}; what was before is in force again and served{missing}", serves=True)
-        self._owed = made.before
+        if isinstance(trouble, UnsuitableError):
+            return RolledBackError(f"{why}; what was before is in force again, and {trouble}", serves=True)
+        self._owed = made
         return RolledBackError(
             f"{why}; and it does not serve what was before either: {trouble}; this is tried again", serves=False
         )
@@ -206,13 +225,14 @@ class Changer:
         return left_out(document), trouble
 
     async def _pay(self) -> None:
-        """Give back the service that a change of ours took, once the surroundings let it."""
-        if self._owed is None:
-            return
-        if (await self.kea.configuration()).hash == self._owed.hash:
-            _, trouble = await self._restore(self._owed.document, self._owed.hash)
-            if trouble is not None:
-                raise RolledBackError(f"Kea at {self.kea.where} still does not serve: {trouble}", serves=False)
+        """Give back the service that a change of ours took, once the surroundings let it, unless it is there again."""
+        owed = self._owed
+        if owed is not None and (await self.kea.configuration()).hash == owed.before.hash:
+            await settled(self.kea)
+            if await _failure(self._serves(owed.checks)) is not None:
+                _, trouble = await self._restore(owed.before.document, owed.before.hash)
+                if trouble is not None:
+                    raise RolledBackError(f"Kea at {self.kea.where} still does not serve: {trouble}", serves=False)
         self._owed = None
 
 

@@ -19,4 +19,5 @@ def given(leases: Iterable[Object], subnets: Mapping[int, IPv6Network], now: flo
         if one["state"] == HELD and one["cltt"] + one["valid-lft"] > now and one["subnet-id"] in subnets:
             length = one["prefix-len"] if one["type"] == "IA_PD" else 128
             duid = bytes.fromhex(one["duid"].replace(":", ""))
-            yield Given(subnets[one["subnet-id"]], duid, IPv6Network((one["ip-address"], length), strict=False))
+            prefix = IPv6Network((one["ip-address"], length), strict=False)
+            yield Given(subnets[one["subnet-id"]], duid, prefix, one["valid-lft"])

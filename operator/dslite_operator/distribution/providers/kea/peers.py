@@ -1,7 +1,7 @@
 """Peers that serve in each other's place: Kea's high availability.
 
 After `config-set` a peer waits, synchronises its leases and only then answers again, a heartbeat later or two; the other serves
-meanwhile.  So one is changed at a time, while all others serve.
+meanwhile.  So one is changed at a time, while all others serve.  To set it once more would only begin all of that anew.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dslite_operator.distribution.providers.kea.server import Kea
 
 TOGETHER = {"load-balancing", "hot-standby", "passive-backup"}  # states in which peers serve as they should
 ANSWERING = TOGETHER | {"partner-down", "communication-recovery"}
-SETTLES_S = 60.0  # heartbeats are 10 s apart unless told otherwise; leases are synchronised in between
+SETTLES_S = 60.0  # until it is said that it does not serve yet: a million leases take longer to synchronise
 LOOK_S = 0.2
 
 
@@ -40,5 +40,7 @@ async def settled(kea: Kea) -> None:
     end = asyncio.get_running_loop().time() + SETTLES_S
     while not ANSWERING.issuperset(found := states(await kea.status())):
         if asyncio.get_running_loop().time() > end:
-            raise UnsuitableError(f"Kea at {kea.where} is still in state {', '.join(found)} after {SETTLES_S:.0f} s")
+            raise UnsuitableError(
+                f"Kea at {kea.where} is still in state {', '.join(found)} after {SETTLES_S:.0f} s, and waited for: its peer serves alone"
+            )
         await asyncio.sleep(LOOK_S)  # it says so to nobody

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 from typing import Any
@@ -19,7 +19,7 @@ from dslite_operator.distribution.providers.kea.rendering import Rendering, chec
 from dslite_operator.distribution.providers.kea.server import Configuration
 from dslite_operator.distribution.providers.kea.timers import timers
 from dslite_operator.distribution.providers.pace import Pace
-from dslite_operator.distribution.providers.provider import B4, Assignment, Capabilities, Given, Outcome, Timers
+from dslite_operator.distribution.providers.provider import B4, Assignment, Given, Outcome, Timers
 
 Object = dict[str, Any]
 
@@ -49,16 +49,13 @@ class KeaPlan:
 class KeaProvider:
     """One Kea, or peers with the same subnets that serve in each other's place."""
 
+    live_update = False  # it answers nobody while it reads or writes out its configuration
+
     def __init__(self, owner: str, peers: Sequence[Changer], interval_s: float = INTERVAL_S) -> None:
-        self._owner, self._peers, self._interval_s = owner, tuple(peers), interval_s
+        self._owner, self._peers = owner, tuple(peers)
         self._linked: Configuration | None = None  # what these are in
         self._links: Mapping[IPv6Network, Found] = {}
         self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """Never without a moment of silence: Kea answers nobody while it reads or writes out its configuration."""
-        return Capabilities(True, True, False, False, self._interval_s)
 
     def render(self, assignments: Sequence[Assignment]) -> KeaPlan:
         """Pure; raises OptionError, ForeignError."""
@@ -81,9 +78,10 @@ class KeaProvider:
         """Until the interval since the last change is over."""
         await self._pace.free()
 
-    async def revision(self) -> str:
-        """The hashes of all peers; raises ProviderError."""
-        return " ".join([await peer.kea.hash() for peer in self._peers])
+    async def revision(self) -> str | None:
+        """The hashes of all peers, None for those that have none of their own; raises ProviderError."""
+        hashes = [await peer.kea.own_hash() for peer in self._peers]
+        return None if None in hashes else " ".join(map(str, hashes))
 
     async def _change(self, plan: KeaPlan) -> Outcome:
         """An interval begins with whatever was set, but for a Kea that serves nobody: that may be helped at any time."""
@@ -101,17 +99,30 @@ class KeaProvider:
         return sum(peer.changes for peer in self._peers)
 
     async def _one_after_another(self, plan: KeaPlan) -> list[str]:
-        """Those that were changed.  One that cannot write its file tells what it should: the others are to tell the same."""
-        keas, changed, unwritten = [peer.kea for peer in self._peers], list[str](), list[str]()
+        """Those that were changed."""
+        changed = list[str]()
+
+        async def change(peer: Changer) -> None:
+            if await peer.change(plan, [one.kea for one in self._peers if one is not peer]):
+                changed.append(peer.kea.where)
+
+        await self._each(change)
+        return changed
+
+    async def keep(self) -> None:
+        """Each peer writes its file, unless it has it already; raises ProviderError."""
+        await self._each(Changer.keep)
+
+    async def _each(self, step: Callable[[Changer], Awaitable[None]]) -> None:
+        """One peer that cannot write its file tells what it should: the others are to tell, and write, the same."""
+        unwritten = list[str]()
         for peer in self._peers:
             try:
-                if await peer.change(plan, [kea for kea in keas if kea is not peer.kea]):
-                    changed.append(peer.kea.where)
+                await step(peer)
             except UnwrittenError as error:
                 unwritten.append(str(error))
         if unwritten:
             raise UnwrittenError("; ".join(unwritten))
-        return changed
 
     async def observe(self, b4: B4) -> str | None:
         """What each peer tells it, whoever of them serves it now; raises ProviderError, also where they do not tell it the same."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from itertools import islice
 from typing import Any
 
 from dslite_operator.distribution.buckets import duid_in
+from dslite_operator.distribution.providers.asking import QUESTIONS, Rule, rules
 from dslite_operator.distribution.providers.dhcpv6 import Question
 from dslite_operator.distribution.providers.kea.patching import subnets_of
-from dslite_operator.distribution.providers.provider import Assignment, Part
+from dslite_operator.distribution.providers.provider import Assignment
 
 Object = dict[str, Any]
 Found = tuple[Object, Object | None]  # a subnet and its shared network
-
-MOST_QUESTIONS = 32  # for one change
 
 
 @dataclass(frozen=True)
@@ -33,21 +32,18 @@ def checks(before: Object, after: Object, assignments: Sequence[Assignment]) -> 
     found = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(after)}
     touched = {prefix for prefix, (one, _) in found.items() if old.get(one["subnet"]) != one}
     by_touch = sorted(assignments, key=lambda one: (touched.isdisjoint(area.subnet for area in one.areas), one.group))
-    every = (check for one in by_touch for part in one.parts for check in _of_part(one, part, found, touched))
-    asked = list(islice(every, MOST_QUESTIONS))
+    every = (rule for one in by_touch for rule in rules(one) if rule.name is not None)
+    asked = [_check(rule, found, touched) for rule in islice(every, QUESTIONS)]
     if not asked and found:
         asked.append(Check(question(*found[min(touched or found)], duid_in(0, "last"))))
     return asked
 
 
-def _of_part(
-    one: Assignment, part: Part, found: Mapping[IPv6Network, Found], touched: set[IPv6Network]
-) -> Iterator[Check]:
-    area = min(part.areas, key=lambda area: (area.subnet not in touched, area))
-    subnet, network = found[area.subnet]
-    for name in sorted({name for name in part.names if name is not None}):
-        duid = duid_in(part.names.index(name), one.cut)
-        yield Check(question(subnet, network, duid, area.interface_id.removesuffix("*")), name)
+def _check(rule: Rule, found: Mapping[IPv6Network, Found], touched: set[IPv6Network]) -> Check:
+    """On a subnet that is changed, where the rule has one."""
+    areas = rule.part.areas
+    b4 = rule.b4(min(range(len(areas)), key=lambda turn: (areas[turn].subnet not in touched, areas[turn])))
+    return Check(question(*found[b4.subnet], b4.duid, b4.interface_id), rule.name)
 
 
 def question(subnet: Object, network: Object | None, duid: bytes, interface_id: str = "") -> Question:

@@ -62,18 +62,18 @@ class Kea:
         From the first time on each reading is kept as `last`.
         """
         self._remembers = True
-        if (
-            self.last is not None
-            and (self._dialect or await self.dialect()).hashes
-            and await self.hash() == self.last.hash
-        ):
+        if self.last is not None and await self.own_hash() == self.last.hash:
             return self.last
         return await self.configuration()
 
     async def hash(self) -> str:
         """The hash of what is in force."""
+        return await self.own_hash() or (await self.configuration()).hash
+
+    async def own_hash(self) -> str | None:
+        """The hash that it computes itself; None where all of the configuration must be read for one."""
         if not (self._dialect or await self.dialect()).hashes:
-            return (await self.configuration()).hash
+            return None
         return str((await self._call("config-hash-get"))["arguments"]["hash"])
 
     async def test(self, document: Object) -> None:

@@ -7,9 +7,9 @@ from ipaddress import IPv6Network
 
 from assignments import OTHER, S0, S1, S2, spread, whole
 from dhcp_network import HOMES
-from dslite_operator.distribution.asking import QUESTIONS, questions
 from dslite_operator.distribution.buckets import bucket_of
 from dslite_operator.distribution.maps import Area
+from dslite_operator.distribution.providers.asking import QUESTIONS, questions
 from dslite_operator.distribution.providers.provider import B4, Assignment
 
 RARE = (S0,) * 200 + (S1,) * 55 + (S2,)
