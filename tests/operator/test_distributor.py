@@ -145,7 +145,7 @@ async def test_no_group_is_placed_before_the_leases_of_its_server_are_known(
     await made.step(NOW)
     reason, sentence = reason_of(made, body)
     assert reason == ("Waiting" if counted else "Refused")
-    assert counted or "or the DHCPv6 server which leases it gave" in sentence
+    assert counted or "or the DHCPv6 server does not say which leases it gave" in sentence
     made = distributor(cached(body, maps={"homes": text_of(map_of(body))}), Requests(), session)
     await made.step(NOW)
     assert reason_of(made, body)[0] == "Telling"
