@@ -5,7 +5,7 @@ DsliteError
     ├── OptionError             a name that cannot be in option 64: nothing was sent to any server
     ├── ForeignError            what we should change belongs to someone else, or is not there: nothing was changed
     ├── UnreachableError        no answer on the control channel, or no login
-    ├── UnsuitableError         a server of a version or with settings that we cannot use
+    ├── UnsuitableError         a server of a version, with settings or in a state that we cannot use
     ├── RefusedError            the server said no; its words are in the sentence
     │   └── UnwrittenError      it tells what it should, and its file does not have it: a restart would forget it
     ├── MovedOnError            someone else changed the configuration meanwhile: ours was not set, or is no longer in force
