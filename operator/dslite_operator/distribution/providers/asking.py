@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from dslite_operator.distribution.buckets import Cut, duid_in
+from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers.provider import B4, Assignment, Part
 
 QUESTIONS = 32  # of one look, or after one change
@@ -21,10 +22,9 @@ class Rule(NamedTuple):
     part: Part
     name: str | None
 
-    def b4(self, turn: int) -> B4:
-        """One of them: of another bucket, and from another area, each turn."""
+    def b4(self, area: Area, turn: int = 0) -> B4:
+        """One of them: of another bucket each turn."""
         buckets = [bucket for bucket, name in enumerate(self.part.names) if name == self.name]
-        area = self.part.areas[turn % len(self.part.areas)]
         duid = duid_in(buckets[turn % len(buckets)], self.cut)
         return B4(duid, area.subnet, area.interface_id.removesuffix("*"))
 
@@ -39,4 +39,5 @@ def questions(told: Collection[Assignment], before: int) -> list[tuple[B4, str |
     every = [rule for one in told for rule in rules(one)]
     different = sum(max(len(part.names), len(part.areas)) for one in told for part in one.parts)
     turns = (divmod(before + number, len(every)) for number in range(min(QUESTIONS, different)))
-    return [(every[which].b4(turn), every[which].name) for turn, which in turns]
+    asked = ((every[which], turn) for turn, which in turns)
+    return [(rule.b4(rule.part.areas[turn % len(rule.part.areas)], turn), rule.name) for rule, turn in asked]

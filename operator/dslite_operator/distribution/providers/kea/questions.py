@@ -41,8 +41,7 @@ def checks(before: Object, after: Object, assignments: Sequence[Assignment]) -> 
 
 def _check(rule: Rule, found: Mapping[IPv6Network, Found], touched: set[IPv6Network]) -> Check:
     """On a subnet that is changed, where the rule has one."""
-    areas = rule.part.areas
-    b4 = rule.b4(min(range(len(areas)), key=lambda turn: (areas[turn].subnet not in touched, areas[turn])))
+    b4 = rule.b4(min(rule.part.areas, key=lambda area: (area.subnet not in touched, area)))
     return Check(question(*found[b4.subnet], b4.duid, b4.interface_id), rule.name)
 
 
