@@ -132,13 +132,15 @@ groups = st.sampled_from(
 )  # fmt: skip
 
 
+classes = st.sampled_from([{}, {"client-classes": [{"name": "voice", "test": "option[16].exists"}]}])
+
+
 @settings(max_examples=200)
-@given(subnets, subnets, st.lists(groups, min_size=1, max_size=4))
-def test_any_history_ends_as_its_last_step_alone_and_without_us_as_it_began(one: Any, other: Any, history: Any) -> None:
-    begun = document(
-        {"id": 7, "subnet": str(HOMES), **one}, {"id": 3, "subnet": str(OTHER), **other},
-        **{"client-classes": [{"name": "voice", "test": "option[16].exists"}]},
-    )  # fmt: skip
+@given(subnets, subnets, classes, st.lists(groups, min_size=1, max_size=4))
+def test_any_history_ends_as_its_last_step_alone_and_without_us_as_it_began(
+    one: Any, other: Any, theirs: Any, history: Any
+) -> None:
+    begun = document({"id": 7, "subnet": str(HOMES), **one}, {"id": 3, "subnet": str(OTHER), **other}, **theirs)
     untouched = copy.deepcopy(begun)
     found = begun
     for step in history:

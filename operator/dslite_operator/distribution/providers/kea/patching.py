@@ -33,8 +33,8 @@ def patch(document: Object, wanted: Rendering, dialect: Dialect) -> Object:
     made = {**whole, "subnet6": [_subnet(one, wanted, dialect, stale) for one in whole.get("subnet6", ())]}
     if "shared-networks" in whole:
         made["shared-networks"] = [_network(one, wanted, dialect, stale) for one in whole["shared-networks"]]
-    classes = list(_classes(whole.get("client-classes", ()), wanted))
-    if classes or "client-classes" in whole:
+    made.pop("client-classes", None)  # Kea writes out no empty list of them
+    if classes := list(_classes(whole.get("client-classes", ()), wanted)):
         made["client-classes"] = classes
     return {**document, "Dhcp6": made}
 
