@@ -49,8 +49,7 @@ cluster-test-traffic: root system env  ## pools scaled, upgraded and struck, sec
 	@scripts/system.sh --cluster
 	$(CLUSTER) tests/cluster/test_{scaling,secrets,under_traffic,uninstall}.py
 
-cluster-test-api: root system env kubernetes  ## test-api; 200 pools with 1,000 groups, also while they change
-	@$(MAKE) --no-print-directory test-api
+cluster-test-api: root system test-api  ## test-api; 200 pools with 1,000 groups, also while they change
 	$(BIN)/pytest -m soak tests/operator $(LONG)
 
 ##@ Check

@@ -34,6 +34,19 @@ CLIENTS = {"type": "basic", "realm": "kea", "clients": [{"user": USER, "password
 AGENT, DIRECT = f"http://[{SERVERS['kea-1']}]:8000/", f"https://[{SERVERS['kea-1']}]:8443/"
 
 
+@contextmanager
+def unusable(file: Path) -> Iterator[None]:
+    """A folder in a file's place, which nobody can open or write; the file is back afterwards."""
+    before = file.read_bytes()
+    file.unlink()
+    file.mkdir()
+    try:
+        yield
+    finally:
+        file.rmdir()
+        file.write_bytes(before)
+
+
 def tree(version: str) -> Path:
     """The root of a file system with that Kea.  Fails the test when Debian does not give it."""
     if version == "2.2":

@@ -58,7 +58,8 @@ class Controller:
         self.distributor = Distributor(self.cache, writer, settings, session, self._signer, self.queue.add)
         self.monitors = False  # whether the cluster knows ServiceMonitors
         self._writer, self._settings, self._session = writer, settings, session
-        self._accepting, self._found_lost = asyncio.Lock(), False
+        self._accepting = asyncio.Lock()
+        self._finding, self._found_lost = asyncio.Lock(), False
         self._judged: tuple[int, dict[Holder, tuple[Refused, ...]]] = (-1, {})
         self._histories: dict[str, autoscaler.History] = {}
         self._replicas_asked: dict[str, int] = {}
@@ -132,7 +133,7 @@ class Controller:
     # ------------------------------------------------------------ what is in force
     async def _find_lost(self) -> None:
         """Once: the ConfigMaps of pools that lost our label before this process began, so that no watch tells of them."""
-        async with self._accepting:
+        async with self._finding:
             if not self._found_lost:
                 views = [self.cache.view(key) for key in self.cache.pools()]
                 await asyncio.gather(*(self._find_config_map(view) for view in views if view.config_map is None))
@@ -282,16 +283,18 @@ class Controller:
         known = uid in self._secrets and not any(map(pods.is_waiting, view.pods))
         if rendered.release.store is None or known:
             return
-        wish = self._wish(view, rendered, 0, "surge")
-        await self._writer.create(finished(wish, redis.secret(view.key, secrets.token_urlsafe(32))))
+        await self._create(view, rendered, redis.secret(view.key, secrets.token_urlsafe(32)))
         self._secrets |= {uid} if uid else set()
 
     async def _key_secret(self, view: View, pool: Object, rendered: Rendered) -> None:
         """The key by which the AFTRs know our questions, if there is none yet."""
         value, uid = self._signer.key_of(pool), pool["metadata"]["uid"]
         if value and uid not in self._signer.made:
-            await self._writer.create(finished(self._wish(view, rendered, 0, "surge"), signer.secret(view.key, value)))
+            await self._create(view, rendered, signer.secret(view.key, value))
             self._signer.made.add(uid)
+
+    async def _create(self, view: View, rendered: Rendered, secret: Object) -> None:
+        await self._writer.create(finished(self._wish(view, rendered, 0, "surge"), secret))
 
     async def _orphans(self, view: View) -> None:
         """B4Groups whose pool is not there."""

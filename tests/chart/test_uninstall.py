@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster_objects import pool
-from kube_api import Api, api_server
+from kube_api import Api
 from operating import SETTINGS, operator
 from reconciling import accepted, get, give, helm, until
 
@@ -19,13 +18,6 @@ CHART = Path(__file__).parents[2] / "charts/dslite"
 KINDS = "deployment,configmap,serviceaccount,role,rolebinding,networkpolicy,secret,lease"
 CLUSTERS_KINDS = "clusterrole,clusterrolebinding"
 KEY, LEASE = "Secret/dslite-operator-key", "Lease/dslite-operator"
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with api_server() as server:
-        assert server.kubectl("create", "namespace", "edge").returncode == 0
-        yield server
 
 
 def there(api: Api) -> dict[str, Any]:

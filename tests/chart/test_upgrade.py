@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from cluster_objects import group, pool
-from kube_api import Api, api_server
+from kube_api import Api
 from operating import operator
 from reconciling import accepted, get, give, helm, until
 
@@ -44,13 +44,6 @@ def last_release(tmp_path: Path) -> Path:
     folder.mkdir()
     subprocess.run(["tar", "--extract", "--directory", str(folder)], input=archive.stdout, check=True)
     return folder
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with api_server() as server:
-        assert server.kubectl("create", "namespace", "edge").returncode == 0
-        yield server
 
 
 def install(api: Api, chart: Path) -> None:

@@ -175,7 +175,7 @@ def test_areas_of_groups_that_are_gone_are_remembered_from_wherever() -> None:
     flats, shops = on(1, "edge/flats"), on(2, "edge/shops")
     other, far = on(3, "edge/other", "west"), on(3, "core/far")
     copies = {one.group: text_of(one) for one in (shops, other, far)} | {"edge/broken": "{"}
-    assert former(there(on(0), flats), ground(), copies) == {"edge/flats": flats, "edge/shops": shops}
+    assert former(ground(), there(on(0), flats).left(copies)) == {"edge/flats": flats, "edge/shops": shops}
 
 
 # ---------------------------------------------------------------- as objects

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from ipaddress import IPv6Network
 from itertools import pairwise
@@ -27,7 +28,8 @@ from dslite_operator.distribution.providers.errors import (
     UnwrittenError,
 )
 from dslite_operator.distribution.providers.provider import B4, Assignment, Given, Outcome, Timers
-from telling import at_work, wanted
+from dslite_operator.distribution.teller import Teller
+from telling import Ear, at_work, wanted
 
 Plan = Sequence[Assignment]
 
@@ -179,12 +181,19 @@ async def test_who_does_not_say_whether_others_have_changed_it_is_not_tried_befo
         await ear.until(lambda: server.done["apply"] == 2)
 
 
-async def test_while_a_change_waits_it_is_said_what_b4s_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server()
+@asynccontextmanager
+async def having_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Teller, Ear]]:
+    """One that has told it what is wanted; what waits does so for half a minute, and it looks all the time."""
     async with at_work(server) as (teller, ear):
-        monkeypatch.setattr(room, "AGAIN_S", 0.005)  # from one look to the next; what waits does so for half a minute
+        monkeypatch.setattr(room, "AGAIN_S", 0.005)
         teller.tell(wanted(whole()))
         await ear.until(lambda: teller.settled)
+        yield teller, ear
+
+
+async def test_while_a_change_waits_it_is_said_what_b4s_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    async with having_told(server, monkeypatch) as (teller, ear):
         server.fails = RefusedError("refuses config-test")
         teller.tell(wanted(whole(name=S1)))
         await ear.until(lambda: teller.trouble == "refuses config-test")
@@ -200,10 +209,7 @@ async def test_while_a_change_waits_it_is_said_what_b4s_are_told(monkeypatch: py
 
 async def test_what_is_told_otherwise_is_told_again_once_and_then_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server()
-    async with at_work(server) as (teller, ear):
-        monkeypatch.setattr(room, "AGAIN_S", 0.005)  # from one look to the next; what waits does so for half a minute
-        teller.tell(wanted(whole()))
-        await ear.until(lambda: teller.settled)
+    async with having_told(server, monkeypatch) as (teller, ear):
         server.silent = RefusedError("told otherwise")
         await ear.until(lambda: teller.trouble == "told otherwise")
         await ear.looks(10)

@@ -23,6 +23,7 @@ from dslite_operator.distribution.buckets import duid_in
 from dslite_operator.distribution.maps import Area, map_of
 from dslite_operator.names import DRAIN_SLOTS
 from dslite_operator.plugin.cli import main
+from kea_servers import unusable
 from operating import operator
 from reconciling import get, give, until
 from stand_in import stood_in
@@ -438,17 +439,10 @@ def test_a_kea_that_lost_its_lease_file_is_named_and_served_from_as_soon_as_it_c
     give(there.api, east(), homes())
     with operator(there.api, tmp_path, there.settings()):
         until(lambda: settled(there), 60)
-        file = there.kea.folder / "kea-1.csv"
-        leases = file.read_bytes()
-        file.unlink()
-        file.mkdir()
-        try:
+        with unusable(there.kea.folder / "kea-1.csv"):
             give(there.api, homes(slots=1))
             until(lambda: "Unable to open database" in there.says()[1], 60)
             assert there.says()[0] == "False"
-        finally:
-            file.rmdir()
-            file.write_bytes(leases)
         until(lambda: settled(there), 60)
         assert len(set(there.all_told())) == 1
 

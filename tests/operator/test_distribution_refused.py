@@ -11,7 +11,7 @@ import pytest
 from dhcp_network import SERVERS
 from distributing import Installation, east, homes, installation, tidied
 from dns_servers import ZONE
-from kea_servers import configuration, running_kea, subnet
+from kea_servers import configuration, running_kea, subnet, unusable
 from operating import operator
 from reconciling import give, until
 
@@ -41,15 +41,11 @@ def test_a_kea_that_cannot_write_its_file_tells_and_writes_it_as_soon_as_it_can(
     with operator(there.api, tmp_path, there.settings()):
         until(lambda: settled(there), 60)
         file = there.kea.file
-        file.unlink()
-        file.mkdir()
-        try:
+        with unusable(file):
             give(there.api, homes(slots=1))
             until(lambda: "a restart would forget it" in there.says()[1], 60)
             assert there.says()[0] == "False"
             assert set(there.all_told()) == {"s0"}
-        finally:
-            file.rmdir()
         until(lambda: settled(there), 90)
         assert f"s0.east.{ZONE}" in file.read_text()
         assert f"s1.east.{ZONE}" not in file.read_text()

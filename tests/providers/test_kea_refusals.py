@@ -28,7 +28,7 @@ from dslite_operator.distribution.providers.kea.channel import Hold, UnixChannel
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.provider import KeaPlan
 from dslite_operator.distribution.providers.kea.server import Configuration
-from kea_servers import RunningKea, configuration, running_kea, subnet
+from kea_servers import RunningKea, configuration, running_kea, subnet, unusable
 
 SECOND = "2001:db8:53::99"
 
@@ -77,20 +77,16 @@ async def test_an_address_that_is_gone(network: Network, version: str) -> None:
 
 
 async def test_a_lease_file_that_cannot_be_opened_is_said_and_mended_as_soon_as_it_can(server: RunningKea) -> None:
-    provider, file = server.provider(), server.folder / "kea-1.csv"
+    provider = server.provider()
     await provider.apply(provider.render([whole()]))
-    leases = file.read_bytes()
-    file.unlink()
-    file.mkdir()
-    with pytest.raises(
-        RolledBackError, match=r"Unable to open database: unable to open '/var/lib/kea/kea-1.csv'"
-    ) as refused:
-        await provider.apply(provider.render([whole(name=S1)]))
-    assert not refused.value.serves
-    with pytest.raises(RolledBackError, match=r"still does not serve.*Unable to open database"):
-        await provider.apply(provider.render([whole()]))
-    file.rmdir()
-    file.write_bytes(leases)
+    with unusable(server.folder / "kea-1.csv"):
+        with pytest.raises(
+            RolledBackError, match=r"Unable to open database: unable to open '/var/lib/kea/kea-1.csv'"
+        ) as refused:
+            await provider.apply(provider.render([whole(name=S1)]))
+        assert not refused.value.serves
+        with pytest.raises(RolledBackError, match=r"still does not serve.*Unable to open database"):
+            await provider.apply(provider.render([whole()]))
     assert not (await provider.apply(provider.render([whole()]))).changed
     assert await provider.observe(b4(0)) == S0
     assert (await provider.apply(provider.render([whole(name=S1)]))).changed
@@ -99,15 +95,10 @@ async def test_a_lease_file_that_cannot_be_opened_is_said_and_mended_as_soon_as_
 
 async def test_a_kea_that_a_person_has_brought_back_is_not_set_once_more(server: RunningKea) -> None:
     """Who serves again loses nothing but a moment of service by it, or, of two peers, all that it has synchronised."""
-    provider, file = server.provider(), server.folder / "kea-1.csv"
+    provider = server.provider()
     await provider.apply(provider.render([whole()]))
-    leases = file.read_bytes()
-    file.unlink()
-    file.mkdir()
-    with pytest.raises(RolledBackError, match=r"Unable to open database"):
+    with unusable(server.folder / "kea-1.csv"), pytest.raises(RolledBackError, match=r"Unable to open database"):
         await provider.apply(provider.render([whole(name=S1)]))
-    file.rmdir()
-    file.write_bytes(leases)
     assert (await server.channel.call({"command": "config-reload"}))["result"] == 0
     before = server.commands()
     assert not (await provider.apply(provider.render([whole()]))).changed
@@ -200,13 +191,13 @@ async def test_a_configuration_that_kea_cannot_write_is_said_until_it_can(server
     """Nothing is to be set any more, and yet it is not done: whoever asks for it once more, and who asks for that alone."""
     provider = server.provider()
     plan = provider.render([whole()])
-    server.file.unlink()
-    server.file.mkdir()
-    for step in (provider.apply(plan), provider.apply(plan), provider.keep()):
-        with pytest.raises(UnwrittenError, match=r"refuses config-write: .*: in force, but a restart would forget it"):
-            await step
-        assert await provider.observe(b4(0)) == S0
-    server.file.rmdir()
+    with unusable(server.file):
+        for step in (provider.apply(plan), provider.apply(plan), provider.keep()):
+            with pytest.raises(
+                UnwrittenError, match=r"refuses config-write: .*: in force, but a restart would forget it"
+            ):
+                await step
+            assert await provider.observe(b4(0)) == S0
     before = server.commands()
     await provider.keep()
     assert S0 in server.file.read_text()

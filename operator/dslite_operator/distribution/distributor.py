@@ -147,7 +147,8 @@ class Distributor:
         counted = {name for name, teller in tellers.items() if teller and teller.counted}
         seen = {name: one for name, one in (seen or {}).items() if name in counted}
         copies = {name: one.copies for name, one in self._tellers.items()}
-        gone = former(found, ground, {name: text for one in copies.values() for name, text in (one or {}).items()})
+        every = {name: text for one in copies.values() for name, text in (one or {}).items()}
+        gone = former(ground, found.left(every))
         results = in_force(found, ground, copies, gone.values(), seen)
         known = [group for group in ground.told if results[name_of(group)].known and server_of(group) in self._tellers]
         maps = {name: one.map for name, one in results.items() if one.map is not None}
@@ -251,12 +252,12 @@ def assignments(
     server: str, found: Survey, results: Mapping[str, Result], copies: Mapping[str, str]
 ) -> dict[str, Assignment]:
     """What a server is to tell each group's B4s.  Raises MapError."""
-    made = dict[str, Assignment]()
+    made, left = dict[str, Assignment](), found.left(copies)
     for ground in found.grounds:
         groups = [group for group in ground.told if server_of(group) == server]
         decided = {name: one for group in groups if (one := results[name := name_of(group)].decided)}
         maps = {name: one.map for name, one in decided.items() if one.map is not None}
-        for name, told in told_maps(groups, maps, former(found, ground, copies).values()).items():
+        for name, told in told_maps(groups, maps, former(ground, left).values()).items():
             made[name] = assignment_of(ground.pool, told, decided[name].renewal if name in decided else None)
     return made
 

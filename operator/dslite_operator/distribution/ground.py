@@ -46,6 +46,11 @@ class Survey:
         found = self.config_maps.get(group)
         return text_in(found) if found is not None else None
 
+    def left(self, copies: Mapping[str, str]) -> dict[str, str]:
+        """Texts of bucket maps whose groups are gone, by ConfigMaps and by these copies."""
+        kept = {name: text_in(body) for name, body in self.config_maps.items() if name not in self.objects}
+        return {name: text for name, text in copies.items() if name not in self.objects} | kept
+
 
 def survey(cache: Cache) -> Survey:
     """All that there is."""

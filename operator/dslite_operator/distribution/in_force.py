@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from dslite_contract.schema import B4Group
-from dslite_operator.distribution.config_maps import text_in
 from dslite_operator.distribution.decision import Decision
 from dslite_operator.distribution.ground import Ground, Survey, server_of
 from dslite_operator.distribution.maps import UNPLACED, BucketMap, MapError, map_of
@@ -92,12 +91,10 @@ def as_sighted(one: Result, wish: Wish) -> Result:
     return replace(one, map=back.map, lost=back.lost)
 
 
-def former(found: Survey, ground: Ground, copies: Mapping[str, str]) -> dict[str, BucketMap]:
-    """Maps of groups of this pool that are gone: their areas are remembered.  One that cannot be read is no use."""
-    texts = {**copies, **{name: text_in(body) for name, body in found.config_maps.items()}}
-    gone = {name: text for name, text in texts.items() if name not in found.objects}
+def former(ground: Ground, left: Mapping[str, str]) -> dict[str, BucketMap]:
+    """Maps of groups of this pool that are gone, of what is `left`: their areas are remembered.  One that cannot be read is no use."""
     maps = dict[str, BucketMap]()
-    for name, text in gone.items():
+    for name, text in left.items():
         try:
             maps[name] = map_of(text, name)
         except MapError:
