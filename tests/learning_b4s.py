@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import select
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 from aftr_lab.provider import CLIENTS
-from running_lab import URL, Lab
+from running_lab import SERVER, URL, Lab
 
+ANSWER_S = 3.0
 PATIENCE_S = 20.0  # the lab's T1 is 5 s; a busy machine
 ZONE = "aftr.example.net"
 WITH_CLIENTS = tuple(word for client in CLIENTS for word in ("--client", client))  # B4s take them in turn
@@ -73,6 +76,31 @@ def followed(lab: Lab, b4: str) -> list[str]:
 def follows(lab: Lab, b4: str, slot: int) -> bool:
     """Whether the name of this slot is the last one that the B4 has followed."""
     return any(line.startswith(f"follows s{slot}.east.{ZONE}:") for line in followed(lab, b4)[-1:])
+
+
+@dataclass
+class Talk:
+    """A host's TCP connection to the server, which is asked on it again and again."""
+
+    connection: http.client.HTTPConnection
+
+    def endpoint(self) -> tuple[str, int]:
+        """What the server sees of it.  Raises OSError, HTTPException when it does not answer."""
+        self.connection.request("GET", "/whoami")
+        answer = json.loads(self.connection.getresponse().read())
+        return answer["address"], answer["port"]
+
+
+@contextmanager
+def talking(lab: Lab, host: str) -> Iterator[Talk]:
+    """A connection that is never made anew."""
+    made = lab.socket(host, socket.AF_INET, socket.SOCK_STREAM)
+    made.settimeout(ANSWER_S)
+    made.connect((SERVER, 80))
+    connection = http.client.HTTPConnection(SERVER)
+    connection.sock, connection.auto_open = made, 0
+    with made:
+        yield Talk(connection)
 
 
 @contextmanager

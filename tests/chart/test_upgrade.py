@@ -23,7 +23,8 @@ pytestmark = pytest.mark.api
 ROOT = Path(__file__).parents[2]
 CHART, DEFINITIONS = ROOT / "charts/dslite", ROOT / "crds"
 KEY, KEY_LETTERS = "dslite-operator-key", 48
-RELEASE = f"v{yaml.safe_load((CHART / 'Chart.yaml').read_text())['version']}"  # its tag, once it is one
+VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
+RELEASE = f"v{VERSION}"  # its tag, once it is one
 SOURCES = ("charts/dslite", "contract/dslite_contract", "operator/dslite_operator", "aftr-pod/aftr", "Dockerfile")
 
 
@@ -31,16 +32,22 @@ def git(*words: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, check=False)
 
 
+def name_of_last_release() -> str:
+    """Its tag; in a clone without tags the last commit that had another version."""
+    listed = git("tag", "--list", "v*", "--sort=-version:refname")
+    tags = [tag for tag in listed.stdout.decode().split() if tag != RELEASE]
+    if tags:
+        return tags[0]
+    changed = git("log", "-1", "--format=%H", f"-Sversion: {VERSION}", "--", "charts/dslite/Chart.yaml")
+    assert changed.stdout, f"this clone has neither a release's tag nor history: {listed.stderr + changed.stderr!r}"
+    return f"{changed.stdout.decode().strip()}^"
+
+
 @pytest.fixture
 def last_release(tmp_path: Path) -> Path:
     """Its chart, its operator and their contract, as a checkout has them."""
-    listed = git("tag", "--list", "v*", "--sort=-version:refname")
-    others = [tag for tag in listed.stdout.decode().split() if tag != RELEASE]
-    assert others, (
-        f"this clone has no tag of a release before {RELEASE}: run `git fetch --tags` {listed.stderr.decode()}"
-    )
-    archive = git("archive", others[0], "charts/dslite", "operator", "contract")
-    folder = tmp_path / others[0]
+    archive = git("archive", name_of_last_release(), "charts/dslite", "operator", "contract")
+    folder = tmp_path / "last-release"
     folder.mkdir()
     subprocess.run(["tar", "--extract", "--directory", str(folder)], input=archive.stdout, check=True)
     return folder

@@ -5,10 +5,13 @@ Option 64 is read on the B4s' wires; which slot has their packets, the AFTRs say
 
 from __future__ import annotations
 
+import http.client
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,8 +19,8 @@ import yaml
 from aftr_lab.build import plan_of
 from aftr_lab.record import Record
 from dslite_operator.distribution.buckets import bucket_of
-from dslite_operator.distribution.config_maps import COMPONENT, text_in
-from dslite_operator.distribution.maps import hash_of, map_of, slots_in
+from dslite_operator.distribution.config_maps import COMPONENT, group_of, text_in
+from dslite_operator.distribution.maps import BucketMap, hash_of, map_of, slots_in, text_of
 from dslite_operator.names import COMPONENT_LABEL
 from installed_pool import SAMPLE, Pool, commands, installed, outside_of, until
 from learning_b4s import (
@@ -31,15 +34,17 @@ from learning_b4s import (
     host_of,
     is_of_slot,
     option_64,
+    talking,
 )
 from running_cluster import Cluster, cluster_up
 from running_lab import Lab
 
 pytestmark = pytest.mark.cluster
 
-GROUP = "default/homes"
+NORTH, SOUTH = "2001:db8:1000::/36", "2001:db8:2000::/36"  # a B4 in each
 DEVICES = 3  # of each side: as many as README's quick start has AFTRs, all on one node
 
+Object = dict[str, Any]
 Slots = Mapping[str, int]  # of each B4
 Wire = Callable[[], list[bytes]]  # the frames so far
 
@@ -52,9 +57,12 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def outside(cluster: Cluster) -> Iterator[Lab]:
-    """Two B4s that wait to be told their AFTR, one of each client."""
-    with outside_of(cluster, "learning", *WITH_CLIENTS) as lab:
+def outside(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two B4s that wait to be told their AFTR: one of each client, one in each subnet."""
+    pool, _ = yaml.safe_load_all(SAMPLE.read_text())
+    file: Path = tmp_path_factory.mktemp("outside") / "homes.yaml"
+    file.write_text(yaml.safe_dump_all([pool, group("homes", NORTH, SOUTH)]))
+    with outside_of(cluster, "learning", *WITH_CLIENTS, file=file) as lab:
         yield lab
 
 
@@ -68,17 +76,29 @@ def pool(cluster: Cluster, outside: Lab) -> Pool:
 
 
 # ---------------------------------------------------------------- what is done
-def given(cluster: Cluster, lab: Lab, slots: int) -> Slots:
-    """The sample's group with `dhcp`, on so many slots; once Kea tells its map: the slot of each B4 by that."""
-    _, group = yaml.safe_load_all(SAMPLE.read_text())
-    group["spec"] |= {"dhcp": {"server": "lab", "subnets": group["spec"]["prefixes"]}, "slots": slots}
-    cluster.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(group))
+def group(name: str, *subnets: str, **spec: Any) -> Object:
+    """The sample's group under a name, told its AFTR in these subnets."""
+    _, made = yaml.safe_load_all(SAMPLE.read_text())
+    made["metadata"]["name"] = name
+    made["spec"] |= {"prefixes": list(subnets), "dhcp": {"server": "lab", "subnets": list(subnets)}, **spec}
+    found: Object = made
+    return found
+
+
+def given(cluster: Cluster, lab: Lab, *groups: Object) -> Slots:
+    """These groups and no other; once Kea tells the map of each, on as many slots as it asks for: the slot of each B4 by that."""
+    wanted = {one["metadata"]["name"]: one["spec"] for one in groups}
+    for name in maps(cluster).keys() - wanted.keys():
+        cluster.kubectl("delete", "b4group", name)
+    cluster.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(groups))
 
     def told() -> bool:
-        text, (status, sentence) = map_text(cluster), provisioned(cluster)
-        return bool(text) and status == "True" and hash_of(text) in sentence and spread(text) == slots
+        found = maps(cluster)
+        return found.keys() == wanted.keys() and all(
+            is_as_asked(found[name], wanted[name]) and is_told_map(cluster, name, found[name]) for name in wanted
+        )
 
-    until(told, f"Kea tells {slots} slots")
+    until(told, f"Kea tells what {', '.join(wanted)} ask for")
     return slots_by_map(cluster, lab)
 
 
@@ -90,27 +110,34 @@ def wires(lab: Lab) -> Iterator[Mapping[str, Wire]]:
 
 
 # ---------------------------------------------------------------- what is seen
-def map_text(cluster: Cluster) -> str:
-    """The group's bucket map in the cluster, whose only one it is; nothing while there is none."""
+def maps(cluster: Cluster) -> dict[str, BucketMap]:
+    """Bucket maps in the cluster, by the group's name."""
     found = cluster.get("configmap", "--selector", f"{COMPONENT_LABEL}={COMPONENT}")["items"]
-    return "".join(map(text_in, found))
+    return {group_of(one).rpartition("/")[2]: map_of(text_in(one), group_of(one)) for one in found}
 
 
-def spread(text: str) -> int:
-    """On how many slots a map is."""
-    return len(slots_in(map_of(text, GROUP).areas.values()))
+def is_as_asked(one: BucketMap, spec: Object) -> bool:
+    subnets = {str(area.subnet) for area in one.areas}
+    return subnets == set(spec["dhcp"]["subnets"]) and len(slots_in(one.areas.values())) == spec.get("slots", 1)
+
+
+def is_told_map(cluster: Cluster, name: str, one: BucketMap) -> bool:
+    """Whether a group says that Kea tells this map."""
+    conditions = cluster.get("b4group", name).get("status", {}).get("conditions", [])
+    said = {each["type"]: (each["status"], each["message"]) for each in conditions}
+    status, sentence = said.get("Provisioned", ("", ""))
+    return status == "True" and hash_of(text_of(one)) in sentence
 
 
 def slots_by_map(cluster: Cluster, lab: Lab) -> Slots:
-    bucket_map = map_of(map_text(cluster), GROUP)
-    (slots,) = bucket_map.areas.values()
-    return {b4.name: slots[bucket_of(b4.duid, bucket_map.cut)] for b4 in plan_of(Record(lab.name)).b4s}
-
-
-def provisioned(cluster: Cluster) -> tuple[str, str]:
-    """The group's condition: its status, and its sentence."""
-    conditions = cluster.get("b4group", "homes").get("status", {}).get("conditions", [])
-    return next(((one["status"], one["message"]) for one in conditions if one["type"] == "Provisioned"), ("", ""))
+    """Where the bucket maps say that each B4 is."""
+    return {
+        b4.name: slots[bucket_of(b4.duid, one.cut)]
+        for b4 in plan_of(Record(lab.name)).b4s
+        for one in maps(cluster).values()
+        for area, slots in one.areas.items()
+        if b4.prefix.subnet_of(area.subnet)
+    }
 
 
 def told_on(wire: Wire) -> set[int]:
@@ -153,7 +180,7 @@ def test_d21_a_group_is_told_on_the_wire_and_served_by_the_slot_of_its_map(
     assert [followed(outside, b4) for b4 in b4s] == [[], []]
     assert mappings(pool).total() == 0
     with wires(outside) as seen:
-        slots = given(cluster, outside, 1)
+        slots = given(cluster, outside, group("homes", NORTH, SOUTH))
         assert slots.keys() == set(b4s)
         await_learning(outside, slots, seen)
         assert {b4: told_on(seen[b4]) for b4 in b4s} == {b4: {slot} for b4, slot in slots.items()}
@@ -165,14 +192,47 @@ def test_o03_a_changed_group_moves_a_b4_at_its_renewal_and_its_packets_with_it(
 ) -> None:
     """`slots: 2` instead of 1: one of the two is told another name and keeps its IPv6 addresses; the other notices nothing."""
     with wires(outside) as seen:
-        before = given(cluster, outside, 1)
+        before = given(cluster, outside, group("homes", NORTH, SOUTH))
         await_learning(outside, before, seen)
         addresses = {b4: global_addresses(outside, b4) for b4 in before}
         softwires = {b4: len(followed(outside, b4)) for b4 in before}
-        after = given(cluster, outside, 2)
+        after = given(cluster, outside, group("homes", NORTH, SOUTH, slots=2))
         await_learning(outside, after, seen)
         assert {b4: told_on(seen[b4]) for b4 in before} == {b4: {before[b4], after[b4]} for b4 in before}
     (moved,) = [b4 for b4 in before if before[b4] != after[b4]]
     assert {b4: len(followed(outside, b4)) for b4 in before} == {**softwires, moved: softwires[moved] + 1}
     assert {b4: global_addresses(outside, b4) for b4 in before} == addresses
     check_traffic(outside, pool, {moved: after[moved]})
+
+
+def test_d21_o01_a_group_is_divided_and_merged_and_one_of_its_b4s_follows(
+    cluster: Cluster, outside: Lab, pool: Pool
+) -> None:
+    """Two groups by `kubectl apply` in place of one: a B4 is told a slot of its own; the other one's connection goes on."""
+    whole = group("homes", NORTH, SOUTH)
+    divided = [group(name, subnet, rebalance="automatic") for name, subnet in (("homes", NORTH), ("south", SOUTH))]
+    with wires(outside) as seen:
+        before = given(cluster, outside, whole)
+        await_learning(outside, before, seen)
+    assert len(set(before.values())) == 1
+    with wires(outside) as seen, ExitStack() as stack:
+        addresses = {b4: global_addresses(outside, b4) for b4 in before}
+        talks = {b4: stack.enter_context(talking(outside, host_of(b4))) for b4 in before}
+        endpoints = {b4: talk.endpoint() for b4, talk in talks.items()}
+        given(cluster, outside, *divided)
+        until(lambda: len(set(slots_by_map(cluster, outside).values())) == 2, "load is levelled")
+        after = slots_by_map(cluster, outside)
+        await_learning(outside, after, seen)
+        (moved,), (stayed,) = ([b4 for b4 in before if (before[b4] != after[b4]) is new] for new in (True, False))
+        assert talks[stayed].endpoint() == endpoints[stayed]
+        with pytest.raises((OSError, http.client.HTTPException)):
+            talks[moved].endpoint()
+        assert told_on(seen[stayed]) == {before[stayed]}
+    assert {b4: global_addresses(outside, b4) for b4 in before} == addresses
+    check_traffic(outside, pool, after)
+    with wires(outside) as seen:
+        together = given(cluster, outside, whole)
+        assert len(set(together.values())) == 1
+        await_learning(outside, together, seen)
+    assert {b4: global_addresses(outside, b4) for b4 in before} == addresses
+    check_traffic(outside, pool, together)

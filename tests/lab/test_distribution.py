@@ -8,10 +8,8 @@ from __future__ import annotations
 import csv
 import http.client
 import json
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
@@ -35,9 +33,10 @@ from learning_b4s import (
     is_of_slot,
     kea,
     option_64,
+    talking,
     until,
 )
-from running_lab import FAILOVER, HOMES, HOMES_DIVIDED, SERVER, Lab, aftr_lab, lab_up, until_settled
+from running_lab import FAILOVER, HOMES, HOMES_DIVIDED, Lab, aftr_lab, lab_up, until_settled
 
 short = pytest.mark.lab
 long = pytest.mark.distribution
@@ -45,7 +44,6 @@ long = pytest.mark.distribution
 SUBNETS = ["2001:db8:1000::/36", "2001:db8:2000::/36"]
 PREFIX_DELEGATED = "2"  # lease_type of an IA_PD in Kea's lease file
 MOVED_S = 2 * RENEW_S + 5  # T1, what is left of a renewal that was under way, and a busy machine
-ANSWER_S = 3.0
 
 Object = dict[str, Any]
 
@@ -85,31 +83,6 @@ def sessions_of(lab: Lab, b4: str, slot: int) -> int:
         for one in lab.aftr_json("show", "subscribers", "--slot", str(slot))
         if one["subscriber"] == prefix
     )
-
-
-@dataclass
-class Talk:
-    """A host's TCP connection to the server, which is asked on it again and again."""
-
-    connection: http.client.HTTPConnection
-
-    def endpoint(self) -> tuple[str, int]:
-        """What the server sees of it.  Raises OSError, HTTPException when it does not answer."""
-        self.connection.request("GET", "/whoami")
-        answer = json.loads(self.connection.getresponse().read())
-        return answer["address"], answer["port"]
-
-
-@contextmanager
-def talking(lab: Lab, host: str) -> Iterator[Talk]:
-    """A connection that is never made anew."""
-    made = lab.socket(host, socket.AF_INET, socket.SOCK_STREAM)
-    made.settimeout(ANSWER_S)
-    made.connect((SERVER, 80))
-    connection = http.client.HTTPConnection(SERVER)
-    connection.sock, connection.auto_open = made, 0
-    with made:
-        yield Talk(connection)
 
 
 # ---------------------------------------------------------------- what is done
