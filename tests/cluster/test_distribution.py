@@ -26,6 +26,7 @@ from installed_pool import SAMPLE, Pool, commands, installed, outside_of, until
 from learning_b4s import (
     WITH_CLIENTS,
     ZONE,
+    Talk,
     external_address,
     followed,
     follows,
@@ -88,9 +89,10 @@ def group(name: str, *subnets: str, **spec: Any) -> Object:
 def given(cluster: Cluster, lab: Lab, *groups: Object) -> Slots:
     """These groups and no other; once Kea tells the map of each, on as many slots as it asks for: the slot of each B4 by that."""
     wanted = {one["metadata"]["name"]: one["spec"] for one in groups}
-    for name in maps(cluster).keys() - wanted.keys():
-        cluster.kubectl("delete", "b4group", name)
     cluster.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(groups))
+    for other in cluster.get("b4groups")["items"]:
+        if other["metadata"]["name"] not in wanted:
+            cluster.kubectl("delete", "b4group", other["metadata"]["name"])
 
     def told() -> bool:
         found = maps(cluster)
@@ -107,6 +109,13 @@ def wires(lab: Lab) -> Iterator[Mapping[str, Wire]]:
     """All that passes the B4s' WANs from now on."""
     with ExitStack() as stack:
         yield {b4["name"]: stack.enter_context(frames_at(lab, b4["name"], "wan")) for b4 in lab.state["b4s"]}
+
+
+@contextmanager
+def talks(lab: Lab) -> Iterator[Mapping[str, Talk]]:
+    """A connection of each B4's host."""
+    with ExitStack() as stack:
+        yield {b4["name"]: stack.enter_context(talking(lab, host_of(b4["name"]))) for b4 in lab.state["b4s"]}
 
 
 # ---------------------------------------------------------------- what is seen
@@ -187,52 +196,50 @@ def test_d21_a_group_is_told_on_the_wire_and_served_by_the_slot_of_its_map(
     check_traffic(outside, pool, slots)
 
 
-def test_o03_a_changed_group_moves_a_b4_at_its_renewal_and_its_packets_with_it(
+def test_d21_o01_a_group_is_divided_and_one_b4_follows_and_merged_and_none_does(
     cluster: Cluster, outside: Lab, pool: Pool
 ) -> None:
-    """`slots: 2` instead of 1: one of the two is told another name and keeps its IPv6 addresses; the other notices nothing."""
+    """Two groups by `kubectl apply` in place of one: a B4 is told a slot of its own; the other one's connection goes on."""
+    divided = [group(name, subnet, rebalance="automatic") for name, subnet in (("north", NORTH), ("south", SOUTH))]
     with wires(outside) as seen:
         before = given(cluster, outside, group("homes", NORTH, SOUTH))
         await_learning(outside, before, seen)
+    assert len(set(before.values())) == 1
+    addresses = {b4: global_addresses(outside, b4) for b4 in before}
+    with wires(outside) as seen, talks(outside) as found:
+        endpoints = {b4: talk.endpoint() for b4, talk in found.items()}
+        given(cluster, outside, *divided)
+        until(lambda: len(set(slots_by_map(cluster, outside).values())) == 2, "each B4 is to have a slot of its own")
+        after = slots_by_map(cluster, outside)
+        await_learning(outside, after, seen)
+        (moved,), (stayed,) = ([b4 for b4 in before if (before[b4] != after[b4]) is new] for new in (True, False))
+        assert found[stayed].endpoint() == endpoints[stayed]
+        with pytest.raises((OSError, http.client.HTTPException)):
+            found[moved].endpoint()
+        assert told_on(seen[stayed]) == {before[stayed]}
+    check_traffic(outside, pool, after)
+    with wires(outside) as seen, talks(outside) as found:
+        endpoints = {b4: talk.endpoint() for b4, talk in found.items()}
+        assert given(cluster, outside, group("homes", NORTH, SOUTH, slots=2)) == after
+        await_learning(outside, after, seen)
+        assert {b4: told_on(seen[b4]) for b4 in after} == {b4: {slot} for b4, slot in after.items()}
+        assert {b4: talk.endpoint() for b4, talk in found.items()} == endpoints
+    assert {b4: global_addresses(outside, b4) for b4 in before} == addresses
+
+
+def test_o03_a_changed_group_moves_a_b4_at_its_renewal_and_its_packets_with_it(
+    cluster: Cluster, outside: Lab, pool: Pool
+) -> None:
+    """`slots: 1` instead of 2: one of the two is told another name and keeps its IPv6 addresses; the other notices nothing."""
+    with wires(outside) as seen:
+        before = given(cluster, outside, group("homes", NORTH, SOUTH, slots=2))
+        await_learning(outside, before, seen)
         addresses = {b4: global_addresses(outside, b4) for b4 in before}
         softwires = {b4: len(followed(outside, b4)) for b4 in before}
-        after = given(cluster, outside, group("homes", NORTH, SOUTH, slots=2))
+        after = given(cluster, outside, group("homes", NORTH, SOUTH))
         await_learning(outside, after, seen)
         assert {b4: told_on(seen[b4]) for b4 in before} == {b4: {before[b4], after[b4]} for b4 in before}
     (moved,) = [b4 for b4 in before if before[b4] != after[b4]]
     assert {b4: len(followed(outside, b4)) for b4 in before} == {**softwires, moved: softwires[moved] + 1}
     assert {b4: global_addresses(outside, b4) for b4 in before} == addresses
     check_traffic(outside, pool, {moved: after[moved]})
-
-
-def test_d21_o01_a_group_is_divided_and_merged_and_one_of_its_b4s_follows(
-    cluster: Cluster, outside: Lab, pool: Pool
-) -> None:
-    """Two groups by `kubectl apply` in place of one: a B4 is told a slot of its own; the other one's connection goes on."""
-    whole = group("homes", NORTH, SOUTH)
-    divided = [group(name, subnet, rebalance="automatic") for name, subnet in (("homes", NORTH), ("south", SOUTH))]
-    with wires(outside) as seen:
-        before = given(cluster, outside, whole)
-        await_learning(outside, before, seen)
-    assert len(set(before.values())) == 1
-    with wires(outside) as seen, ExitStack() as stack:
-        addresses = {b4: global_addresses(outside, b4) for b4 in before}
-        talks = {b4: stack.enter_context(talking(outside, host_of(b4))) for b4 in before}
-        endpoints = {b4: talk.endpoint() for b4, talk in talks.items()}
-        given(cluster, outside, *divided)
-        until(lambda: len(set(slots_by_map(cluster, outside).values())) == 2, "load is levelled")
-        after = slots_by_map(cluster, outside)
-        await_learning(outside, after, seen)
-        (moved,), (stayed,) = ([b4 for b4 in before if (before[b4] != after[b4]) is new] for new in (True, False))
-        assert talks[stayed].endpoint() == endpoints[stayed]
-        with pytest.raises((OSError, http.client.HTTPException)):
-            talks[moved].endpoint()
-        assert told_on(seen[stayed]) == {before[stayed]}
-    assert {b4: global_addresses(outside, b4) for b4 in before} == addresses
-    check_traffic(outside, pool, after)
-    with wires(outside) as seen:
-        together = given(cluster, outside, whole)
-        assert len(set(together.values())) == 1
-        await_learning(outside, together, seen)
-    assert {b4: global_addresses(outside, b4) for b4 in before} == addresses
-    check_traffic(outside, pool, together)

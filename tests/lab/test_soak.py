@@ -38,13 +38,13 @@ MIB = 1 << 20
 
 
 def configuration(file: Path) -> Path:
-    """The sample with the timers of the soak, and room for its mappings."""
-    documents = list(yaml.safe_load_all(SAMPLE.read_text()))
-    nat = documents[0]["spec"]["nat"]
+    """The sample with the timers of the soak, and room for its mappings.  The B4 is of the group in whose name no mutant comes."""
+    pool, north, south = yaml.safe_load_all(SAMPLE.read_text())
+    nat = pool["spec"]["nat"]
     nat["timeouts"] = {"udpSeconds": UDP_S}
     nat["portBlock"] = {"holdDownSeconds": HOLD_DOWN_S}
-    documents[0]["spec"]["capacity"] = {"mappingsPerSlot": 131072}
-    file.write_text(yaml.safe_dump_all(documents))
+    pool["spec"]["capacity"] = {"mappingsPerSlot": 131072}
+    file.write_text(yaml.safe_dump_all([pool, south, north]))
     return file
 
 
