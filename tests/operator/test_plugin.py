@@ -167,7 +167,7 @@ def test_a_node_that_is_drained_has_no_aftr_and_the_store_is_named(api: Api, dsl
             assert "pod edge/aftr-1 hands its slots over and ends" in said
             assert "store edge/east-store-0 is still on it" in said
             assert get(api, "pod", "east-store-0")
-            until(lambda: not get(api, "pod", "aftr-1"))
+            assert not get(api, "pod", "aftr-1"), "it was waited for"
     finally:
         api.kubectl("delete", "node", "node-1")
 

@@ -151,7 +151,8 @@ def drain_node(cluster: Cluster, node: str) -> None:
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         patiently(cluster.within(namespace), name)
         click.echo(f"pod {namespace}/{name} hands its slots over and ends")
-    click.echo(f"node {node} is cordoned and has no AFTR that stays")
+    wait_for_none(cluster, node)
+    click.echo(f"node {node} is cordoned and has no AFTR")
     for pod in cluster.all_pods_on(node, "store"):
         where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
         click.echo(f"store {where} is still on it: once its pool is ready, `kubectl drain {node}` (docs/runbook.md, *Drain*)")
@@ -240,6 +241,16 @@ def patiently(cluster: Cluster, pod: str) -> None:
             if "disruption budget" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(LOOK_S)
+
+
+def wait_for_none(cluster: Cluster, node: str) -> None:
+    """AFTRs that were evicted need their store until they have ended."""
+    deadline = time.monotonic() + GONE_S
+    while found := cluster.all_pods_on(node, "aftr"):
+        if time.monotonic() > deadline:
+            names = ", ".join(pod["metadata"]["name"] for pod in found)
+            raise ClusterError(f"node {node} is cordoned, and {names} did not end in {GONE_S:g} s: look at its log")
+        time.sleep(LOOK_S)
 
 
 @main.command()
