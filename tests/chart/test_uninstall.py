@@ -49,7 +49,10 @@ def test_all_of_it_goes_as_notes_and_runbook_say(api: Api, tmp_path: Path) -> No
     helm(api, "install", "dslite", str(CHART), "--create-namespace")
     until(lambda: "aftrpools" in api.kubectl("api-resources", "--cached=false", "--api-group=dslite.dev").stdout)
     give(api, pool())
-    path = {"PATH": f"{binary('helm').parent}:{binary('kubectl').parent}:/usr/bin:/bin", "KUBECONFIG": str(api.kubeconfig)}
+    path = {
+        "PATH": f"{binary('helm').parent}:{binary('kubectl').parent}:/usr/bin:/bin",
+        "KUBECONFIG": str(api.kubeconfig),
+    }
 
     def run(command: str) -> str:
         """Bounded: none of them may wait for ever."""

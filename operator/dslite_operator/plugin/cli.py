@@ -116,7 +116,9 @@ def asked(cluster: Cluster, pool: str, *words: str) -> tuple[list[Object], set[i
         try:
             before = slots_of(cluster, name)
             found += cluster.aftr(name, *words)
-            known |= before & slots_of(cluster, name)  # one that moved meanwhile may have been with nobody who was asked
+            known |= before & slots_of(
+                cluster, name
+            )  # one that moved meanwhile may have been with nobody who was asked
         except ClusterError as error:
             silent.append(f"pod {name}: {error}")
     return found, known, silent
@@ -155,7 +157,9 @@ def drain_node(cluster: Cluster, node: str) -> None:
     click.echo(f"node {node} is cordoned and has no AFTR")
     for pod in cluster.all_pods_on(node, "store"):
         where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-        click.echo(f"store {where} is still on it: once its pool is ready, `kubectl drain {node}` (docs/runbook.md, *Drain*)")
+        click.echo(
+            f"store {where} is still on it: once its pool is ready, `kubectl drain {node}` (docs/runbook.md, *Drain*)"
+        )
 
 
 @drain.command("slot")
