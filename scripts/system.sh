@@ -20,7 +20,7 @@ CLUSTER_PACKAGES=(
     tini jq                                                # its first process, its CNI plugin for devices
     haproxy                                                # the API server's port on this machine
     buildah mmdebstrap                                     # images
-    prometheus                                             # metrics that a HorizontalPodAutoscaler scales by
+    prometheus                                             # metrics that a HorizontalPodAutoscaler scales by; promtool
 )
 SERVICES=(bird redis-server redis-sentinel knot named kea-dhcp6-server kea-ctrl-agent isc-dhcp-relay containerd haproxy prometheus)  # which these packages start: nobody here uses them
 

@@ -81,6 +81,11 @@ def served(said: Object) -> list[Object]:
     return [slot for slot in said.get("slots", ()) if slot.get("state") == "open"]
 
 
+def serving(every: Iterable[Object]) -> set[int]:
+    """The numbers of those that several serve."""
+    return {slot["slot"] for said in every for slot in served(said)}
+
+
 # ---------------------------------------------------------------- conditions
 def verdicts(facts: Facts) -> Iterator[Verdict]:
     """All conditions of a pool."""
@@ -138,7 +143,7 @@ def facts_of_pods(facts: Facts) -> Iterator[str]:
 def advertised(facts: Facts) -> Verdict:
     """Whether routers know where each slot is."""
     spec = facts.rendered.configuration.pool.spec if facts.rendered else None
-    served_slots = {slot["slot"] for one in facts.reports if one.said for slot in served(one.said)}
+    served_slots = serving(one.said for one in facts.reports if one.said)
     missing = [] if spec is None else [number for number in range(spec.slots) if number not in served_slots]
     if spec is None or missing:
         return Verdict("Advertised", "False", "SlotsUnserved", f"no pod serves slots {ranges(missing)}")

@@ -78,6 +78,9 @@ def test_an_archive_for_support_has_everything_but_what_is_nobodys_business(
         found = [texts[f"dslite-report/{pod['metadata']['name']}/{part}"] for part in PARTS]
         assert all(isinstance(json.loads(text), (dict, list)) for text in found[:3])
         assert "serving" in found[3]
+    assert "Ready to accept connections" in texts[f"dslite-report/{pool.name}-store-0/log"]
+    (operator,) = cluster.get("pod", "--namespace", "dslite", "-l", "app.kubernetes.io/name=dslite-operator")["items"]
+    assert "this operator is at work" in texts[f"dslite-report/{operator['metadata']['name']}/log"]
     whole = "\n".join(texts.values())
     password = base64.b64decode(cluster.get("secret", "east-store")["data"]["password"]).decode()
     assert password not in whole

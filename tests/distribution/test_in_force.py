@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from cluster_objects import KEY, configured, group, kubernetes, pool
+from cluster_objects import IDS, KEY, SETTINGS, configured, group, kubernetes, pool
 from dslite_contract.schema import B4Group
+from dslite_operator.desired import Wish, config_map, finished, render
 from dslite_operator.distribution.config_maps import group_of, is_map, map_object, text_in
 from dslite_operator.distribution.ground import Ground, Survey, survey
 from dslite_operator.distribution.in_force import SILENT, Result, former, in_force
 from dslite_operator.distribution.maps import Area, BucketMap, text_of
 from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.wishes import areas_of, name_of
+from dslite_operator.names import Key
 from dslite_operator.observe import Cache
 
 BODY = group("homes", "2001:db8:1000::/36", dhcp={"server": "metro", "subnets": ["2001:db8:1000::/48"]})
@@ -197,3 +199,21 @@ def test_a_pool_without_configuration_leaves_its_groups_unknown() -> None:
     found = survey(cache)
     assert (found.grounds, found.unknown, found.unread) == ((), {NAME}, {"edge/east"})
     assert found.text(NAME) == text_of(on(0))
+
+
+def test_a_group_that_goes_to_another_pool_is_told_by_that_one_alone() -> None:
+    """Deleted, and made again by its name for the pool west; east serves it until its mappings have ended."""
+    cache, west = Cache(), pool("west", number=1)
+    moved = group("homes", "2001:db8:1000::/36", "west", dhcp=BODY["spec"]["dhcp"])
+    for its_pool, its_group in ((pool(), BODY), (west, moved)):
+        key = Key("edge", its_pool["metadata"]["name"])
+        rendered = render(key, IDS, None, configured(its_pool, its_group), "", SETTINGS)
+        wish = Wish(key, its_pool["metadata"]["uid"], rendered, 1, "surge", SETTINGS, False)
+        made = finished(wish, config_map(wish))
+        made["metadata"] |= {"uid": f"uid-cm-{key.name}", "resourceVersion": "1"}
+        cache.put(its_pool)
+        cache.put(made)
+    cache.put(moved)
+    east_ground, west_ground = survey(cache).grounds
+    assert [name_of(one) for one in east_ground.groups] == [NAME]
+    assert (east_ground.told, [name_of(one) for one in west_ground.told]) == ((), [NAME])

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cluster_objects import group, pool
-from dslite_operator.names import DRAIN_SLOTS, labels
+from dslite_operator.names import DRAIN_SLOTS, MANAGER, NAME_LABEL, labels
 from dslite_operator.plugin.cli import main
 from dslite_operator.plugin.cluster import Cluster
 from dslite_operator.plugin.report import Redaction, without
 from installed_pool import commands
 from kube_api import Api, binary
-from operating import operator
+from operating import SETTINGS, operator
 from reconciling import accepted, condition, get, give, until
 from stand_in import stand_ins
 
@@ -91,10 +93,24 @@ def dslite(api: Api, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
+@contextmanager
+def pod(api: Api, name: str, its: dict[str, str], **spec: Any) -> Iterator[None]:
+    """A pod that no kubelet runs."""
+    metadata = {"name": name, "namespace": "edge", "labels": its}
+    spec |= {"containers": [{"name": "aftr", "image": "aftr"}]}
+    given = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    made = api.kubectl("create", "-f", "-", given=given)
+    assert made.returncode == 0, made.stderr
+    try:
+        yield
+    finally:
+        api.kubectl("delete", "pod", name, "-n", "edge", "--force", "--grace-period=0")
+
+
 @pytest.mark.api
 def test_status_upgrade_report_and_force_delete(api: Api, tmp_path: Path, dslite: Any) -> None:
     give(api, pool(deletionDrainSeconds=600), group("homes", "2001:db8:1000::/36"))
-    with operator(api, tmp_path):
+    with operator(api, tmp_path, SETTINGS, "--lease-namespace", "edge"):
         until(lambda: accepted(api, "b4group", "homes"))
         said = dslite("status").output
         assert "east" in said
@@ -106,13 +122,18 @@ def test_status_upgrade_report_and_force_delete(api: Api, tmp_path: Path, dslite
         assert json.loads(dslite("status", "-o", "json").output)["east"]["wantedReplicas"] == 2
         assert "release 0.1.0 → 0.2.0" in dslite("upgrade", "east", "--release", "0.2.0").output
         until(lambda: condition(api, "aftrpool", "east").get("reason") == "OtherRelease")
-    found = dslite("report", "--file", str(tmp_path / "report.tar.gz"))
-    assert found.exit_code == 0, found.output
-    with tarfile.open(tmp_path / "report.tar.gz") as archive:
-        assert "dslite-report/pools.json" in archive.getnames()
-        groups = archive.extractfile("dslite-report/groups.json")
-        assert groups is not None
-        assert b"2001:db8" not in groups.read()
+        again = dslite("upgrade", "east", "--release", "0.2.0")
+        assert (again.exit_code, "asks for release 0.2.0 already" in again.output) == (1, True)
+    its = {NAME_LABEL: MANAGER}
+    with pod(api, "operator-0", its), pod(api, "east-store-0", labels("east", "store")), stand_ins(api, {0: 1}):
+        texts = reported(dslite, tmp_path / "report.tar.gz")
+    pods, its_own = ("aftr-0", "east-store-0", "operator-0"), ("aftr-0/slots.json", "aftr-0/counters.json")
+    files = {*its_own, *(f"{name}/{file}" for name in pods for file in ("pod.json", "log"))}
+    assert texts.keys() == files | {
+        f"{name}.json" for name in ("pools", "groups", "events", "east", f"{MANAGER}-in-edge")
+    }
+    assert all(f'"{kind}List"' in texts["east.json"] for kind in ("ConfigMap", "Deployment", "StatefulSet"))
+    assert "2001:db8" not in "".join(texts.values())
     refused = dslite("force-delete", "east", "--yes")
     assert (refused.exit_code, "is not being deleted: run `kubectl delete aftr east` first" in refused.output) == (
         1,
@@ -125,6 +146,34 @@ def test_status_upgrade_report_and_force_delete(api: Api, tmp_path: Path, dslite
     api.kubectl(
         "delete", "b4group,secret,configmap,service,deployment,statefulset,pdb,networkpolicy", "--all", "-n", "edge"
     )
+
+
+def reported(dslite: Any, path: Path) -> dict[str, str]:
+    """The files of an archive for support."""
+    found = dslite("report", "--file", str(path))
+    assert found.exit_code == 0, found.output
+    with tarfile.open(path) as archive:
+        files = {name.removeprefix("dslite-report/"): archive.extractfile(name) for name in archive.getnames()}
+        return {name: file.read().decode() for name, file in files.items() if file is not None}
+
+
+@pytest.mark.api
+def test_a_node_that_is_drained_has_no_aftr_and_the_store_is_named(api: Api, dslite: Any) -> None:
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}}
+    assert api.kubectl("create", "-f", "-", given=json.dumps(node)).returncode == 0
+    here = {"nodeName": "node-1", "terminationGracePeriodSeconds": 0}
+    try:
+        with (
+            pod(api, "east-store-0", labels("east", "store"), **here),
+            pod(api, "aftr-1", labels("east", "aftr"), **here),
+        ):
+            said = dslite("drain", "node", "node-1").output
+            assert "pod edge/aftr-1 hands its slots over and ends" in said
+            assert "store edge/east-store-0 is still on it" in said
+            assert get(api, "pod", "east-store-0")
+            assert not get(api, "pod", "aftr-1"), "it was waited for"
+    finally:
+        api.kubectl("delete", "node", "node-1")
 
 
 @pytest.mark.api
@@ -163,23 +212,66 @@ def test_a_pool_without_a_status_has_an_empty_one(api: Api, dslite: Any) -> None
 
 
 # ---------------------------------------------------------------- lookup
+@pytest.fixture
+def east(api: Api) -> Iterator[None]:
+    """A pool of four slots."""
+    give(api, pool())
+    yield
+    api.kubectl("delete", "aftr", "east", "-n", "edge")
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, found: list[dict[str, Any]], slots: dict[str, list[set[int]]]) -> None:
+    """There is no kubelet to reach them by: what these AFTRs say when asked for their slots, time after time, and for an endpoint."""
+    refused = Cluster.aftr
+    told = {name: iter(each) for name, each in slots.items()}
+
+    def said(self: Cluster, pod: str, *words: str) -> Any:
+        if pod not in told:
+            return refused(self, pod, *words)
+        if words == ("show", "slots"):
+            now = next(told[pod])
+            return [{"slot": number, "state": "open" if number in now else "closed"} for number in range(4)]
+        return found
+
+    monkeypatch.setattr(Cluster, "aftr", said)
+
+
 @pytest.mark.api
-def test_a_pod_without_a_process_is_not_asked(api: Api, dslite: Any) -> None:
-    made = {
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "aftr-9", "namespace": "edge", "labels": labels("east", "aftr")},
-        "spec": {"containers": [{"name": "aftr", "image": "aftr"}]},
-    }  # fmt: skip
-    assert api.kubectl("apply", "-f", "-", given=json.dumps(made)).returncode == 0
-    try:
+@pytest.mark.usefixtures("east")
+def test_a_pod_without_a_process_is_not_asked_and_nobody_is_not_said(api: Api, dslite: Any) -> None:
+    with pod(api, "aftr-9", labels("east", "aftr")):
         assert get(api, "pod", "aftr-9")["status"]["phase"] == "Pending"
         found = dslite("lookup", "east", *ENDPOINT)
-        assert (found.exit_code, found.stdout) == (0, f"nobody has {' '.join(ENDPOINT)} now\n"), found.output
-    finally:
-        api.kubectl("delete", "pod", "aftr-9", "-n", "edge", "--force", "--grace-period=0")
+        assert (found.exit_code, found.stdout) == (1, "")
+        assert "no AFTR that answers serves slots 0-3" in found.stderr
 
 
 @pytest.mark.api
+@pytest.mark.usefixtures("east")
+@pytest.mark.parametrize(
+    ("first", "second", "dark"),
+    [
+        ([{0, 1}, {0, 1}], [{2, 3}, {2, 3}], ""),
+        ([{0, 1}, {0, 1}], [{2}, {2}], "3"),
+        ([{0}, {0, 1}], [{2, 3}, {2, 3}], "1"),  # came once it had been asked
+        ([{0, 1}, {0}], [{2, 3}, {1, 2, 3}], "1"),  # on its way from one to the other
+    ],
+)
+def test_nobody_has_an_endpoint_once_every_slot_was_looked_into(
+    first: list[set[int]], second: list[set[int]], dark: str, api: Api, dslite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, [], {"aftr-0": first, "aftr-1": second})
+    with stand_ins(api, {0: 1}, {1: 1}):
+        found = dslite("lookup", "east", *ENDPOINT)
+    if dark:
+        assert (found.exit_code, found.stdout) == (1, "")
+        assert f"no AFTR that answers serves slots {dark}, ask again" in found.stderr
+    else:
+        assert (found.exit_code, found.stdout) == (0, f"nobody has {' '.join(ENDPOINT)} now\n")
+
+
+@pytest.mark.api
+@pytest.mark.usefixtures("east")
 def test_a_pod_that_does_not_answer_is_named_and_hides_no_other(
     api: Api, dslite: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,10 +281,7 @@ def test_a_pod_that_does_not_answer_is_named_and_hides_no_other(
         assert nobody.exit_code == 1
         assert [f"Warning: pod aftr-{number}: " in nobody.stderr for number in (0, 1)] == [True, True]
         assert f"it is not known who has {' '.join(ENDPOINT)}" in nobody.stderr
-        refused = Cluster.aftr
-        monkeypatch.setattr(
-            Cluster, "aftr", lambda self, pod, *words: [BINDING] if pod == "aftr-1" else refused(self, pod, *words)
-        )
+        answering(monkeypatch, [BINDING], {"aftr-1": [{1}] * 4})
         found = dslite("lookup", "east", *ENDPOINT, "-o", "json")
         assert (found.exit_code, json.loads(found.stdout)) == (0, [BINDING])
         assert "Warning: pod aftr-0: " in found.stderr

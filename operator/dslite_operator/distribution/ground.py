@@ -63,14 +63,17 @@ def survey(cache: Cache) -> Survey:
         if rendered is None or view.pool is None:
             unread.add(key)
         else:
-            grounds.append(ground_of(key, view.pool, rendered.configuration, groups.keys()))
+            its = {"/".join(place_of(body)) for body in view.groups}
+            grounds.append(ground_of(key, view.pool, rendered.configuration, its))
     unknown = {name for name, body in groups.items() if key_of(body) in unread}
     maps.pop("", None)
     return Survey(tuple(grounds), groups, maps, unknown, {str(key) for key in unread})
 
 
 def ground_of(key: Key, body: Object, accepted: Configuration, there: Set[str]) -> Ground:
-    """One pool.  A group that was deleted is told no more, although its B4s are served until their mappings end."""
+    """One pool with the groups that are `there`.  One that was deleted, or made again for another pool, is told no more, although its
+    B4s are served until their mappings end.
+    """
     told = tuple(group for group in accepted.groups if group.spec.dhcp is not None and name_of(group) in there)
     return Ground(key, accepted.pool, accepted.groups, told, drains_of(body))
 

@@ -27,6 +27,7 @@ from dslite_operator.plugin import moving
 from dslite_operator.plugin.cluster import Cluster, ClusterError
 from dslite_operator.plugin.report import write
 from dslite_operator.plugin.tables import group_table, pool_table, slot_table
+from dslite_operator.status import ranges, serving
 
 Object = dict[str, Any]
 Kind = TypeVar("Kind", AftrPool, B4Group)
@@ -85,11 +86,14 @@ def status(cluster: Cluster, pool: str | None, output: str) -> None:
 @click.pass_obj
 def lookup(cluster: Cluster, pool: str, address: str, port: int, protocol: str, output: str) -> None:
     """Who has an external endpoint now."""
-    found, silent = asked(cluster, pool, "lookup", address, str(port), protocol)
+    slots = cluster.pool(pool)["spec"]["slots"]
+    found, known, silent = asked(cluster, pool, "lookup", address, str(port), protocol)
     for reason in silent:
         click.echo(f"Warning: {reason}", err=True)
-    if silent and not found:
-        raise ClusterError(f"it is not known who has {address} {port} {protocol}: not all AFTRs answer, ask again")
+    if not found and (missing := [number for number in range(slots) if number not in known]):
+        raise ClusterError(
+            f"it is not known who has {address} {port} {protocol}: no AFTR that answers serves slots {ranges(missing)}, ask again"
+        )
     if output == "json":
         click.echo(json.dumps(found))
         return
@@ -102,18 +106,27 @@ def lookup(cluster: Cluster, pool: str, address: str, port: int, protocol: str, 
     Console().print(table if found else f"nobody has {address} {port} {protocol} now")
 
 
-def asked(cluster: Cluster, pool: str, *words: str) -> tuple[list[Object], list[str]]:
-    """What the AFTRs of a pool list, and why some say nothing.  A pod without a process has nothing to list."""
-    found, silent = list[Object](), list[str]()
-    for pod in cluster.pods(pool):
+def asked(cluster: Cluster, pool: str, *words: str) -> tuple[list[Object], set[int], list[str]]:
+    """What the AFTRs of a pool list, of which slots that is all, and why some say nothing.  A pod without a process has nothing to list."""
+    found, known, silent = list[Object](), set[int](), list[str]()
+    for pod in cluster.aftrs(pool):
         if pod["status"]["phase"] != "Running":
             continue
         name = pod["metadata"]["name"]
         try:
+            before = slots_of(cluster, name)
             found += cluster.aftr(name, *words)
+            known |= before & slots_of(
+                cluster, name
+            )  # one that moved meanwhile may have been with nobody who was asked
         except ClusterError as error:
             silent.append(f"pod {name}: {error}")
-    return found, silent
+    return found, known, silent
+
+
+def slots_of(cluster: Cluster, pod: str) -> set[int]:
+    """The slots that a pod serves."""
+    return serving([{"slots": cluster.aftr(pod, "show", "slots")}])
 
 
 @main.group()
@@ -136,12 +149,17 @@ def drain_pod(cluster: Cluster, pod: str) -> None:
 def drain_node(cluster: Cluster, node: str) -> None:
     """Cordon a NODE and drain its AFTRs, one after another."""
     cluster.cordon(node)
-    for pod in cluster.all_pods_on(node):
+    for pod in cluster.all_pods_on(node, "aftr"):
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-        there = Cluster(namespace, click.get_current_context().find_root().params.get("context"))
-        patiently(there, name)
+        patiently(cluster.within(namespace), name)
         click.echo(f"pod {namespace}/{name} hands its slots over and ends")
-    click.echo(f"node {node} is cordoned and has no AFTR that stays")
+    wait_for_none(cluster, node)
+    click.echo(f"node {node} is cordoned and has no AFTR")
+    for pod in cluster.all_pods_on(node, "store"):
+        where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        click.echo(
+            f"store {where} is still on it: once its pool is ready, `kubectl drain {node}` (docs/runbook.md, *Drain*)"
+        )
 
 
 @drain.command("slot")
@@ -229,6 +247,16 @@ def patiently(cluster: Cluster, pod: str) -> None:
             time.sleep(LOOK_S)
 
 
+def wait_for_none(cluster: Cluster, node: str) -> None:
+    """AFTRs that were evicted need their store until they have ended."""
+    deadline = time.monotonic() + GONE_S
+    while found := cluster.all_pods_on(node, "aftr"):
+        if time.monotonic() > deadline:
+            names = ", ".join(pod["metadata"]["name"] for pod in found)
+            raise ClusterError(f"node {node} is cordoned, and {names} did not end in {GONE_S:g} s: look at its log")
+        time.sleep(LOOK_S)
+
+
 @main.command()
 @click.argument("pool")
 @click.option("--release", default=lambda: version("dslite-operator"), help="Default: this plugin's own.")
@@ -236,6 +264,11 @@ def patiently(cluster: Cluster, pod: str) -> None:
 def upgrade(cluster: Cluster, pool: str, release: str) -> None:
     """Bring a POOL to a release: its pods are replaced in turn, after handing their slots over."""
     before = cluster.pool(pool)["spec"].get("release") or "none"
+    if before == release:
+        raise ClusterError(
+            f"pool {pool} asks for release {release} already: a new image comes with a tag of its own, by `helm upgrade` with "
+            f"`--set image.aftr.tag=TAG`, and then `kubectl dslite upgrade {pool} --release TAG`"
+        )
     cluster.patch_pool(pool, {"spec": {"release": release}})
     click.echo(f"pool {pool}: release {before} → {release}; `kubectl dslite status {pool}` shows how far it is")
 

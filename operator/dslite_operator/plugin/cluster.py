@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from kubernetes import client, config
@@ -12,7 +14,7 @@ from kubernetes.config.config_exception import ConfigException
 from kubernetes.stream import stream
 
 from dslite_contract.errors import DsliteError
-from dslite_operator.names import DRAIN, KINDS, MANAGER, selector
+from dslite_operator.names import COMPONENT_LABEL, DRAIN, KINDS, MANAGER, POOL_LABEL, selector
 from dslite_operator.pod_template import RUNTIME
 
 Object = dict[str, Any]
@@ -38,6 +40,12 @@ class Cluster:
         current = next((one for one in every if one["name"] == context), current)
         self.namespace = namespace or current["context"].get("namespace", "default")
         self._core, self._objects = client.CoreV1Api(), client.CustomObjectsApi()
+
+    def within(self, namespace: str) -> Cluster:
+        """The same cluster, another namespace."""
+        there = copy(self)
+        there.namespace = namespace
+        return there
 
     def pools(self) -> list[Object]:
         """All AftrPools of the namespace."""
@@ -86,12 +94,25 @@ class Cluster:
         items: list[Object] = plain(found)["items"]
         return items
 
-    def pods(self, pool: str) -> list[Object]:
-        """Pods of a pool, as plain objects."""
-        labels = ",".join(f"{name}={value}" for name, value in selector(pool, "aftr").items())
-        found = call(self._core.list_namespaced_pod, self.namespace, label_selector=labels)
+    def pods(self, labels: Mapping[str, str]) -> list[Object]:
+        """Pods with these labels, as plain objects."""
+        found = call(self._core.list_namespaced_pod, self.namespace, label_selector=spelled(labels))
         items: list[Object] = plain(found)["items"]
         return items
+
+    def aftrs(self, pool: str) -> list[Object]:
+        """The AFTRs of a pool."""
+        return self.pods(selector(pool, "aftr"))
+
+    def made(self, labels: Mapping[str, str]) -> list[Object]:
+        """What the operator or the chart made beside pods, of the kinds that hold no password: a list of each kind."""
+        apps = client.AppsV1Api()
+        kinds = (
+            self._core.list_namespaced_config_map,
+            apps.list_namespaced_deployment,
+            apps.list_namespaced_stateful_set,
+        )
+        return [plain(call(kind, self.namespace, label_selector=spelled(labels))) for kind in kinds]
 
     def events(self) -> list[Object]:
         """Events of the namespace."""
@@ -100,7 +121,7 @@ class Cluster:
         return items
 
     def log(self, pod: str, lines: int) -> str:
-        """The last lines of an AFTR's log."""
+        """The last lines of a pod's log."""
         return str(call(self._core.read_namespaced_pod_log, pod, self.namespace, tail_lines=lines))
 
     def aftr(self, pod: str, *words: str) -> Any:
@@ -126,10 +147,10 @@ class Cluster:
         """No new pod comes to a node."""
         call(self._core.patch_node, node, {"spec": {"unschedulable": True}})
 
-    def all_pods_on(self, node: str) -> list[Object]:
-        """AFTRs on a node, of all namespaces."""
+    def all_pods_on(self, node: str, component: str) -> list[Object]:
+        """AFTRs or stores on a node, of all namespaces."""
         found = call(self._core.list_pod_for_all_namespaces, field_selector=f"spec.nodeName={node}",
-                     label_selector="app.kubernetes.io/component=aftr")  # fmt: skip
+                     label_selector=f"{COMPONENT_LABEL}={component},{POOL_LABEL}")  # fmt: skip
         items: list[Object] = plain(found)["items"]
         return items
 
@@ -138,6 +159,11 @@ class Cluster:
         kept = [one for one in pool["metadata"].get("finalizers", ()) if one != DRAIN]
         patch = {"metadata": {"finalizers": kept or None, "resourceVersion": pool["metadata"]["resourceVersion"]}}
         self.patch_pool(pool["metadata"]["name"], patch)
+
+
+def spelled(labels: Mapping[str, str]) -> str:
+    """Labels as a selector."""
+    return ",".join(f"{name}={value}" for name, value in labels.items())
 
 
 def plain(found: Any) -> Object:

@@ -15,6 +15,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
+from dslite_operator.names import COMPONENT_LABEL, MANAGER, NAME_LABEL, POOL_LABEL
 from dslite_operator.plugin.cluster import Cluster, ClusterError
 
 Object = dict[str, Any]
@@ -61,12 +62,30 @@ def parts(cluster: Cluster) -> Iterator[tuple[str, str]]:
     yield "groups.json", spell(cluster.groups())
     yield "events.json", spell(cluster.events())
     for pool in cluster.pools():
-        for pod in cluster.pods(pool["metadata"]["name"]):
-            name = pod["metadata"]["name"]
-            yield f"{name}/pod.json", spell(pod)
-            yield f"{name}/slots.json", attempt(lambda pod: spell(cluster.aftr(pod, "show", "slots")), name)
-            yield f"{name}/counters.json", attempt(lambda pod: spell(cluster.aftr(pod, "show", "counters")), name)
-            yield f"{name}/log", attempt(lambda pod: cluster.log(pod, LOG_LINES), name)
+        yield from of_labels(cluster, {POOL_LABEL: pool["metadata"]["name"]}, pool["metadata"]["name"])
+    try:
+        for lease in cluster.leases():
+            namespace = lease["metadata"]["namespace"]
+            yield from of_labels(cluster.within(namespace), {NAME_LABEL: MANAGER}, f"{MANAGER}-in-{namespace}")
+    except ClusterError as error:  # whoever asks may have no rights there
+        yield f"{MANAGER}.txt", f"{error}\n"
+
+
+def of_labels(cluster: Cluster, labels: Mapping[str, str], name: str) -> Iterator[tuple[str, str]]:
+    """What was made with these labels, of a pool or of the operator, and the pods' own words."""
+    yield f"{name}.json", spell(cluster.made(labels))
+    for pod in cluster.pods(labels):
+        yield from of_pod(cluster, pod)
+
+
+def of_pod(cluster: Cluster, pod: Object) -> Iterator[tuple[str, str]]:
+    """One pod: an AFTR has slots and counters too."""
+    name = pod["metadata"]["name"]
+    yield f"{name}/pod.json", spell(pod)
+    yield f"{name}/log", attempt(lambda pod: cluster.log(pod, LOG_LINES), name)
+    if pod["metadata"]["labels"].get(COMPONENT_LABEL) == "aftr":
+        yield f"{name}/slots.json", attempt(lambda pod: spell(cluster.aftr(pod, "show", "slots")), name)
+        yield f"{name}/counters.json", attempt(lambda pod: spell(cluster.aftr(pod, "show", "counters")), name)
 
 
 def attempt(ask: Callable[[str], str], pod: str) -> str:
