@@ -11,7 +11,7 @@ import structlog
 
 from dslite_contract.signing import DIGEST, SIGNATURE, digest, question, signature
 from dslite_operator.names import COMPONENT_LABEL, POOL_LABEL, STATUS_PORT, child
-from dslite_operator.status import Report, served
+from dslite_operator.status import Report, unserved
 
 Object = dict[str, Any]
 log = structlog.get_logger()
@@ -65,8 +65,7 @@ async def softwires(
 ) -> list[Object] | None:
     """B4s that have mappings, as AFTRs see them; None unless each of `slots` slots is served by one of those that answer, and all do."""
     asked = [one for one in await reports(session, pods) if one.ready or one.said]
-    open_slots = {slot["slot"] for one in asked if one.said for slot in served(one.said)}
-    if not open_slots.issuperset(range(slots)):
+    if unserved(range(slots), asked):
         return None
     found = await asyncio.gather(*(softwires_of(session, one.pod, key) for one in asked))
     return None if None in found else [one for its in found for one in its or ()]

@@ -81,6 +81,17 @@ def served(said: Object) -> list[Object]:
     return [slot for slot in said.get("slots", ()) if slot.get("state") == "open"]
 
 
+def unserved(slots: Iterable[int], reports: Iterable[Report]) -> list[int]:
+    """Those of the slots that no AFTR says it serves."""
+    its = {slot["slot"] for one in reports if one.said for slot in served(one.said)}
+    return [number for number in slots if number not in its]
+
+
+def ever_served(pool: Object) -> list[int]:
+    """The slots that had an owner at any time, by the pool's status: of these the store may have mappings."""
+    return [slot["slot"] for slot in pool.get("status", {}).get("slots", ()) if "epoch" in slot]
+
+
 # ---------------------------------------------------------------- conditions
 def verdicts(facts: Facts) -> Iterator[Verdict]:
     """All conditions of a pool."""
@@ -138,8 +149,7 @@ def facts_of_pods(facts: Facts) -> Iterator[str]:
 def advertised(facts: Facts) -> Verdict:
     """Whether routers know where each slot is."""
     spec = facts.rendered.configuration.pool.spec if facts.rendered else None
-    served_slots = {slot["slot"] for one in facts.reports if one.said for slot in served(one.said)}
-    missing = [] if spec is None else [number for number in range(spec.slots) if number not in served_slots]
+    missing = [] if spec is None else unserved(range(spec.slots), facts.reports)
     if spec is None or missing:
         return Verdict("Advertised", "False", "SlotsUnserved", f"no pod serves slots {ranges(missing)}")
     if spec.routing is None:
@@ -238,7 +248,7 @@ def pool_status(facts: Facts, before: Object, now: str) -> Object:
     if facts.rendered is None:
         return status
     pool = facts.rendered.configuration.pool
-    slots = slot_statuses(pool, reports)
+    slots = slot_statuses(pool, reports, before)
     blocks = [slot for one in reports if one.said for slot in served(one.said)]
     return status | {
         "release": facts.rendered.release.release,
@@ -267,18 +277,20 @@ def percent(total: int, free: int) -> int:
     return round(100 * (1 - free / total)) if total else 0
 
 
-def slot_statuses(pool: AftrPool, reports: Sequence[Report]) -> list[Object]:
-    """Each slot, by the word of the pod that serves it with the highest epoch."""
+def slot_statuses(pool: AftrPool, reports: Sequence[Report], before: Object) -> list[Object]:
+    """Each slot, by the word of the pod that serves it with the highest epoch; one that nobody serves keeps its epoch."""
+    epochs = {slot["slot"]: slot.get("epoch") for slot in before.get("status", {}).get("slots", ())}
     best: dict[int, tuple[int, str, Object]] = {}
     for one in reports:
         for slot in served(one.said) if one.said else ():
             epoch = slot.get("epoch", 0)
             if slot["slot"] not in best or best[slot["slot"]][0] < epoch:
                 best[slot["slot"]] = (epoch, one.name, slot)
-    return [slot_status(pool, number, best.get(number)) for number in range(min(pool.spec.slots, LARGEST_SLOTS))]
+    numbers = range(min(pool.spec.slots, LARGEST_SLOTS))
+    return [slot_status(pool, number, best.get(number), epochs.get(number)) for number in numbers]
 
 
-def slot_status(pool: AftrPool, number: int, found: tuple[int, str, Object] | None) -> Object:
+def slot_status(pool: AftrPool, number: int, found: tuple[int, str, Object] | None, before: int | None) -> Object:
     """One slot."""
     status: Object = {
         "slot": number,
@@ -287,7 +299,7 @@ def slot_status(pool: AftrPool, number: int, found: tuple[int, str, Object] | No
         "prefixes": [str(part.network) for part in slot_prefixes(pool, number)],
     }
     if found is None:
-        return status
+        return status if before is None else status | {"epoch": before}
     epoch, pod, slot = found
     return status | {
         "pod": pod, "epoch": epoch, "subscribers": slot["subscribers"], "mappings": slot["mappings"],

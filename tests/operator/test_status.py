@@ -15,11 +15,13 @@ from dslite_operator.status import (
     Told,
     Verdict,
     conditions,
+    ever_served,
     events,
     group_status,
     pool_status,
     ranges,
     troubled,
+    unserved,
     verdicts,
     without_numbers,
 )
@@ -127,6 +129,16 @@ def test_of_two_that_claim_a_slot_the_newer_owner_counts() -> None:
     new.said["slots"][0]["epoch"] = 9
     status = pool_status(facts(old, new), pool(), NOW)
     assert (status["slots"][0]["pod"], status["slots"][0]["epoch"]) == ("b", 9)
+
+
+def test_a_slot_that_nobody_serves_any_more_is_known_to_have_been_served() -> None:
+    """The store may have its mappings."""
+    assert ever_served(pool()) == ever_served({"status": pool_status(facts(), pool(), NOW)}) == []
+    first = {"status": pool_status(facts(BOTH[0]), pool(), NOW)}
+    second = {"status": pool_status(facts(), first, NOW)}
+    assert ever_served(first) == ever_served(second) == unserved(ever_served(second), [BOTH[1]]) == [0, 1]
+    assert unserved(ever_served(second), BOTH) == []
+    assert "pod" not in second["status"]["slots"][0]
 
 
 def test_the_status_is_what_the_definition_allows() -> None:
