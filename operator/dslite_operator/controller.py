@@ -229,8 +229,9 @@ class Controller:
         wanted, sentence = self._replicas(view, pool, proposal, reports)
         release = pool.get("spec", {}).get("release", "")
         generation = pool["metadata"]["generation"]
+        stores = tuple(one for one in view.pods if pods.component_of(one) == "store")
         return Facts(
-            view.key, generation, wanted, rendered, proposal.refusals, reports, release, sentence, proposal.kept
+            view.key, generation, wanted, rendered, proposal.refusals, reports, release, sentence, proposal.kept, stores
         )
 
     def _replicas(self, view: View, pool: Object, proposal: Proposal, reports: tuple[Report, ...]) -> tuple[int, str]:

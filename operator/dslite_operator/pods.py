@@ -30,10 +30,14 @@ def address_of(pod: Object) -> str | None:
     return f"http://[{address}]:{STATUS_PORT}" if ":" in address else f"http://{address}:{STATUS_PORT}"
 
 
+def component_of(pod: Object) -> str:
+    """What a pod of a pool is: aftr or store."""
+    return str(pod["metadata"].get("labels", {}).get(COMPONENT_LABEL))
+
+
 def is_aftr(pod: Object) -> bool:
     """Whether it is one of the pool's AFTRs that is not gone for good."""
-    component = pod["metadata"].get("labels", {}).get(COMPONENT_LABEL)
-    return component == "aftr" and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+    return component_of(pod) == "aftr" and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
 
 
 def is_waiting(pod: Object) -> bool:

@@ -59,6 +59,7 @@ class Facts:
     release: str = ""  # that is asked for
     scaling: str = ""
     draining: Lines = ()
+    stores: tuple[Object, ...] = ()  # pods of the embedded store
 
 
 class Verdict(NamedTuple):
@@ -174,11 +175,22 @@ def store_reachable(facts: Facts) -> Verdict:
     lost = [
         f"{name}: {store['trouble'] or 'not reached'}" for name, store in stores if store and not store["reachable"]
     ]
+    waiting = [f"{pod['metadata']['name']}: {why}" for pod in facts.stores if (why := why_waiting(pod))]
     if lost:
-        return Verdict("StoreReachable", "False", "Unreachable", "; ".join(lost))
+        return Verdict("StoreReachable", "False", "Unreachable", "; ".join([*waiting, *lost]))
     if not any(store for _, store in stores):
-        return Verdict("StoreReachable", "Unknown", "NoPods", "no pod says whether it reaches the store")
+        silent = "no pod says whether it reaches the store"
+        return Verdict("StoreReachable", "Unknown", "NoPods", "; ".join([silent, *waiting]))
     return Verdict("StoreReachable", "True", "Reachable", "all pods reach the store")
+
+
+def why_waiting(pod: Object) -> str:
+    """Why a pod does not run, in the scheduler's or its kubelet's words; nothing where they say none."""
+    scheduled = condition_of(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return str(scheduled.get("message", ""))
+    states = [one.get("state", {}).get("waiting", {}) for one in pod["status"].get("containerStatuses", ())]
+    return "; ".join(": ".join(one[key] for key in ("reason", "message") if key in one) for one in states if one)
 
 
 def capacity_available(facts: Facts) -> Verdict:

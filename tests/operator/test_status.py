@@ -105,6 +105,21 @@ def test_a_store_out_of_reach_in_the_pods_words() -> None:
     assert verdict("StoreReachable", facts()).status == "Unknown"
 
 
+def test_a_store_that_does_not_start_is_named_with_what_it_waits_for() -> None:
+    lost = report("b", {2: 0}, store={"reachable": False, "trouble": "store redis:6379: refused"})
+    waiting = pod("east-store-0", ready=False)
+    waiting["status"]["containerStatuses"] = [
+        {"state": {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "aftr:0.3"'}}}
+    ]
+    why = 'east-store-0: ImagePullBackOff: Back-off pulling image "aftr:0.3"'
+    found = verdict("StoreReachable", facts(lost, stores=(waiting,)))
+    assert (found.status, found.message) == ("False", f"{why}; b: store redis:6379: refused")
+    assert verdict("StoreReachable", facts(stores=(waiting,))).message.endswith(f"the store; {why}")
+    assert "Insufficient" in verdict("StoreReachable", facts(lost, stores=(pod("s", scheduled=False),))).message
+    assert verdict("StoreReachable", facts(*BOTH, stores=(waiting,))).status == "True"
+    assert verdict("StoreReachable", facts(lost, stores=(pod("east-store-0"),))).message == "b: store redis:6379: refused"
+
+
 def test_no_room_in_the_cluster_is_a_condition() -> None:
     waiting = Report(pod("c", ready=False, scheduled=False), None)
     found = verdict("CapacityAvailable", facts(*BOTH, waiting))
