@@ -15,8 +15,8 @@ from dslite_operator.status import (
     Told,
     Verdict,
     conditions,
-    ever_served,
     events,
+    ever_served,
     group_status,
     pool_status,
     ranges,
@@ -117,7 +117,9 @@ def test_a_store_that_does_not_start_is_named_with_what_it_waits_for() -> None:
     assert verdict("StoreReachable", facts(stores=(waiting,))).message.endswith(f"the store; {why}")
     assert "Insufficient" in verdict("StoreReachable", facts(lost, stores=(pod("s", scheduled=False),))).message
     assert verdict("StoreReachable", facts(*BOTH, stores=(waiting,))).status == "True"
-    assert verdict("StoreReachable", facts(lost, stores=(pod("east-store-0"),))).message == "b: store redis:6379: refused"
+    assert (
+        verdict("StoreReachable", facts(lost, stores=(pod("east-store-0"),))).message == "b: store redis:6379: refused"
+    )
 
 
 def test_no_room_in_the_cluster_is_a_condition() -> None:
