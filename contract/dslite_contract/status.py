@@ -48,7 +48,7 @@ class SlotStatus(Model):
     fqdn: Annotated[str, said()] = Field(description="Name (RFC 6334).")
     prefixes: tuple[Annotated[str, said(18)], ...] = Field(default=(), max_length=256, description="Its IPv4 prefixes.")
     pod: Annotated[str | None, said()] = Field(default=None, description="The pod that serves it; absent: none.")
-    epoch: Annotated[int | None, count()] = Field(default=None, description="Epoch of its owner.")
+    epoch: Annotated[int | None, count()] = Field(default=None, description="Epoch of its owner, else of its last one.")
     subscribers: Annotated[int | None, count()] = Field(default=None, description="Subscribers.")
     mappings: Annotated[int | None, count()] = Field(default=None, description="Mappings.")
     port_utilization_percent: Annotated[int | None, whole(0, 100)] = Field(

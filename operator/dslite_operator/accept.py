@@ -128,17 +128,17 @@ def may_end_mappings(change: Change) -> bool:
     return change.kind in ("drain", "immutable") or change.path in STORES or b4s
 
 
-def spare(running: Configuration, proposal: Proposal, lost: int | None) -> Proposal:
-    """The proposal without the changes that would end `lost` live mappings (None: nobody could say)."""
+def spare(running: Configuration, proposal: Proposal, lost: int | str) -> Proposal:
+    """The proposal without the changes that would end `lost` live mappings, or of which nobody knows, for this reason."""
     wanted = proposal.configuration
     if wanted is None or lost == 0 or wanted.pool.spec.allow_disruption:
         return proposal
     suspects = [change for change in changes(running, wanted) if may_end_mappings(change)]
-    if not suspects and lost is None:
+    if not suspects and isinstance(lost, str):
         return proposal
     owners = {change.owner for change in suspects} or {owner_name("AftrPool", wanted.pool.metadata.name)}
     many = "1 live mapping" if lost == 1 else f"{lost} live mappings"
-    ends = "no AFTR could say how many mappings it would end" if lost is None else f"it would end {many}"
+    ends = lost if isinstance(lost, str) else f"it would end {many}"
     refusals, kept = dict(proposal.refusals), list[str]()
     asked = {owner_name("B4Group", group.metadata.name) for group in wanted.groups}
     for owner in sorted(owners):

@@ -33,10 +33,13 @@ from dslite_operator.status import (
     Report,
     Said,
     events,
+    ever_served,
     group_status,
     pool_status,
+    ranges,
     served,
     troubled,
+    unserved,
     without_numbers,
 )
 
@@ -147,7 +150,7 @@ class Controller:
 
     async def _accept(self, view: View, reports: tuple[Report, ...]) -> tuple[Rendered | None, Proposal]:
         """Decide what is in force, and write it down before anybody else decides: one pool at a time."""
-        asked: dict[str, int | None] = {}
+        asked: dict[str, int | str] = {}
         while True:
             async with self._accepting:
                 view = self.cache.view(view.key)
@@ -160,13 +163,22 @@ class Controller:
                     return await self._write_down(view, running, proposal)
             asked[text] = await self._lost(view, reports, text)
 
-    async def _lost(self, view: View, reports: tuple[Report, ...], text: str) -> int | None:
-        """How many live mappings another configuration would end, by the AFTRs' word."""
+    async def _lost(self, view: View, reports: tuple[Report, ...], text: str) -> int | str:
+        """How many live mappings another configuration would end, by the AFTRs' word; else why nobody knows."""
         assert view.pool is not None
+        if silent := self._silent(view, view.pool, reports):
+            return f"no AFTR that answers serves slots {ranges(silent)}, so nobody knows how many mappings it would end"
         found = await pods.lost(self._session, reports, text, self._signer.key_of(view.pool))
         if found is None:
             self._signer.doubt(view.pool)
+            return "no AFTR could say how many mappings it would end"
         return found
+
+    def _silent(self, view: View, pool: Object, reports: tuple[Report, ...]) -> list[int]:
+        """Slots of which the store may have mappings that nobody counts.  Without a store they ended with their pod."""
+        running = self.cache.rendered(view)
+        kept = running is not None and running.configuration.pool.spec.store is not None
+        return unserved(ever_served(pool), reports) if kept else []
 
     def _propose(self, view: View, running: Rendered | None) -> Proposal:
         assert view.pool is not None
@@ -217,8 +229,9 @@ class Controller:
         wanted, sentence = self._replicas(view, pool, proposal, reports)
         release = pool.get("spec", {}).get("release", "")
         generation = pool["metadata"]["generation"]
+        stores = tuple(one for one in view.pods if pods.component_of(one) == "store")
         return Facts(
-            view.key, generation, wanted, rendered, proposal.refusals, reports, release, sentence, proposal.kept
+            view.key, generation, wanted, rendered, proposal.refusals, reports, release, sentence, proposal.kept, stores
         )
 
     def _replicas(self, view: View, pool: Object, proposal: Proposal, reports: tuple[Report, ...]) -> tuple[int, str]:
@@ -311,12 +324,13 @@ class Controller:
             return
         deleted = datetime.fromisoformat(pool["metadata"]["deletionTimestamp"])
         left = pool["spec"].get("deletionDrainSeconds", 600) - (datetime.now(UTC) - deleted).total_seconds()
-        live = [one.mappings for one in reports if one.started]
-        if left <= 0 or not any(number or number is None for number in live):
+        live, silent = [one.mappings for one in reports if one.started], self._silent(view, pool, reports)
+        if left <= 0 or not (silent or any(number or number is None for number in live)):
             self.cache.learn(await self._writer.end(pool))
             return
         number = sum(number or 0 for number in live)
-        sentence = f"the pool was deleted: {number} live mappings, {left:.0f} s left to wait for their end"
+        unknown = f" and those of slots {ranges(silent)}, which no AFTR serves" if silent else ""
+        sentence = f"the pool was deleted: {number} live mappings{unknown}, {left:.0f} s left to wait for their end"
         running = self.cache.rendered(view)
         generation = pool["metadata"]["generation"]
         deployment = view.children.get(("Deployment", child(view.key.name, "aftr")), {})

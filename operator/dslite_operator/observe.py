@@ -211,8 +211,9 @@ class Cache:
 
 
 def claiming(body: Object) -> object:
-    """What of an object bears on its claims: nothing that a new status changes."""
-    return body.get("data") if body["kind"] == "ConfigMap" else body["metadata"]["generation"]
+    """What of an object bears on its claims: nothing that a new status changes.  One that is made anew has generation 1 again."""
+    its = body.get("data") if body["kind"] == "ConfigMap" else body["metadata"]["generation"]
+    return body["metadata"]["uid"], its
 
 
 def claims_of(model: AftrPool | B4Group | None) -> Iterator[Claim]:

@@ -17,6 +17,7 @@ Object = dict[str, Any]
 Name = tuple[str, str]  # kind and name, in the pool's namespace
 
 OURS = ("StatefulSet", "NetworkPolicy", "ServiceMonitor", "Service")  # that may be wanted no longer
+IMMUTABLE = ("volumeClaimTemplates", "podManagementPolicy")  # of a StatefulSet
 OF_QUANTITIES = ("requests", "limits")  # of a container's or a volume's resources
 
 
@@ -82,14 +83,12 @@ def name_of(made: Object) -> Name:
 
 
 def with_kept(wanted: Object, current: Object | None) -> Object:
-    """With what an API server never changes once it is there: the volumes of a StatefulSet."""
+    """With what an API server never changes once it is there."""
     if current is None or wanted["kind"] != "StatefulSet":
         return wanted
-    spec = {key: value for key, value in wanted["spec"].items() if key != "volumeClaimTemplates"}
-    kept = current["spec"].get("volumeClaimTemplates")
-    if kept is not None:
-        spec["volumeClaimTemplates"] = kept
-    return {**wanted, "spec": spec}
+    spec = {key: value for key, value in wanted["spec"].items() if key not in IMMUTABLE}
+    kept = {key: current["spec"][key] for key in IMMUTABLE if key in current["spec"]}
+    return {**wanted, "spec": spec | kept}
 
 
 def matches(wanted: Object, current: Object) -> bool:

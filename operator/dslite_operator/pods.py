@@ -11,7 +11,7 @@ import structlog
 
 from dslite_contract.signing import DIGEST, SIGNATURE, digest, question, signature
 from dslite_operator.names import COMPONENT_LABEL, POOL_LABEL, STATUS_PORT, child
-from dslite_operator.status import Report, served
+from dslite_operator.status import Report, unserved
 
 Object = dict[str, Any]
 log = structlog.get_logger()
@@ -30,10 +30,14 @@ def address_of(pod: Object) -> str | None:
     return f"http://[{address}]:{STATUS_PORT}" if ":" in address else f"http://{address}:{STATUS_PORT}"
 
 
+def component_of(pod: Object) -> str:
+    """What a pod of a pool is: aftr or store."""
+    return str(pod["metadata"].get("labels", {}).get(COMPONENT_LABEL))
+
+
 def is_aftr(pod: Object) -> bool:
     """Whether it is one of the pool's AFTRs that is not gone for good."""
-    component = pod["metadata"].get("labels", {}).get(COMPONENT_LABEL)
-    return component == "aftr" and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+    return component_of(pod) == "aftr" and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
 
 
 def is_waiting(pod: Object) -> bool:
@@ -65,8 +69,7 @@ async def softwires(
 ) -> list[Object] | None:
     """B4s that have mappings, as AFTRs see them; None unless each of `slots` slots is served by one of those that answer, and all do."""
     asked = [one for one in await reports(session, pods) if one.ready or one.said]
-    open_slots = {slot["slot"] for one in asked if one.said for slot in served(one.said)}
-    if not open_slots.issuperset(range(slots)):
+    if unserved(range(slots), asked):
         return None
     found = await asyncio.gather(*(softwires_of(session, one.pod, key) for one in asked))
     return None if None in found else [one for its in found for one in its or ()]

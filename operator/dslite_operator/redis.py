@@ -161,6 +161,7 @@ def stateful_set(key: Key, template: Object, claims: list[Object]) -> Object:
         "spec": {
             "replicas": 1,
             "serviceName": child(key.name, "store"),
+            "podManagementPolicy": "Parallel",  # OrderedReady never replaces a pod that does not become ready
             "selector": {"matchLabels": selector(key.name, "store")},
             "template": template,
             **({"volumeClaimTemplates": claims} if claims else {}),

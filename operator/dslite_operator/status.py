@@ -59,6 +59,7 @@ class Facts:
     release: str = ""  # that is asked for
     scaling: str = ""
     draining: Lines = ()
+    stores: tuple[Object, ...] = ()  # pods of the embedded store
 
 
 class Verdict(NamedTuple):
@@ -84,6 +85,17 @@ def served(said: Object) -> list[Object]:
 def serving(every: Iterable[Object]) -> set[int]:
     """The numbers of those that several serve."""
     return {slot["slot"] for said in every for slot in served(said)}
+
+
+def unserved(slots: Iterable[int], reports: Iterable[Report]) -> list[int]:
+    """Those of the slots that no AFTR says it serves."""
+    its = serving(one.said for one in reports if one.said)
+    return [number for number in slots if number not in its]
+
+
+def ever_served(pool: Object) -> list[int]:
+    """The slots that had an owner at any time, by the pool's status: of these the store may have mappings."""
+    return [slot["slot"] for slot in pool.get("status", {}).get("slots", ()) if "epoch" in slot]
 
 
 # ---------------------------------------------------------------- conditions
@@ -143,8 +155,7 @@ def facts_of_pods(facts: Facts) -> Iterator[str]:
 def advertised(facts: Facts) -> Verdict:
     """Whether routers know where each slot is."""
     spec = facts.rendered.configuration.pool.spec if facts.rendered else None
-    served_slots = serving(one.said for one in facts.reports if one.said)
-    missing = [] if spec is None else [number for number in range(spec.slots) if number not in served_slots]
+    missing = [] if spec is None else unserved(range(spec.slots), facts.reports)
     if spec is None or missing:
         return Verdict("Advertised", "False", "SlotsUnserved", f"no pod serves slots {ranges(missing)}")
     if spec.routing is None:
@@ -169,11 +180,22 @@ def store_reachable(facts: Facts) -> Verdict:
     lost = [
         f"{name}: {store['trouble'] or 'not reached'}" for name, store in stores if store and not store["reachable"]
     ]
+    waiting = [f"{pod['metadata']['name']}: {why}" for pod in facts.stores if (why := why_waiting(pod))]
     if lost:
-        return Verdict("StoreReachable", "False", "Unreachable", "; ".join(lost))
+        return Verdict("StoreReachable", "False", "Unreachable", "; ".join([*waiting, *lost]))
     if not any(store for _, store in stores):
-        return Verdict("StoreReachable", "Unknown", "NoPods", "no pod says whether it reaches the store")
+        silent = "no pod says whether it reaches the store"
+        return Verdict("StoreReachable", "Unknown", "NoPods", "; ".join([silent, *waiting]))
     return Verdict("StoreReachable", "True", "Reachable", "all pods reach the store")
+
+
+def why_waiting(pod: Object) -> str:
+    """Why a pod does not run, in the scheduler's or its kubelet's words; nothing where they say none."""
+    scheduled = condition_of(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return str(scheduled.get("message", ""))
+    states = [one.get("state", {}).get("waiting", {}) for one in pod["status"].get("containerStatuses", ())]
+    return "; ".join(": ".join(one[key] for key in ("reason", "message") if key in one) for one in states if one)
 
 
 def capacity_available(facts: Facts) -> Verdict:
@@ -243,7 +265,7 @@ def pool_status(facts: Facts, before: Object, now: str) -> Object:
     if facts.rendered is None:
         return status
     pool = facts.rendered.configuration.pool
-    slots = slot_statuses(pool, reports)
+    slots = slot_statuses(pool, reports, before)
     blocks = [slot for one in reports if one.said for slot in served(one.said)]
     return status | {
         "release": facts.rendered.release.release,
@@ -272,18 +294,20 @@ def percent(total: int, free: int) -> int:
     return round(100 * (1 - free / total)) if total else 0
 
 
-def slot_statuses(pool: AftrPool, reports: Sequence[Report]) -> list[Object]:
-    """Each slot, by the word of the pod that serves it with the highest epoch."""
+def slot_statuses(pool: AftrPool, reports: Sequence[Report], before: Object) -> list[Object]:
+    """Each slot, by the word of the pod that serves it with the highest epoch; one that nobody serves keeps its epoch."""
+    epochs = {slot["slot"]: slot.get("epoch") for slot in before.get("status", {}).get("slots", ())}
     best: dict[int, tuple[int, str, Object]] = {}
     for one in reports:
         for slot in served(one.said) if one.said else ():
             epoch = slot.get("epoch", 0)
             if slot["slot"] not in best or best[slot["slot"]][0] < epoch:
                 best[slot["slot"]] = (epoch, one.name, slot)
-    return [slot_status(pool, number, best.get(number)) for number in range(min(pool.spec.slots, LARGEST_SLOTS))]
+    numbers = range(min(pool.spec.slots, LARGEST_SLOTS))
+    return [slot_status(pool, number, best.get(number), epochs.get(number)) for number in numbers]
 
 
-def slot_status(pool: AftrPool, number: int, found: tuple[int, str, Object] | None) -> Object:
+def slot_status(pool: AftrPool, number: int, found: tuple[int, str, Object] | None, before: int | None) -> Object:
     """One slot."""
     status: Object = {
         "slot": number,
@@ -292,7 +316,7 @@ def slot_status(pool: AftrPool, number: int, found: tuple[int, str, Object] | No
         "prefixes": [str(part.network) for part in slot_prefixes(pool, number)],
     }
     if found is None:
-        return status
+        return status if before is None else status | {"epoch": before}
     epoch, pod, slot = found
     return status | {
         "pod": pod, "epoch": epoch, "subscribers": slot["subscribers"], "mappings": slot["mappings"],

@@ -64,6 +64,16 @@ def test_it_renders_and_its_settings_are_the_operators(options: tuple[str, ...])
     assert [one["metadata"]["annotations"] for one in definitions] == [{"helm.sh/resource-policy": "keep"}] * 2
 
 
+@pytest.mark.parametrize("digest", ["", f"@sha256:{'5' * 64}"])
+def test_another_image_is_another_release(digest: str) -> None:
+    """So that pools that run can ask for it; one that a pool cannot ask for is refused."""
+    objects = rendered(f"--set=image.aftr.tag=0.2.0-1{digest}")
+    text = next(one for one in objects if "settings.yaml" in one.get("data", {}))["data"]["settings.yaml"]
+    settings = Settings.model_validate(yaml.safe_load(text))
+    assert (settings.release, settings.aftr.image) == ("0.2.0-1", f"ghcr.io/dslite/aftr:0.2.0-1{digest}")
+    assert configured(pool(release=settings.release)).pool.spec.release == settings.release
+
+
 def test_monitoring_is_what_was_asked_for() -> None:
     objects = rendered(ALL_ON)
     assert "PrometheusRule" in kinds(objects)
@@ -185,7 +195,7 @@ def made(asked: dict[str, Any], *, monitors: bool) -> set[tuple[str, str]]:
     [
         ("aftr.workers=0", "workers"), ("aftr.mode=fast", "mode"), ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("store.storage=much", "storage"), ("operatr.x=1", "operatr"), ("namespaces=edge", "namespaces"),
-        ("operator.keySecretRef=A", "keySecretRef"),
+        ("operator.keySecretRef=A", "keySecretRef"), ("image.aftr.tag=a/b", "tag"), (f"image.aftr.tag={'1' * 64}.0", "tag"),
         ("dns.zones[0].zone=example.net", "server"), ("dns.zones[0].zone=example.net,dns.zones[0].server=ns1", "server"),
         ("dns.zones[0].zone=example.net,dns.zones[0].server=192.0.2.1,dns.zones[0].tsigSecretRef=tsig", "owner"),
         ("dhcp.servers[0].name=metro", "url"), ("dhcp.servers[0].url=ftp://kea", "url"), ("dhcp.servers[0].type=isc", "type"),

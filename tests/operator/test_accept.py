@@ -161,9 +161,11 @@ def test_when_nobody_can_say_only_harmless_changes_are_made() -> None:
     running = configured(pool(), HOMES)
     tunnel = {**pool()["spec"]["softwire"], "tunnelMtu": 1400}
     live = proposed(running, pool(softwire=tunnel), HOMES)
-    assert spare(running, live, None) == live
-    held = spare(running, proposed(running, pool(), group("homes", "2001:db8:7000::/40")), None)
-    assert "no AFTR could say how many mappings it would end" in held.refusals["B4Group homes"][0]
+    why = "no AFTR that answers serves slots 0-3, so nobody knows how many mappings it would end"
+    assert spare(running, live, why) == live
+    held = spare(running, proposed(running, pool(), group("homes", "2001:db8:7000::/40")), why)
+    assert held.refusals["B4Group homes"][0].endswith(f": {why}: wait, or set allowDisruption")
+    assert spare(running, proposed(running, pool()), why).kept == (f"B4Group homes was deleted, {why}",)
 
 
 def test_shrinking_a_nat_pool_in_use_is_refused_with_the_number() -> None:
@@ -176,8 +178,8 @@ def test_shrinking_a_nat_pool_in_use_is_refused_with_the_number() -> None:
     assert held.configuration == running
 
 
-@pytest.mark.parametrize(("lost", "said"), [(9, "it would end 9 live mappings"), (None, "no AFTR could say how many")])
-def test_another_store_is_refused_while_there_are_mappings(lost: int | None, said: str) -> None:
+@pytest.mark.parametrize(("lost", "said"), [(9, "it would end 9 live mappings"), ("nobody says", "nobody says")])
+def test_another_store_is_refused_while_there_are_mappings(lost: int | str, said: str) -> None:
     running = configured(pool(), HOMES)
     moved = proposed(running, pool(store={"secretRef": "redis"}), HOMES)
     held = spare(running, moved, lost)

@@ -112,6 +112,62 @@ async def test_so_it_does_while_the_pool_may_not_have_as_many_as_it_asks_for(
         assert get(api, "deployment", "east-aftr")["spec"]["replicas"] == 1
 
 
+async def test_what_the_store_may_have_is_not_ended_while_nobody_serves_it(
+    api: Api, session: aiohttp.ClientSession
+) -> None:
+    """The one pod is replaced before its mappings have ended: whoever counts none has to serve them first."""
+
+    def said() -> str:
+        return str(condition(api, "b4group", "homes")["message"])
+
+    give(api, pool(replicas=1), group("homes", "2001:db8:1000::/36"))
+    looking = operator_of(api, session).controller
+    await look(api, looking)
+    give(api, group("homes", "2001:db8:2000::/36"))
+    await look(api, looking)
+    assert accepted(api, "b4group", "homes"), "nobody has served yet"
+    with stand_ins(api, {0: 10, 1: 5, 2: 0, 3: 7}) as (aftr,):
+        await look(api, looking)
+        aftr.lost = 12
+        give(api, group("homes", "2001:db8:3000::/36"))
+        await look(api, looking)
+        assert "it would end 12 live mappings" in said()
+        looking.cache.drop(get(api, "pod", "aftr-0"))
+    nobody = "no AFTR that answers serves slots 0-3, so nobody knows how many mappings it would end: wait, or set allowDisruption"
+    await look(api, looking)
+    assert nobody in said()
+    with stand_ins(api, {}) as (aftr,):  # another pod, which has not taken over
+        await look(api, looking)
+        assert nobody in said()
+        aftr.slots = {0: 0, 1: 0, 2: 0, 3: 0}
+        await look(api, looking)
+        assert accepted(api, "b4group", "homes")
+
+
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_deleted_pool_waits_for_what_its_store_may_have(
+    api: Api, session: aiohttp.ClientSession, store: bool
+) -> None:
+    """Without a store, mappings ended with their pod."""
+    east = pool(replicas=1, deletionDrainSeconds=86400)
+    if not store:
+        del east["spec"]["store"]
+    give(api, east)
+    looking = operator_of(api, session).controller
+    with stand_ins(api, {0: 10, 1: 5, 2: 0, 3: 7}):
+        await look(api, looking)
+        await look(api, looking)
+        looking.cache.drop(get(api, "pod", "aftr-0"))
+    api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")
+    await look(api, looking)
+    if store:
+        said = condition(api, "aftrpool", "east", "Draining")["message"]
+        assert said.startswith("the pool was deleted: 0 live mappings and those of slots 0-3, which no AFTR serves, ")
+        with stand_ins(api, {0: 0, 1: 0, 2: 0, 3: 0}):
+            await look(api, looking)
+    assert not get(api, "aftrpool", "east")
+
+
 async def test_trouble_is_said_by_an_api_server_that_answers(api: Api, session: aiohttp.ClientSession) -> None:
     """Of one that does not, nothing is written: it would wait for each request, and say what is over when it is back."""
     give(api, pool(), group("homes", "2001:db8:1000::/36"))

@@ -74,6 +74,19 @@ def test_the_end_of_an_earlier_object_of_that_name_is_not_its_end() -> None:
     assert cache.view(KEY).pool == second
 
 
+def test_one_that_is_made_anew_under_its_name_is_judged() -> None:
+    """`kubectl replace --force`: seen before the end of the first, or that was missed; both have generation 1."""
+    cache, first = Cache(), group("homes", "2001:db8:1000::/36")
+    cache.put(first)
+    before = cache.revision
+    second = newer(group("homes", "2001:db8:2000::/36"))
+    second["metadata"]["uid"] = "another"
+    cache.put(second)
+    assert cache.revision == before + 1
+    cache.drop(first)
+    assert [str(claim.value) for one in cache.wanted() for claim in one.claims] == ["2001:db8:2000::/36"]
+
+
 def test_what_belongs_to_a_pool() -> None:
     cache = Cache()
     for one in (

@@ -106,6 +106,18 @@ def test_pods_are_told_of_another_configuration_once() -> None:
     assert plan([], {}, pods, "h") == [Annotate("b", {CONFIG_HASH: "h"})]
 
 
+def test_a_store_that_does_not_become_ready_is_replaced_by_the_next_one() -> None:
+    """Kubernetes does so for a policy that never changes: a StatefulSet that was made with another keeps it."""
+    found: dict[Any, Any] = {}
+    carry_out(found, plan(wanted(), found, [], "h"))
+    spec = found["StatefulSet", "east-store"]["spec"]
+    assert spec["podManagementPolicy"] == "Parallel"
+    spec["podManagementPolicy"] = "OrderedReady"
+    assert plan(wanted(), found, [], "h") == []
+    del spec["podManagementPolicy"]
+    assert plan(wanted(), found, [], "h") == []
+
+
 def test_volumes_of_a_stateful_set_stay() -> None:
     found: dict[Any, Any] = {}
     carry_out(found, plan(wanted(), found, [], "h"))

@@ -16,10 +16,12 @@ from dslite_operator.status import (
     Verdict,
     conditions,
     events,
+    ever_served,
     group_status,
     pool_status,
     ranges,
     troubled,
+    unserved,
     verdicts,
     without_numbers,
 )
@@ -103,6 +105,23 @@ def test_a_store_out_of_reach_in_the_pods_words() -> None:
     assert verdict("StoreReachable", facts()).status == "Unknown"
 
 
+def test_a_store_that_does_not_start_is_named_with_what_it_waits_for() -> None:
+    lost = report("b", {2: 0}, store={"reachable": False, "trouble": "store redis:6379: refused"})
+    waiting = pod("east-store-0", ready=False)
+    waiting["status"]["containerStatuses"] = [
+        {"state": {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "aftr:0.3"'}}}
+    ]
+    why = 'east-store-0: ImagePullBackOff: Back-off pulling image "aftr:0.3"'
+    found = verdict("StoreReachable", facts(lost, stores=(waiting,)))
+    assert (found.status, found.message) == ("False", f"{why}; b: store redis:6379: refused")
+    assert verdict("StoreReachable", facts(stores=(waiting,))).message.endswith(f"the store; {why}")
+    assert "Insufficient" in verdict("StoreReachable", facts(lost, stores=(pod("s", scheduled=False),))).message
+    assert verdict("StoreReachable", facts(*BOTH, stores=(waiting,))).status == "True"
+    assert (
+        verdict("StoreReachable", facts(lost, stores=(pod("east-store-0"),))).message == "b: store redis:6379: refused"
+    )
+
+
 def test_no_room_in_the_cluster_is_a_condition() -> None:
     waiting = Report(pod("c", ready=False, scheduled=False), None)
     found = verdict("CapacityAvailable", facts(*BOTH, waiting))
@@ -127,6 +146,16 @@ def test_of_two_that_claim_a_slot_the_newer_owner_counts() -> None:
     new.said["slots"][0]["epoch"] = 9
     status = pool_status(facts(old, new), pool(), NOW)
     assert (status["slots"][0]["pod"], status["slots"][0]["epoch"]) == ("b", 9)
+
+
+def test_a_slot_that_nobody_serves_any_more_is_known_to_have_been_served() -> None:
+    """The store may have its mappings."""
+    assert ever_served(pool()) == ever_served({"status": pool_status(facts(), pool(), NOW)}) == []
+    first = {"status": pool_status(facts(BOTH[0]), pool(), NOW)}
+    second = {"status": pool_status(facts(), first, NOW)}
+    assert ever_served(first) == ever_served(second) == unserved(ever_served(second), [BOTH[1]]) == [0, 1]
+    assert unserved(ever_served(second), BOTH) == []
+    assert "pod" not in second["status"]["slots"][0]
 
 
 def test_the_status_is_what_the_definition_allows() -> None:
