@@ -7,7 +7,7 @@ the group's subnets have evaluated: a class for every packet costs 10 ms a packe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 from itertools import combinations
@@ -27,9 +27,13 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Rendering:
-    """All that is ours: an option for a subnet; classes by name, and who asks for them; a T1 in seconds."""
+    """All that is ours: an option for a subnet; classes by name, and who asks for them; a T1 in seconds.
+
+    What groups `as_is` have at the server stays there, whatever it is.
+    """
 
     owner: str
+    as_is: Set[str] = frozenset()
     options: dict[IPv6Network, Object] = field(default_factory=dict)
     classes: dict[str, Object] = field(default_factory=dict)
     asked: dict[IPv6Network, list[str]] = field(default_factory=dict)
@@ -41,10 +45,12 @@ class Rendering:
         return set(self.options) | set(self.asked) | set(self.renew_s)
 
 
-def render(assignments: Sequence[Assignment], owner: str, dialect: Dialect) -> Rendering:
+def render(
+    assignments: Sequence[Assignment], owner: str, dialect: Dialect, as_is: Set[str] = frozenset()
+) -> Rendering:
     """Raises OptionError for a name or a number of names, ForeignError for groups that cannot be told apart."""
     check(assignments)
-    made = Rendering(owner)
+    made = Rendering(owner, as_is)
     for one in sorted(assignments, key=lambda one: one.group):
         mark = {"group": one.group, "map": one.copy} if one.copy else {"group": one.group}
         for subnet, option in _options(one):
