@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from assignments import OTHER, S0, S1, S2, spread, whole
 from dhcp_network import HOMES
+from dslite_contract.rules import overlap
 from dslite_operator.distribution.buckets import bucket_of, duid_in
 from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers.errors import ForeignError, OptionError, UnsuitableError
 from dslite_operator.distribution.providers.kea.dialect import dialect
-from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets, overlap
+from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets
 from dslite_operator.distribution.providers.kea.patching import changed_classes, copies, patch, stages
 from dslite_operator.distribution.providers.kea.questions import checks
 from dslite_operator.distribution.providers.kea.rendering import check, render
@@ -93,6 +94,8 @@ def test_a_map_of_the_wrong_length_is_refused() -> None:
         ("ab*", "a*", True),
         ("a*", "b*", False),
         ("ab*", "a", False),
+        ("", "a", True),
+        ("", "", True),
     ],
 )
 def test_interface_ids_that_match_the_same(one: str, other: str, both: bool) -> None:

@@ -15,7 +15,7 @@ from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.leases import given
 from dslite_operator.distribution.providers.kea.patching import copies, obstacles, patch, subnets_of
 from dslite_operator.distribution.providers.kea.questions import Found, checks, question
-from dslite_operator.distribution.providers.kea.rendering import Rendering, check, render
+from dslite_operator.distribution.providers.kea.rendering import Rendering, check, conflicts, render
 from dslite_operator.distribution.providers.kea.server import Configuration
 from dslite_operator.distribution.providers.kea.timers import timers
 from dslite_operator.distribution.providers.pace import Pace
@@ -173,8 +173,11 @@ class KeaProvider:
         return found
 
     async def obstacles(self, assignments: Sequence[Assignment]) -> dict[str, str]:
-        """On any of the peers; raises ProviderError."""
+        """On any of the peers, and between groups; raises ProviderError."""
         found: dict[str, list[str]] = {}
+        for both, sentence in conflicts(assignments):
+            for group in both:
+                found.setdefault(group, []).append(sentence)
         for peer in self._peers:
             document, dialect = (await peer.kea.configuration()).document, await peer.kea.dialect()
             for one in assignments:

@@ -13,12 +13,13 @@ from ipaddress import IPv6Network
 from itertools import combinations
 from typing import Any
 
+from dslite_contract.rules import overlap
 from dslite_operator.distribution.buckets import BUCKETS
 from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers import option64
 from dslite_operator.distribution.providers.errors import ForeignError, OptionError
 from dslite_operator.distribution.providers.kea.dialect import Dialect
-from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets, overlap
+from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets
 from dslite_operator.distribution.providers.kea.marks import marked
 from dslite_operator.distribution.providers.provider import Assignment, Part
 
@@ -108,18 +109,26 @@ def _option(name: str) -> Object:
 # ---------------------------------------------------------------- what no server could carry out
 def check(assignments: Sequence[Assignment]) -> None:
     """Raises OptionError, ForeignError."""
-    on: dict[IPv6Network, list[tuple[str, Area]]] = defaultdict(list)
     for one in assignments:
         for part in one.parts:
             _check_names(one, part)
+    for _, sentence in conflicts(assignments):
+        raise ForeignError(sentence)
+
+
+def conflicts(assignments: Sequence[Assignment]) -> Iterator[tuple[tuple[str, str], str]]:
+    """Two groups with clients that nothing tells apart, and what to do about it."""
+    on: dict[IPv6Network, list[tuple[str, Area]]] = defaultdict(list)
+    for one in assignments:
         for area in one.areas:
             on[area.subnet].append((one.group, area))
     for subnet, here in sorted(on.items()):
         for (group, area), (other, its) in combinations(here, 2):
-            if not (area.interface_id and its.interface_id) or overlap(area.interface_id, its.interface_id):
-                raise ForeignError(
+            if overlap(area.interface_id, its.interface_id):
+                yield (
+                    (group, other),
                     f"subnet {subnet} is asked for by groups {group} and {other}, and nothing tells their clients apart: "
-                    "give each its own subnets, or each a match.relayInterfaceId of its own"
+                    "give each its own subnets, or each a match.relayInterfaceId of its own",
                 )
 
 
