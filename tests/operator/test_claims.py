@@ -83,7 +83,9 @@ def test_clients_of_a_dhcpv6_server_are_of_one_group_in_the_cluster() -> None:
 
 def clients(name: str, area: Area, server: str = "metro") -> Wanted:
     """Of a group in a namespace of its own, older ones first by name."""
-    return Wanted(Holder("B4Group", name, name), name, (Claim("clients", Clients(server, area), "spec.dhcp.subnets[0]"),))
+    return Wanted(
+        Holder("B4Group", name, name), name, (Claim("clients", Clients(server, area), "spec.dhcp.subnets[0]"),)
+    )
 
 
 SHARED, ELSEWHERE = IPv6Network("2001:db8:1000::/48"), IPv6Network("2001:db8:2000::/48")

@@ -220,7 +220,9 @@ def beside(*bodies: Object) -> Cache:
     theirs = pool(namespace="core", number=1)
     rendered = render(core, Ids("uid-core", "uid-east"), None, configured(theirs, own), "", SETTINGS)
     wish = Wish(core, theirs["metadata"]["uid"], rendered, 1, "surge", SETTINGS, False)
-    text = text_of(replace(map_of(homes()), group="core/homes", areas={Area(IPv6Network(FAR["subnets"][0])): (3,) * 256}))
+    text = text_of(
+        replace(map_of(homes()), group="core/homes", areas={Area(IPv6Network(FAR["subnets"][0])): (3,) * 256})
+    )
     made = [finished(wish, config_map(wish)), map_object(own, "east", text, None)]
     for number, one in enumerate(made):
         one["metadata"] |= {"uid": f"uid-core-{number}", "resourceVersion": "1"}

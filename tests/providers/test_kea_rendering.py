@@ -162,7 +162,9 @@ def named(group: str, *slots: str, **more: Any) -> Assignment:
     return spread(slots, "last", Area(OTHER), group=group, **more)
 
 
-@pytest.mark.parametrize("shops", [named("isp/shops", S0, copy="map"), named("isp/shops", S0, S1, renew_s=60, copy="map")])
+@pytest.mark.parametrize(
+    "shops", [named("isp/shops", S0, copy="map"), named("isp/shops", S0, S1, renew_s=60, copy="map")]
+)
 def test_what_a_group_has_stays_while_others_are_told_something_new(shops: Assignment) -> None:
     """Whatever stands in its way: its name, its classes, its T1 and the copy of its map."""
     theirs = {"pd-pools": [{"prefix": "2001:db8::", "prefix-len": 48, "option-data": [{"code": 64, "data": "mine."}]}]}

@@ -79,6 +79,22 @@ async def test_a_group_that_was_told_before_our_time_is_left_as_it_is(server: Ru
         assert await server.provider().copies() == {"isp/shops": "a map"}
 
 
+async def test_groups_that_nothing_tells_apart_stop_no_other(server: RunningKea) -> None:
+    """As they were accepted before anybody looked at it: who was told stays so, who is new waits."""
+    shops, late = whole("isp/shops", S0, Area(OTHER), copy="a map"), whole("isp/late", S1, Area(OTHER, "b-*"))
+    async with telling(server) as (teller, ear):
+        teller.tell(wanted(whole(), shops))
+        await ear.until(lambda: teller.settled)
+        teller.tell(wanted(whole(name=S1), shops, late))
+        await ear.until(lambda: teller.tells("isp/homes"))
+        assert all("nothing tells their clients apart" in teller.blocked[one.group] for one in (shops, late))
+        assert [await server.provider().observe(b4(0, subnet=one)) for one in (HOMES, OTHER)] == [S1, S0]
+    async with telling(server) as (teller, ear):
+        teller.tell(wanted(whole(name=S0), shops, late))
+        await ear.until(lambda: teller.tells("isp/homes"))
+        assert [await server.provider().observe(b4(0, subnet=one)) for one in (HOMES, OTHER)] == [S0, S0]
+
+
 async def test_a_group_that_is_blocked_after_it_was_told_is_told_what_it_was(server: RunningKea) -> None:
     """A person removes one of its subnets, and another group is told something new."""
     shops = whole("isp/shops", S0, Area(OTHER), Area(MISSING), copy="a map")

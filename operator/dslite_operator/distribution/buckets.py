@@ -15,11 +15,13 @@ Kind = TypeVar("Kind")
 BUCKETS: Mapping[Cut, int] = {"whole": 1, "lastNibble": 16, "last": 256, "lastTwoLowNibbles": 256}
 
 
-SHORTEST_DUID = 2  # bytes; one of a single byte, which no RFC knows, is in no bucket of lastTwoLowNibbles at a server either
+SHORTEST_DUID = (
+    2  # bytes; one of a single byte, which no RFC knows, is in no bucket of lastTwoLowNibbles at a server either
+)
 
 
 def bucket_of(duid: bytes, cut: Cut) -> int:
-    """The bucket of a DUID of SHORTEST_DUID or more; RFC 8415 section 11.1 wants three bytes (two of type, and what identifies)."""
+    """The bucket of a DUID, which has SHORTEST_DUID bytes or more."""
     match cut:
         case "whole":
             return 0

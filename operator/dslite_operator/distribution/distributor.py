@@ -127,7 +127,10 @@ class Distributor:
         return SOON_S if standing.trouble else LOOK_S
 
     def _use(self, unread: Set[str]) -> Use:
-        """Which names are handed out; not known while a server may tell something else than it should, or than we know.  `unread` pools keep theirs."""
+        """Which names are handed out; not known while a server may tell something else than it should, or than we know.
+
+        `unread` pools keep theirs.
+        """
         tellers = self._tellers.values()
         lifetime = max((one.lifetime for one in tellers), default=NOBODY)
         if any(one.as_is or not one.settled for one in tellers):

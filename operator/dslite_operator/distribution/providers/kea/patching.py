@@ -18,7 +18,7 @@ from dslite_operator.distribution.providers.kea.rendering import Rendering
 from dslite_operator.distribution.providers.kea.surroundings import left_out
 
 Object = dict[str, Any]
-Ours = Mapping[str, Any]  # the group of each class of ours, by name
+Ours = Mapping[str, str]  # the group of each class of ours, by name
 
 RENEW = "renew-timer"
 NAMED = 5  # problems that one sentence names
@@ -63,24 +63,29 @@ def _network(network: Object, wanted: Rendering, dialect: Dialect, ours: Ours) -
 # ---------------------------------------------------------------- groups that are left as they are
 def _ours(whole: Object, wanted: Rendering) -> Ours:
     return {
-        one["name"]: mark_of(one).get("group")
+        one["name"]: _group(one)
         for one in whole.get("client-classes", ())
         if owner_of(one) == wanted.owner
     }
 
 
+def _group(thing: Object) -> str:
+    """The group of something of ours."""
+    return str(mark_of(thing).get("group", ""))
+
+
 def _stays(thing: Object, wanted: Rendering) -> bool:
     """Whether an option or a class is another's, or of a group that is left as it is."""
-    return owner_of(thing) != wanted.owner or mark_of(thing).get("group") in wanted.as_is
+    return owner_of(thing) != wanted.owner or _group(thing) in wanted.as_is
 
 
 def _left_by_option(subnet: Object, wanted: Rendering) -> set[str]:
     options = (one for one in subnet.get("option-data", ()) if owner_of(one) == wanted.owner)
-    return {mark_of(one).get("group") for one in options} & wanted.as_is
+    return {_group(one) for one in options} & wanted.as_is
 
 
 def _left_by_class(subnet: Object, wanted: Rendering, dialect: Dialect, ours: Ours) -> set[str]:
-    return {ours.get(name) for name in subnet.get(dialect.asks_for, ())} & wanted.as_is
+    return {ours[name] for name in subnet.get(dialect.asks_for, ()) if name in ours} & wanted.as_is
 
 
 # ---------------------------------------------------------------- one subnet
@@ -199,7 +204,9 @@ def _in_the_way(prefix: IPv6Network, subnet: Object, network: Object | None, wan
         yield f"subnet {prefix}: its renew-timer is {_whose(subnet)}: wait for the end of its drain"
 
 
-def _told_already(prefix: IPv6Network, subnet: Object, wanted: Rendering, dialect: Dialect, ours: Ours) -> Iterator[str]:
+def _told_already(
+    prefix: IPv6Network, subnet: Object, wanted: Rendering, dialect: Dialect, ours: Ours
+) -> Iterator[str]:
     """By a group that is left as it is: only classes go beside classes."""
     left = _left_by_option(subnet, wanted) if prefix in wanted.options or prefix in wanted.asked else set()
     left |= _left_by_class(subnet, wanted, dialect, ours) if prefix in wanted.options else set()

@@ -46,9 +46,7 @@ class Rendering:
         return set(self.options) | set(self.asked) | set(self.renew_s)
 
 
-def render(
-    assignments: Sequence[Assignment], owner: str, dialect: Dialect, as_is: Set[str] = frozenset()
-) -> Rendering:
+def render(assignments: Sequence[Assignment], owner: str, dialect: Dialect, as_is: Set[str] = frozenset()) -> Rendering:
     """Raises OptionError for a name or a number of names, ForeignError for groups that cannot be told apart."""
     check(assignments)
     made = Rendering(owner, as_is)
@@ -125,11 +123,11 @@ def conflicts(assignments: Sequence[Assignment]) -> Iterator[tuple[tuple[str, st
     for subnet, here in sorted(on.items()):
         for (group, area), (other, its) in combinations(here, 2):
             if overlap(area.interface_id, its.interface_id):
-                yield (
-                    (group, other),
+                sentence = (
                     f"subnet {subnet} is asked for by groups {group} and {other}, and nothing tells their clients apart: "
-                    "give each its own subnets, or each a match.relayInterfaceId of its own",
+                    "give each its own subnets, or each a match.relayInterfaceId of its own"
                 )
+                yield (group, other), sentence
 
 
 def _check_names(one: Assignment, part: Part) -> None:
