@@ -62,11 +62,7 @@ def _network(network: Object, wanted: Rendering, dialect: Dialect, ours: Ours) -
 
 # ---------------------------------------------------------------- groups that are left as they are
 def _ours(whole: Object, wanted: Rendering) -> Ours:
-    return {
-        one["name"]: _group(one)
-        for one in whole.get("client-classes", ())
-        if owner_of(one) == wanted.owner
-    }
+    return {one["name"]: _group(one) for one in whole.get("client-classes", ()) if owner_of(one) == wanted.owner}
 
 
 def _group(thing: Object) -> str:
