@@ -16,7 +16,7 @@ BUCKETS: Mapping[Cut, int] = {"whole": 1, "lastNibble": 16, "last": 256, "lastTw
 
 
 SHORTEST_DUID = (
-    2  # bytes; one of a single byte, which no RFC knows, is in no bucket of lastTwoLowNibbles at a server either
+    3  # bytes, two of type and what identifies (RFC 8415 section 11.1): Kea answers nobody with a shorter one
 )
 
 
