@@ -14,10 +14,7 @@ Kind = TypeVar("Kind")
 
 BUCKETS: Mapping[Cut, int] = {"whole": 1, "lastNibble": 16, "last": 256, "lastTwoLowNibbles": 256}
 
-
-SHORTEST_DUID = (
-    3  # bytes, two of type and what identifies (RFC 8415 section 11.1): Kea answers nobody with a shorter one
-)
+SHORTEST_DUID = 3  # bytes (RFC 8415 section 11.1): Kea answers nobody with a shorter one
 
 
 def bucket_of(duid: bytes, cut: Cut) -> int:
