@@ -334,8 +334,12 @@ def match_alike(one: B4Group, other: B4Group) -> bool:
     """Whether a client may match both groups."""
     if one.spec.match is None or other.spec.match is None:
         return True
-    mine, its = one.spec.match.relay_interface_id, other.spec.match.relay_interface_id
-    return begins_with(mine, its) or begins_with(its, mine)
+    return overlap(one.spec.match.relay_interface_id, other.spec.match.relay_interface_id)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether a client may match both Interface-IDs, each of which may end in *; an empty one matches every client."""
+    return not (one and other) or begins_with(one, other) or begins_with(other, one)
 
 
 def begins_with(text: str, pattern: str) -> bool:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
-from dslite_contract.rules import refused
+from dslite_contract.rules import overlap, refused
 from dslite_contract.schema import AftrPool, B4Group
+from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.wishes import areas_of
 
 Network = IPv4Network | IPv6Network
@@ -30,12 +31,22 @@ class Holder(NamedTuple):
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
+class Clients(NamedTuple):
+    """Of a DHCPv6 server."""
+
+    server: str
+    area: Area
+
+    def __str__(self) -> str:
+        return f"{self.server} {self.area}"
+
+
 @dataclass(frozen=True)
 class Claim:
     """A thing that one object may have, with its place there.  `sort`: nat, tunnel, fqdn, b4s or clients."""
 
     sort: str
-    value: Network | str
+    value: Network | str | Clients
     path: str
 
 
@@ -77,7 +88,7 @@ def group_claims(group: B4Group) -> Iterator[Claim]:
         yield Claim("b4s", prefix, f"spec.prefixes[{number}]")
     if group.spec.dhcp is not None:
         for number, area in enumerate(areas_of(group)):
-            yield Claim("clients", f"{group.spec.dhcp.server} {area}", f"spec.dhcp.subnets[{number}]")
+            yield Claim("clients", Clients(group.spec.dhcp.server, area), f"spec.dhcp.subnets[{number}]")
 
 
 @dataclass
@@ -86,11 +97,14 @@ class Register:
 
     _equal: dict[tuple[str, object], tuple[Holder, Claim]] = field(default_factory=dict)
     _ranges: dict[str, list[tuple[int, int, Holder, Claim]]] = field(default_factory=dict)
+    _clients: dict[tuple[str, IPv6Network], list[tuple[Holder, Claim]]] = field(default_factory=dict)
 
     def against(self, holder: Holder, claim: Claim) -> tuple[Holder, Claim] | None:
         """Whose claim stands against it."""
         if claim.sort in ("nat", "tunnel"):
             return self._overlapping(holder, claim)
+        if isinstance(claim.value, Clients):
+            return self._matching(holder, claim.value)
         found = self._equal.get((claim.sort, claim.value))
         return found if found and found[0] != holder else None
 
@@ -104,19 +118,29 @@ class Register:
             place -= 1
         return None
 
+    def _matching(self, holder: Holder, mine: Clients) -> tuple[Holder, Claim] | None:
+        """Who has clients of the same subnet that nothing tells apart from these."""
+        for other, claim in self._clients.get((mine.server, mine.area.subnet), ()):
+            assert isinstance(claim.value, Clients)
+            if other != holder and overlap(mine.area.interface_id, claim.value.area.interface_id):
+                return other, claim
+        return None
+
     def grant(self, holder: Holder, claim: Claim) -> None:
         """Enter a claim."""
         if claim.sort in ("nat", "tunnel"):
             bisect.insort(
                 self._ranges.setdefault(claim.sort, []), (*span(claim), holder, claim), key=lambda entry: entry[:2]
             )
+        elif isinstance(claim.value, Clients):
+            self._clients.setdefault((claim.value.server, claim.value.area.subnet), []).append((holder, claim))
         else:
             self._equal.setdefault((claim.sort, claim.value), (holder, claim))
 
 
 def span(claim: Claim) -> tuple[int, int]:
     """First and last address of a prefix."""
-    assert not isinstance(claim.value, str)
+    assert isinstance(claim.value, Network)
     return int(claim.value.network_address), int(claim.value.broadcast_address)
 
 

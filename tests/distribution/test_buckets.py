@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dslite_operator.distribution.buckets import BUCKETS, Cut, bucket_of, cut_anew, read, spell
+from dslite_operator.distribution.buckets import BUCKETS, SHORTEST_DUID, Cut, bucket_of, cut_anew, read, spell
 
 CUTS = st.sampled_from(sorted(BUCKETS))
 MAC = bytes.fromhex("000300010250560a1b3f")  # DUID-LL of RFC 8415 section 11.4
@@ -25,7 +25,7 @@ def test_d21_bucket_of_a_duid(duid: bytes, cut: Cut, bucket: int) -> None:
 
 
 @settings(deadline=None)
-@given(st.binary(min_size=3, max_size=130), CUTS)
+@given(st.binary(min_size=SHORTEST_DUID, max_size=130), CUTS)
 def test_every_duid_has_a_bucket(duid: bytes, cut: Cut) -> None:
     assert 0 <= bucket_of(duid, cut) < BUCKETS[cut]
 

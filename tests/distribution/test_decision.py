@@ -78,6 +78,21 @@ def test_o02_who_is_told_a_name_is_told_it_whatever_dns_says() -> None:
     assert (after.map, after.missing) == (before.map, ())
 
 
+def test_o02_b4s_that_are_seen_are_told_no_name_that_does_not_resolve() -> None:
+    """They have the AFTR's address in their settings, and their group has just been given `dhcp`.  One on a slot that is drained too."""
+    stand = BucketMap(HOMES, "east", "lastNibble", {AREA: (2,) * 16}, levelled=1)
+    for there, missing in (
+        (given(2), "s2.east.aftr.example.net"),
+        (given(2, drains={2: NOW}), "s2.east.aftr.example.net"),
+        (given(0), "s2.east.aftr.example.net"),
+    ):
+        waiting = decided(replace(there, untold={HOMES}), stand, slots=1)
+        assert waiting.map is None
+        assert missing in waiting.missing
+        assert decided(there, stand, slots=1).map is not None, "who was told it, as by a map that was lost, is told it"
+    assert areas(decided(replace(given(3), untold={HOMES}), stand, slots=1)) == stand.areas
+
+
 # ---------------------------------------------------------------- moves
 def test_d21_moves_go_on_batch_by_batch() -> None:
     """800 of 1,600 B4s move, 400 in an hour: the first at once, the second an hour later."""

@@ -172,6 +172,13 @@ def test_areas_that_nobody_had_are_where_they_are_seen_and_nothing_was_lost() ->
     assert divided(on(0), copies={}, seen=None).trouble == SILENT
 
 
+def test_o02_by_a_map_that_was_lost_b4s_were_told_and_by_what_is_seen_alone_they_were_not() -> None:
+    assert not result(there(), {}, seen_on(2)).told
+    assert result(damaged({}), {}, seen_on(2)).told
+    assert result(there(on(0)), {}, seen_on(2)).told
+    assert result(there(), {NAME: text_of(on(1))}, seen_on(2)).told
+
+
 # ---------------------------------------------------------------- of groups that are gone
 def test_areas_of_groups_that_are_gone_are_remembered_from_wherever() -> None:
     flats, shops = on(1, "edge/flats"), on(2, "edge/shops")

@@ -184,4 +184,5 @@ def test_drains_stand_in_an_annotation() -> None:
     body = {"metadata": {"annotations": {DRAIN_SLOTS: spelled(drains)}}}
     assert drains_of(body) == drains
     assert spelled({}) is None
-    assert drains_of({"metadata": {"annotations": {DRAIN_SLOTS: "3=soon x=1 4=2026-11-26T12:00:00"}}}) == {}
+    for text in ("3=soon x=1 4=2026-11-26T12:00:00", "0=9999-12-31T23:59:59+00:00", "0=9000-01-01T00:00:00+00:00"):
+        assert drains_of({"metadata": {"annotations": {DRAIN_SLOTS: text}}}) == {}

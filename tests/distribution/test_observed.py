@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
+import pytest
+
 from cluster_objects import configured, group, pool
 from dslite_contract.schema import B4Group
 from dslite_operator.distribution.counting import Softwire, Stray
@@ -50,6 +52,17 @@ def test_leases_and_softwires_are_put_together() -> None:
     assert homes.on_slots == {0: 1, 1: 1}
     assert list(homes.strays(told(*[0] * 16))) == [Stray(Softwire(address(1) + 1, 1, 10), 0)]
     assert homes.counts_by(told(*[0] * 16)) == homes.counts
+
+
+@pytest.mark.parametrize("cut", ["last", "lastNibble", "lastTwoLowNibbles"])
+@pytest.mark.parametrize("duid", [b"", b"\5", b"\0\3"])
+def test_a_client_whose_duid_is_too_short_is_not_counted_and_ends_nothing(cut: str, duid: bytes) -> None:
+    """Kea answers none, but a lease of one may have come from elsewhere."""
+    dhcp = {"server": "metro", "subnets": [str(HOMES)], "bucketBytes": cut}
+    leases = {"metro": [lease(0)._replace(duid=duid), lease(1)]}
+    homes = observed(groups(dhcp=dhcp), leases, softwires(0, 1))["edge/homes"]
+    assert sum(count.b4s for count in homes.counts[AREA]) == 1
+    assert [one.softwire.slot for one in homes.strays(told(*[1] * 16))] == [0]
 
 
 def test_a_softwire_without_a_lease_is_a_stray_wherever_it_is() -> None:

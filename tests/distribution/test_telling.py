@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from ipaddress import IPv6Network
@@ -41,6 +41,7 @@ class Server:
         self.done: Counter[str] = Counter()
         self.tried_at: list[float] = []
         self.told: Plan = ()
+        self.left: Plan = ()
         self.live_update = False
         self.fails: ProviderError | None = None
         self.blocks: dict[str, str] = {}  # by group, or by name
@@ -51,7 +52,8 @@ class Server:
         self.state: int | None = 1  # of its configuration, as others leave it; None: it has no hash
         self.times, self.longest_s = Timers(1800, 7200), 600
 
-    def render(self, assignments: Plan) -> Plan:
+    def render(self, assignments: Plan, as_is: Set[str] = frozenset()) -> Plan:
+        self.left = tuple(one for one in self.told if one.group in as_is)
         return tuple(assignments)
 
     async def validate(self, plan: Plan) -> None:
@@ -64,7 +66,7 @@ class Server:
             raise self.fails
         if found := await self.obstacles(plan):
             raise ForeignError("; ".join(found.values()))
-        self.told = plan
+        self.told = (*plan, *self.left)
         if self.unwritten is not None:
             raise self.unwritten
         return Outcome(("metro",), "changed")
@@ -284,6 +286,27 @@ async def test_a_group_that_is_blocked_is_tried_again_when_others_have_changed_t
         server.blocks, server.state = {}, 2
         await ear.until(lambda: teller.tells("isp/shops"))
         assert server.done["apply"] == 3
+
+
+async def test_a_group_that_is_blocked_after_it_was_told_stays_as_it_is_and_others_go_on() -> None:
+    """What stands in its way stands in the way of what it was told too: also of an operator that starts again."""
+    server, shops = Server(), whole("isp/shops", S0, Area(OTHER), copy="a map")
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(whole(), shops))
+        await ear.until(lambda: teller.settled)
+        server.blocks = {"isp/shops": "an aftr-name that is not ours"}
+        teller.tell(wanted(whole(name=S1), shops))
+        await ear.until(lambda: teller.tells("isp/homes"))
+        assert server.told == (whole(name=S1), shops)
+        assert (teller.copies, teller.tells("isp/shops")) == ({"isp/homes": "", "isp/shops": "a map"}, False)
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(whole(name=S2), shops))
+        await ear.until(lambda: teller.tells("isp/homes"))
+        assert server.told == (whole(name=S2), shops)
+        assert (teller.as_is, teller.blocked) == ({"isp/shops": "a map"}, server.blocks)
+        server.blocks, server.state = {}, 2
+        await ear.until(lambda: teller.tells("isp/shops"))
+        assert teller.as_is == {}
 
 
 async def test_d21_no_group_is_told_while_a_subnet_is_on_its_way_to_one_that_is_blocked() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assignments import S0, whole
 from cluster_objects import configured, group, pool
 from contract_objects import NORTH, full
-from dslite_operator.claims import Claim, Holder, Wanted, group_claims, judge, pool_claims
+from dslite_operator.claims import Claim, Clients, Holder, Wanted, group_claims, judge, pool_claims
+from dslite_operator.distribution.maps import Area
+from dslite_operator.distribution.providers.kea.rendering import check
 
 WEST, EAST = Holder("AftrPool", "edge", "west"), Holder("AftrPool", "edge", "east")
 
@@ -75,6 +79,45 @@ def test_clients_of_a_dhcpv6_server_are_of_one_group_in_the_cluster() -> None:
     )
     elsewhere = full({"spec.match.relayInterfaceId": "dslam-8"}, NORTH).groups[0]
     assert judge({}, [wanted, Wanted(other.holder, "2", tuple(group_claims(elsewhere))[2:])]) == {}
+
+
+def clients(name: str, area: Area, server: str = "metro") -> Wanted:
+    """Of a group in a namespace of its own, older ones first by name."""
+    return Wanted(
+        Holder("B4Group", name, name), name, (Claim("clients", Clients(server, area), "spec.dhcp.subnets[0]"),)
+    )
+
+
+SHARED, ELSEWHERE = IPv6Network("2001:db8:1000::/48"), IPv6Network("2001:db8:2000::/48")
+
+
+@pytest.mark.parametrize(("mine", "its"), [("b-*", ""), ("", "b-*"), ("dslam-7*", "dslam-*"), ("dslam-*", "dslam-71")])
+def test_clients_that_two_groups_may_match_are_the_older_ones(mine: str, its: str) -> None:
+    """Else no DHCPv6 server could be told either, nor anybody else that it tells."""
+    older, later = clients("a", Area(SHARED, its)), clients("b", Area(SHARED, mine))
+    found = judge({}, [later, older])
+    assert list(found) == [later.holder]
+    assert f"it overlaps {f'metro {SHARED} {its}'.rstrip()} of B4Group a/a" in found[later.holder][0].line
+    assert list(judge({later.holder: later.claims}, [later, older])) == [older.holder], "accepted goes first"
+    for other in (Area(ELSEWHERE, its), Area(SHARED, "c*")):
+        assert judge({}, [clients("a", other), clients("b", Area(SHARED, "b-*"))]) == {}
+    assert judge({}, [older, clients("b", Area(SHARED, mine), "another")]) == {}
+
+
+areas = st.builds(Area, st.sampled_from([SHARED, ELSEWHERE]), st.sampled_from(["", "a", "a*", "ab", "ab*", "b*", "bc"]))
+
+
+@settings(deadline=None)
+@given(st.lists(areas, max_size=8), st.randoms())
+def test_whoever_has_clients_can_tell_them_apart(asked: Sequence[Area], random: object) -> None:
+    """What is left of them any server can be told."""
+    wanted = [clients(f"g{n}", area) for n, area in enumerate(asked)]
+    found = judge({}, wanted)
+    random.shuffle(wanted)  # type: ignore[attr-defined]
+    assert judge({}, wanted) == found
+    kept = [one for one in wanted if one.holder not in found]
+    values = [(one.holder.name, one.claims[0].value) for one in kept]
+    check([whole(f"isp/{name}", S0, value.area) for name, value in values if isinstance(value, Clients)])
 
 
 prefixes = st.builds(lambda base, length: IPv4Network((base << 28 >> (32 - length) << (32 - length), length)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
@@ -16,21 +17,25 @@ from kubernetes import client
 
 from cluster_objects import IDS, KEY, SETTINGS, configured, group, pool
 from dns_servers import ZONE, dns_server
+from dslite_contract.schema import AftrPool
 from dslite_contract.slots import slot_fqdn
 from dslite_operator.apply import JSON, ApiError, Writer, refusal
 from dslite_operator.desired import Wish, config_map, finished, render
+from dslite_operator.distribution import distributor as distributing
 from dslite_operator.distribution import maps as room
 from dslite_operator.distribution.config_maps import map_object
 from dslite_operator.distribution.counting import Softwire
+from dslite_operator.distribution.decision import Decision, decide
 from dslite_operator.distribution.distributor import Distributor
-from dslite_operator.distribution.ground import Ground
+from dslite_operator.distribution.ground import Ground, Survey
+from dslite_operator.distribution.in_force import Result, in_force
 from dslite_operator.distribution.maps import Area, BucketMap, text_of
 from dslite_operator.distribution.observed import Observed, observed
 from dslite_operator.distribution.providers.provider import Assignment, Given, Timers
 from dslite_operator.distribution.sightings import Sightings
 from dslite_operator.distribution.teller import Kept, Teller
 from dslite_operator.distribution.wishes import areas_of
-from dslite_operator.names import DRAIN_SLOTS
+from dslite_operator.names import DRAIN_SLOTS, Ids, Key
 from dslite_operator.observe import Cache
 from dslite_operator.settings import Settings
 from dslite_operator.signer import Signer
@@ -206,6 +211,76 @@ async def test_an_api_server_that_does_not_answer_is_not_asked_for_each_group(se
     with pytest.raises(ApiError):
         await distributor(cached(first, second, maps=texts), requests, session).step(NOW)
     assert requests.made == {}
+
+
+# ---------------------------------------------------------------- one pool stops no other
+def beside(*bodies: Object) -> Cache:
+    """A second pool in force, in another namespace, with homes of its own: beside the first one with its groups."""
+    core, own = Key("core", "east"), group("homes", "2001:db8:1300::/40", namespace="core", slots=2, dhcp=FAR)
+    theirs = pool(namespace="core", number=1)
+    rendered = render(core, Ids("uid-core", "uid-east"), None, configured(theirs, own), "", SETTINGS)
+    wish = Wish(core, theirs["metadata"]["uid"], rendered, 1, "surge", SETTINGS, False)
+    text = text_of(
+        replace(map_of(homes()), group="core/homes", areas={Area(IPv6Network(FAR["subnets"][0])): (3,) * 256})
+    )
+    made = [finished(wish, config_map(wish)), map_object(own, "east", text, None)]
+    for number, one in enumerate(made):
+        one["metadata"] |= {"uid": f"uid-core-{number}", "resourceVersion": "1"}
+    cache = cached(*bodies, maps={body["metadata"]["name"]: text_of(map_of(body)) for body in bodies})
+    for one in (theirs, own, *made):
+        cache.put(one)
+    return cache
+
+
+FAR = {"server": "metro", "subnets": ["2001:db8:1300::/48"]}
+
+
+@pytest.mark.parametrize("where", ["counted", "decided", "found"])
+async def test_what_nobody_expected_of_one_pool_stops_no_other(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Its groups stay as they are, and their conditions say why; the other pool's are told."""
+
+    def broken(of: object) -> None:
+        if getattr(of, "key", getattr(of, "metadata", None)) in (KEY, found.pool.metadata):
+            raise IndexError("index out of range")
+
+    async def of(_: Sightings, ground: Ground, __: object) -> dict[str, Observed]:
+        broken(ground if where == "counted" else None)
+        return observed(ground.groups, {"metro": []}, [])
+
+    def decided(pool_of: AftrPool, *rest: Any) -> dict[str, Decision]:
+        broken(pool_of if where == "decided" else None)
+        return decide(pool_of, *rest)
+
+    def forces(survey: Survey, ground: Ground, *rest: Any) -> dict[str, Result]:
+        broken(ground if where == "found" else None)
+        return in_force(survey, ground, *rest)
+
+    body = homes()
+    found = configured(pool(), body)
+    monkeypatch.setattr(Sightings, "of", of)
+    monkeypatch.setattr(distributing, "decide", decided)
+    monkeypatch.setattr(distributing, "in_force", forces)
+    made = distributor(beside(body), Requests(), session)
+    teller = answering(made)
+    await made.step(NOW)
+    assert reason_of(made, body) == ("Refused", "IndexError: index out of range; what was told stays so")
+    assert told(teller) == {"core/homes": FAR["subnets"]} | ({} if where == "found" else {"edge/homes": [KEPT]})
+
+
+async def test_o02_b4s_that_are_seen_wait_for_the_name_of_their_slot_and_those_of_a_lost_map_do_not(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No DNS server knows any name here."""
+    counted(monkeypatch, Softwire(IPv6Address("2001:db8:1000::1"), 2))
+    for maps, reason in (({}, "Waiting"), ({"homes": "{"}, "Telling")):
+        body, requests = homes(slots=1), Requests()
+        made = distributor(cached(body, maps=maps), requests, session)
+        answering(made)
+        await made.step(NOW)
+        assert reason_of(made, body)[0] == reason
+        assert ("ConfigMap homes-buckets" in requests.made) is (reason == "Telling")
 
 
 # ---------------------------------------------------------------- an area on its way from one group to another

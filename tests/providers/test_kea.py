@@ -9,8 +9,10 @@ import pytest
 
 from assignments import OTHER, S0, S1, S2, b4, spread, whole
 from dhcp_network import HOMES, Network
-from dslite_operator.distribution.buckets import Cut
+from dslite_operator.distribution.buckets import SHORTEST_DUID, Cut
 from dslite_operator.distribution.maps import Area
+from dslite_operator.distribution.providers.errors import SilentError
+from dslite_operator.distribution.providers.provider import B4
 from kea_servers import HOOKS, RunningKea, configuration, running_kea, subnet
 
 
@@ -45,6 +47,14 @@ async def test_d21_a_group_over_three_slots_is_told_by_buckets(server: RunningKe
         asked = b4(bucket, cut).__class__(b"\0\2\0\0\0\x09SERIAL-7" + digit.encode(), HOMES)
         assert await provider.observe(asked) == names[bucket % 3], digit
     assert await server.document() == document
+
+
+async def test_a_duid_that_is_too_short_for_a_bucket_is_answered_by_nobody(server: RunningKea) -> None:
+    provider = server.provider()
+    await provider.apply(provider.render([spread((S0, S1), "lastTwoLowNibbles")]))
+    assert await provider.observe(B4(b"\0\3\1", HOMES)) == S1
+    with pytest.raises(SilentError):
+        await provider.observe(B4(b"\0\3\1"[: SHORTEST_DUID - 1], HOMES))
 
 
 async def test_d21_groups_on_one_subnet_are_told_apart_by_their_relays_interface(server: RunningKea) -> None:

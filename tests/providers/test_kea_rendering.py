@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from assignments import OTHER, S0, S1, S2, spread, whole
 from dhcp_network import HOMES
+from dslite_contract.rules import overlap
 from dslite_operator.distribution.buckets import bucket_of, duid_in
 from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers.errors import ForeignError, OptionError, UnsuitableError
 from dslite_operator.distribution.providers.kea.dialect import dialect
-from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets, overlap
+from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets
 from dslite_operator.distribution.providers.kea.patching import changed_classes, copies, patch, stages
 from dslite_operator.distribution.providers.kea.questions import checks
 from dslite_operator.distribution.providers.kea.rendering import check, render
@@ -93,6 +94,8 @@ def test_a_map_of_the_wrong_length_is_refused() -> None:
         ("ab*", "a*", True),
         ("a*", "b*", False),
         ("ab*", "a", False),
+        ("", "a", True),
+        ("", "", True),
     ],
 )
 def test_interface_ids_that_match_the_same(one: str, other: str, both: bool) -> None:
@@ -152,6 +155,40 @@ def test_any_history_ends_as_its_last_step_alone_and_without_us_as_it_began(
         if not subnet.get("option-data"):
             subnet.pop("option-data", None)
     assert ended == untouched
+
+
+def named(group: str, *slots: str, **more: Any) -> Assignment:
+    """A group on the other subnet."""
+    return spread(slots, "last", Area(OTHER), group=group, **more)
+
+
+@pytest.mark.parametrize(
+    "shops", [named("isp/shops", S0, copy="map"), named("isp/shops", S0, S1, renew_s=60, copy="map")]
+)
+def test_what_a_group_has_stays_while_others_are_told_something_new(shops: Assignment) -> None:
+    """Whatever stands in its way: its name, its classes, its T1 and the copy of its map."""
+    theirs = {"pd-pools": [{"prefix": "2001:db8::", "prefix-len": 48, "option-data": [{"code": 64, "data": "mine."}]}]}
+    begun = document({"id": 7, "subnet": str(HOMES)}, {"id": 3, "subnet": str(OTHER), "renew-timer": 600})
+    found = patch(begun, render([whole(copy="old"), shops], "us", OLD), OLD)
+    found["Dhcp6"]["subnet6"][1] |= theirs
+    with pytest.raises(ForeignError, match=r"has an aftr-name 'mine.'"):
+        patch(found, render([whole(name=S1, copy="new"), shops], "us", OLD), OLD)
+    left = render([whole(name=S1, copy="new")], "us", OLD, {"isp/shops"})
+    after = patch(found, left, OLD)
+    assert after["Dhcp6"]["subnet6"][1] == found["Dhcp6"]["subnet6"][1]
+    assert after["Dhcp6"].get("client-classes") == found["Dhcp6"].get("client-classes")
+    assert copies(after, "us") == {"isp/homes": "new", "isp/shops": "map"}
+    assert patch(after, left, OLD) == after
+
+
+@pytest.mark.parametrize("names", [(S0,), (S0, S1)])
+def test_b4s_of_a_group_that_is_left_as_it_is_are_told_by_no_other(names: tuple[str, ...]) -> None:
+    found = patch(document(), render([named("isp/shops", *names)], "us", OLD), OLD)
+    with pytest.raises(ForeignError, match=r"subnet 2001:db8:41::/64: its B4s are told by group isp/shops as before"):
+        patch(found, render([whole("isp/others", S2, Area(OTHER))], "us", OLD, {"isp/shops"}), OLD)
+    shared = render([named("isp/shops", S0, S1)], "us", OLD)
+    beside = render([whole("isp/others", S2, Area(OTHER, "x*"))], "us", OLD, {"isp/shops"})
+    assert len(patch(patch(document(), shared, OLD), beside, OLD)["Dhcp6"]["client-classes"]) == 3
 
 
 def test_the_old_renew_timer_comes_back_and_is_never_made_longer() -> None:

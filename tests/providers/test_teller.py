@@ -66,17 +66,48 @@ async def test_when_a_map_was_told_is_known_whatever_else_is_told_later(server: 
         assert teller.blocked == {}
 
 
-async def test_a_group_that_was_told_before_our_time_is_never_left_out(server: RunningKea) -> None:
-    """Nobody knows any more what it was told: so nothing is changed until a person has seen to it."""
+async def test_a_group_that_was_told_before_our_time_is_left_as_it_is(server: RunningKea) -> None:
+    """Nobody knows any more what it was told: that stays, and others go on."""
     provider = server.provider()
     await provider.apply(provider.render([whole(), whole("isp/shops", S0, Area(OTHER), copy="a map")]))
-    before = await server.document()
     async with telling(server) as (teller, ear):
         assert teller.copies == {"isp/shops": "a map"}
         teller.tell(wanted(whole(name=S1), whole("isp/shops", S0, Area(MISSING))))
-        await ear.until(lambda: bool(teller.trouble))
-        assert f"there is no subnet {MISSING}" in teller.trouble
-        assert await server.document() == before
+        await ear.until(lambda: teller.tells("isp/homes"))
+        assert f"there is no subnet {MISSING}" in teller.blocked["isp/shops"]
+        assert [await server.provider().observe(b4(0, subnet=one)) for one in (HOMES, OTHER)] == [S1, S0]
+        assert await server.provider().copies() == {"isp/shops": "a map"}
+
+
+async def test_groups_that_nothing_tells_apart_stop_no_other(server: RunningKea) -> None:
+    """As they were accepted before anybody looked at it: who was told stays so, who is new waits."""
+    shops, late = whole("isp/shops", S0, Area(OTHER), copy="a map"), whole("isp/late", S1, Area(OTHER, "b-*"))
+    async with telling(server) as (teller, ear):
+        teller.tell(wanted(whole(), shops))
+        await ear.until(lambda: teller.settled)
+        teller.tell(wanted(whole(name=S1), shops, late))
+        await ear.until(lambda: teller.tells("isp/homes"))
+        assert all("nothing tells their clients apart" in teller.blocked[one.group] for one in (shops, late))
+        assert [await server.provider().observe(b4(0, subnet=one)) for one in (HOMES, OTHER)] == [S1, S0]
+    async with telling(server) as (teller, ear):
+        teller.tell(wanted(whole(name=S0), shops, late))
+        await ear.until(lambda: teller.tells("isp/homes"))
+        assert [await server.provider().observe(b4(0, subnet=one)) for one in (HOMES, OTHER)] == [S0, S0]
+
+
+async def test_a_group_that_is_blocked_after_it_was_told_is_told_what_it_was(server: RunningKea) -> None:
+    """A person removes one of its subnets, and another group is told something new."""
+    shops = whole("isp/shops", S0, Area(OTHER), Area(MISSING), copy="a map")
+    await server.person(lambda whole: whole["subnet6"].append(subnet(9, str(MISSING))))
+    async with telling(server) as (teller, ear):
+        teller.tell(wanted(whole(), shops))
+        await ear.until(lambda: teller.settled)
+        await server.person(lambda whole: whole["subnet6"].pop())
+        teller.tell(wanted(whole(name=S1), shops))
+        await ear.until(lambda: teller.tells("isp/homes"))
+        assert not teller.tells("isp/shops")
+        assert [await server.provider().observe(b4(0, subnet=one)) for one in (HOMES, OTHER)] == [S1, S0]
+        assert await server.provider().copies() == {"isp/shops": "a map"}
 
 
 async def test_a_server_that_is_gone_is_told_when_it_is_back(network: Network, version: str) -> None:

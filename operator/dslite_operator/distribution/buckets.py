@@ -14,9 +14,11 @@ Kind = TypeVar("Kind")
 
 BUCKETS: Mapping[Cut, int] = {"whole": 1, "lastNibble": 16, "last": 256, "lastTwoLowNibbles": 256}
 
+SHORTEST_DUID = 3  # bytes (RFC 8415 section 11.1): Kea answers nobody with a shorter one
+
 
 def bucket_of(duid: bytes, cut: Cut) -> int:
-    """The bucket of a DUID, which has three bytes or more (two of type, and what identifies)."""
+    """The bucket of a DUID, which has SHORTEST_DUID bytes or more."""
     match cut:
         case "whole":
             return 0

@@ -31,7 +31,8 @@ class Circumstances:
     """All that decides beside the maps.
 
     `resolved` are names that may be handed out; `settled` groups whose B4s are told what the map in force says: only those move;
-    `told_at` says since when; `renewals` is the T1 of each group's leases; `seen` what is seen of a group: one that is not there is
+    `told_at` says since when; `untold` are groups whose map says only where B4s were seen, who have names or addresses of their own;
+    `renewals` is the T1 of each group's leases; `seen` what is seen of a group: one that is not there is
     not counted yet; `drains` are slots that a person drains, since when (UTC).
     """
 
@@ -42,6 +43,7 @@ class Circumstances:
     seen: Mapping[str, Observed] = field(default_factory=dict)
     drains: Mapping[int, datetime] = field(default_factory=dict)
     told_at: Mapping[str, datetime] = field(default_factory=dict)
+    untold: Set[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,10 @@ def decide_group(
     pool: AftrPool, group: B4Group, wish: Wish, stand: BucketMap, target: BucketMap, given: Circumstances
 ) -> Decision:
     """One group, from where it is to where it should be."""
-    held = held_slots(pool, stand, target, given.resolved)
+    untold = wish.group in given.untold
+    held = held_slots(pool, stand, target, given.resolved, untold)
     missing = tuple(slot_fqdn(pool, slot) for slot in sorted(held))
-    if any(slot == UNPLACED and wanted in held for slot, wanted in pairs(stand, target)):
+    if (untold and held) or any(slot == UNPLACED and wanted in held for slot, wanted in pairs(stand, target)):
         return Decision(None, wish.counts, missing=missing)
     steady = given.renewals[wish.group]
     short = shortened(stand, given)
@@ -117,9 +120,10 @@ def pairs(stand: BucketMap, target: BucketMap) -> set[tuple[int, int]]:
     return {pair for area, slots in stand.areas.items() for pair in zip(slots, target.areas[area], strict=True)}
 
 
-def held_slots(pool: AftrPool, stand: BucketMap, target: BucketMap, resolved: Set[str]) -> set[int]:
+def held_slots(pool: AftrPool, stand: BucketMap, target: BucketMap, resolved: Set[str], untold: bool) -> set[int]:
     """Slots that nobody new is told, since their names do not resolve; who is told one already stays (O02)."""
-    new = slots_in(target.areas.values()) - slots_in(stand.areas.values())
+    here, there = slots_in(stand.areas.values()), slots_in(target.areas.values())
+    new = here | there if untold else there - here
     return {slot for slot in new if slot_fqdn(pool, slot) not in resolved}
 
 

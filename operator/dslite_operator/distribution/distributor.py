@@ -120,25 +120,41 @@ class Distributor:
         wanted = {name: one for ground in found.grounds for name, one in wanted_of(ground.pool).items()}
         standing = await self._names.keep(wanted, self._use(found.unread), now)
         for ground in found.grounds:
-            leases = {name: one.leases for name, one in self._tellers.items()}
-            seen = await self._sightings.of(ground, leases) if ground.told else None
-            results |= await asyncio.to_thread(self._decide, found, ground, seen, standing, now)
+            results |= await self._results(found, ground, standing, now)
         await self._write(found, results)
         self._tell(found, results)
         await self._say(found, results, standing)
         return SOON_S if standing.trouble else LOOK_S
 
     def _use(self, unread: Set[str]) -> Use:
-        """Which names are handed out; not known while a server may tell something else than it should.  `unread` pools keep theirs."""
+        """Which names are handed out; not known while a server may tell something else than it should, or than we know.
+
+        `unread` pools keep theirs.
+        """
         tellers = self._tellers.values()
         lifetime = max((one.lifetime for one in tellers), default=NOBODY)
-        if not all(one.settled for one in tellers):
+        if any(one.as_is or not one.settled for one in tellers):
             return Use(None, lifetime)
         told = [assignment for one in tellers for assignment in (one.told or {}).values()]
         names = {name for one in told for part in one.parts for name in part.names if name}
         return Use(names, lifetime, unread)
 
     # ------------------------------------------------------------ decided
+    async def _results(self, found: Survey, ground: Ground, standing: Standing, now: datetime) -> dict[str, Result]:
+        """What holds for each group of a pool.  What nobody expected of one pool must not stop the others."""
+        seen, why = None, ""
+        try:
+            leases = {name: one.leases for name, one in self._tellers.items()}
+            seen = await self._sightings.of(ground, leases) if ground.told else None
+        except Exception as error:
+            why = stuck(ground, error)
+        try:
+            results = await asyncio.to_thread(self._decide, found, ground, seen, standing, now)
+        except Exception as error:
+            why = stuck(ground, error)
+            results = {name_of(group): Result(known=False) for group in ground.told}
+        return {name: replace(one, trouble=one.trouble or why) for name, one in results.items()}
+
     def _decide(
         self, found: Survey, ground: Ground, seen: Mapping[str, Observed] | None, standing: Standing, now: datetime
     ) -> dict[str, Result]:
@@ -156,12 +172,14 @@ class Distributor:
             now, standing.resolved, {name for name, teller in tellers.items() if teller and teller.tells(name)},
             {name_of(group): self._renewal(group) for group in known},
             seen, ground.drains, {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
+            {name for name, one in results.items() if not one.told},
         )  # fmt: skip
         try:
             decided = decide(ground.pool, known, gone | maps, given)
-        except DsliteError as error:
+        except Exception as error:
+            why = str(error) if isinstance(error, DsliteError) else stuck(ground, error)
             shorter = {name: shortened(one, given) for name, one in maps.items() if name in given.renewals}
-            return {name: one.stopped(str(error), shorter.get(name)) for name, one in results.items()}
+            return {name: one.stopped(why, shorter.get(name)) for name, one in results.items()}
         return {name: replace(one, decided=decided.get(name)) for name, one in results.items()}
 
     def _renewal(self, group: B4Group) -> timedelta:
@@ -246,6 +264,12 @@ class Distributor:
                 await asyncio.to_thread(group_fields, ground.pool, result, renewal),
             )
         return known[2]
+
+
+def stuck(ground: Ground, error: Exception) -> str:
+    """For the conditions of a pool's groups; where it happened is in the log."""
+    log.exception("B4s of a pool are not distributed", pool=str(ground.key))
+    return f"{type(error).__name__}: {error}"
 
 
 def assignments(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from dslite_contract.load import Configuration
@@ -17,6 +17,7 @@ from dslite_operator.observe import Cache, key_of, place_of
 
 Object = dict[str, Any]
 
+NEVER = datetime(9000, 1, 1, tzinfo=UTC)  # a time to which none could be added
 DRAIN_ENTRY = re.compile(r"(\d+)=(\S+)")
 
 
@@ -96,7 +97,7 @@ def drains_of(pool: Object) -> dict[int, datetime]:
             moment = datetime.fromisoformat(since)
         except ValueError:
             continue
-        if moment.tzinfo:
+        if moment.tzinfo and moment < NEVER:
             found[int(slot)] = moment
     return found
 

@@ -25,7 +25,8 @@ class Result:
     """What is known of one group, and what was decided: `map` is in force until now, None: it has none yet.
 
     `known` says whether that is so; `lost` how a map that was lost was found again; `trouble` what keeps the group from going on;
-    `seen` is None while not all slots' AFTRs have said which B4s they serve.
+    `seen` is None while not all slots' AFTRs have said which B4s they serve; of a map by which B4s were never `told` it is only known
+    that they are there.
     """
 
     known: bool
@@ -33,6 +34,7 @@ class Result:
     lost: str = ""
     trouble: str = ""
     seen: Observed | None = None
+    told: bool = True
     decided: Decision | None = None
 
     def stopped(self, why: str, renewal: timedelta | None = None) -> Result:
@@ -88,7 +90,7 @@ def as_sighted(one: Result, wish: Wish) -> Result:
     if one.seen is None:
         return replace(one, known=False, trouble=SILENT)
     back = sighted(wish, one.lost, one.seen.seen)
-    return replace(one, map=back.map, lost=back.lost)
+    return replace(one, map=back.map, lost=back.lost, told=bool(back.lost))
 
 
 def former(ground: Ground, left: Mapping[str, str]) -> dict[str, BucketMap]:

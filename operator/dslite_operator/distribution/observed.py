@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
 from dslite_contract.schema import B4Group
-from dslite_operator.distribution.buckets import Cut
+from dslite_operator.distribution.buckets import SHORTEST_DUID, Cut
 from dslite_operator.distribution.counting import Lease, Leases, Softwire, Stray, counted, seen, shared_out, strays
 from dslite_operator.distribution.maps import Area, BucketMap, slots_in
 from dslite_operator.distribution.providers.provider import Given
@@ -65,14 +65,14 @@ def observed(groups: Sequence[B4Group], leases: ByServer, softwires: Iterable[So
 
 
 def observed_of(group: B4Group, by_area: Mapping[Area, Sequence[Lease]], softwires: Sequence[Softwire]) -> Observed:
-    """One group."""
+    """One group.  A client whose DUID is too short for a bucket is not counted."""
     assert group.spec.dhcp is not None
     cut: Cut = group.spec.dhcp.bucket_bytes
     areas = areas_of(group)
     if not all(area in by_area for area in areas):
         votes = Counter(one.slot for one in softwires)
         return Observed(seen={area: [votes] for area in areas} if votes else {}, softwires=tuple(softwires))
-    leases = Leases(lease for area in areas for lease in by_area[area])
+    leases = Leases(lease for area in areas for lease in by_area[area] if len(lease.duid) >= SHORTEST_DUID)
     return Observed(counted(leases, softwires, cut), seen(leases, softwires, cut), tuple(softwires), leases)
 
 

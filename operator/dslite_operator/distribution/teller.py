@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Network
@@ -61,6 +61,7 @@ class Teller:
         ] = {}  # when it was first told the map of each group that it tells, if that was by us
         self.trouble = ""  # why it is not told, or what is wrong with what it tells, in its own words
         self.blocked: Mapping[str, str] = {}  # groups that alone are not told, and what stands in their way
+        self.as_is: Mapping[str, str] = {}  # of these, copies of maps by which it tells what we could not tell again
         self.leases: Sequence[Given] | None = None  # None: it does not show them, or they are not `counted` yet
         self.counted = False  # whether they were read
         self._read_at = -LEASES_S
@@ -96,7 +97,9 @@ class Teller:
         """The copies of bucket maps that it has now, None while that is not known."""
         if self.kept is None:
             return None
-        return self.kept.copies if self.told is None else {name: one.copy for name, one in self.told.items()}
+        if self.told is None:
+            return self.kept.copies
+        return {**self.as_is, **{name: one.copy for name, one in self.told.items()}}
 
     def renewal(self, subnets: Iterable[IPv6Network]) -> timedelta:
         """The longest T1 of leases on these subnets."""
@@ -200,6 +203,7 @@ class Teller:
         """Raises ProviderError."""
         before, self._tried = self.copies or {}, wanted
         self.told, self.blocked = await self._apply(wanted)
+        self.as_is = {name: before[name] for name in self.blocked if name in before and name not in self.told}
         await self._read_times()  # those of the leases with the names that it told until now
         self._carried_out, self._failure, now = wanted, "", datetime.now(UTC)
         self.told_at |= {name: now for name, one in self.told.items() if before.get(name) != one.copy}
@@ -207,23 +211,26 @@ class Teller:
             await self._put_off()
 
     async def _apply(self, wanted: Told) -> tuple[Told, Mapping[str, str]]:
-        """What it tells from now on, and what stands in the way of some groups, which are told what they were.  Raises ProviderError."""
+        """What it tells from now on, and what stands in the way of some groups, which are told what they were: again where that can be
+        told, else it stays at the server as it is, also when an operator before us told it.  Raises ProviderError.
+        """
+        copies = self.copies or {}
         try:
             return await self._applied(wanted), {}
         except ForeignError:
             blocked = await self._provider.obstacles(list(wanted.values()))
-            kept = {name: one for name, one in (self.told or {}).items() if name in blocked}
-            unknown = (blocked.keys() - kept.keys()) & (self.copies or {}).keys()  # told by an operator before us
-            if unknown or not wanted.keys() - blocked.keys() or is_passing(blocked.keys(), self.copies or {}, wanted):
+            if not wanted.keys() - blocked.keys() or is_passing(blocked.keys(), copies, wanted):
                 raise
+        kept = {name: one for name, one in (self.told or {}).items() if name in blocked}
         still = kept.keys() - await self._provider.obstacles(list(kept.values()))
         others = {name: one for name, one in wanted.items() if name not in blocked}
-        return await self._applied({**others, **{name: kept[name] for name in still}}), blocked
+        as_is = frozenset(blocked.keys() & copies.keys() - still)
+        return await self._applied({**others, **{name: kept[name] for name in still}}, as_is), blocked
 
-    async def _applied(self, wanted: Told) -> Told:
+    async def _applied(self, wanted: Told, as_is: Set[str] = frozenset()) -> Told:
         """All of this, written down or not; raises ProviderError."""
         try:
-            outcome = await self._provider.apply(self._provider.render(list(wanted.values())))
+            outcome = await self._provider.apply(self._provider.render(list(wanted.values()), as_is))
         except UnwrittenError as error:
             self._warn(UNWRITTEN, error)
             self._unwritten = str(error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 from pathlib import Path
@@ -55,8 +55,10 @@ class Dnsmasq:
         """It answers while it reads the file."""
         return True
 
-    def render(self, assignments: Sequence[Assignment]) -> DnsmasqPlan:
+    def render(self, assignments: Sequence[Assignment], as_is: Set[str] = frozenset()) -> DnsmasqPlan:
         """Pure; raises OptionError, ForeignError, UnsuitableError."""
+        if as_is:  # its file says of no line whose it is
+            raise ForeignError(f"dnsmasq cannot leave groups as they are: {', '.join(sorted(as_is))}")
         names: dict[IPv6Network, str] = {}
         for one in assignments:
             for part in one.parts:

@@ -6,7 +6,7 @@ pure                reads        writes       asks as a B4 does
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 from typing import NamedTuple, Protocol, TypeVar
@@ -90,8 +90,11 @@ class Provider(Protocol[Plan]):
     def live_update(self) -> bool:
         """Whether it is changed without a moment of silence."""
 
-    def render(self, assignments: Sequence[Assignment]) -> Plan:
-        """All that the server should know from us; what is not in it is taken away.  Pure; raises OptionError, ForeignError."""
+    def render(self, assignments: Sequence[Assignment], as_is: Set[str] = frozenset()) -> Plan:
+        """All that the server should know from us; what is not in it is taken away, but for what groups `as_is` have there.
+
+        Pure; raises OptionError, ForeignError.
+        """
 
     async def validate(self, plan: Plan) -> None:
         """Whether the server would take it; changes nothing.  Raises ProviderError."""

@@ -24,16 +24,6 @@ def in_buckets(buckets: Iterable[int], cut: Cut) -> str:
     return " or ".join(f"({subject} == {value.format(bucket)})" for bucket in sorted(buckets))
 
 
-def overlap(one: str, other: str) -> bool:
-    """Whether an Interface-ID can match both."""
-    first, second = one.removesuffix("*"), other.removesuffix("*")
-    return (
-        (one == other)
-        or (one.endswith("*") and second.startswith(first))
-        or (other.endswith("*") and first.startswith(second))
-    )
-
-
 def behind(interface_id: str) -> str:
     """True for a client behind a relay's interface, whose Interface-ID may end in * ."""
     if interface_id.endswith("*"):

@@ -1,11 +1,12 @@
 """Our part of Kea's configuration made what it should be, and nothing else of it touched.  Pure.
 
-Kept as they are: every id, every subnet, pool and reservation, the order of everything, whatever bears another's mark or none.
+Kept as they are: every id, every subnet, pool and reservation, the order of everything, whatever bears another's mark or none,
+or that of a group which is left as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Network
 from typing import Any
 
@@ -17,6 +18,7 @@ from dslite_operator.distribution.providers.kea.rendering import Rendering
 from dslite_operator.distribution.providers.kea.surroundings import left_out
 
 Object = dict[str, Any]
+Ours = Mapping[str, str]  # the group of each class of ours, by name
 
 RENEW = "renew-timer"
 NAMED = 5  # problems that one sentence names
@@ -29,10 +31,10 @@ def patch(document: Object, wanted: Rendering, dialect: Dialect) -> Object:
         more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
         raise ForeignError("; ".join(problems[:NAMED]) + more)
     whole = document["Dhcp6"]
-    stale = {one["name"] for one in whole.get("client-classes", ()) if owner_of(one) == wanted.owner}
-    made = {**whole, "subnet6": [_subnet(one, wanted, dialect, stale) for one in whole.get("subnet6", ())]}
+    ours = _ours(whole, wanted)
+    made = {**whole, "subnet6": [_subnet(one, wanted, dialect, ours) for one in whole.get("subnet6", ())]}
     if "shared-networks" in whole:
-        made["shared-networks"] = [_network(one, wanted, dialect, stale) for one in whole["shared-networks"]]
+        made["shared-networks"] = [_network(one, wanted, dialect, ours) for one in whole["shared-networks"]]
     made.pop("client-classes", None)  # Kea writes out no empty list of them
     if classes := list(_classes(whole.get("client-classes", ()), wanted)):
         made["client-classes"] = classes
@@ -54,31 +56,58 @@ def copies(document: Object, owner: str) -> dict[str, str]:
     return {mark["group"]: mark["map"] for mark in marks if mark.get("owner") == owner and "map" in mark}
 
 
-def _network(network: Object, wanted: Rendering, dialect: Dialect, stale: set[str]) -> Object:
-    return {**network, "subnet6": [_subnet(one, wanted, dialect, stale) for one in network.get("subnet6", ())]}
+def _network(network: Object, wanted: Rendering, dialect: Dialect, ours: Ours) -> Object:
+    return {**network, "subnet6": [_subnet(one, wanted, dialect, ours) for one in network.get("subnet6", ())]}
+
+
+# ---------------------------------------------------------------- groups that are left as they are
+def _ours(whole: Object, wanted: Rendering) -> Ours:
+    return {one["name"]: _group(one) for one in whole.get("client-classes", ()) if owner_of(one) == wanted.owner}
+
+
+def _group(thing: Object) -> str:
+    """The group of something of ours."""
+    return str(mark_of(thing).get("group", ""))
+
+
+def _stays(thing: Object, wanted: Rendering) -> bool:
+    """Whether an option or a class is another's, or of a group that is left as it is."""
+    return owner_of(thing) != wanted.owner or _group(thing) in wanted.as_is
+
+
+def _left_by_option(subnet: Object, wanted: Rendering) -> set[str]:
+    options = (one for one in subnet.get("option-data", ()) if owner_of(one) == wanted.owner)
+    return {_group(one) for one in options} & wanted.as_is
+
+
+def _left_by_class(subnet: Object, wanted: Rendering, dialect: Dialect, ours: Ours) -> set[str]:
+    return {ours[name] for name in subnet.get(dialect.asks_for, ()) if name in ours} & wanted.as_is
 
 
 # ---------------------------------------------------------------- one subnet
-def _subnet(subnet: Object, wanted: Rendering, dialect: Dialect, stale: set[str]) -> Object:
+def _subnet(subnet: Object, wanted: Rendering, dialect: Dialect, ours: Ours) -> Object:
     """The same object when nothing of ours is on it, or all is as it should be."""
     prefix = IPv6Network(subnet["subnet"])
-    made = _with_option(subnet, wanted.options.get(prefix), wanted.owner)
-    made = _with_asked(made, wanted.asked.get(prefix, []), dialect, stale)
-    return _with_renew(made, wanted.renew_s.get(prefix), wanted.owner)
+    made = _with_option(subnet, wanted.options.get(prefix), wanted)
+    made = _with_asked(made, wanted, dialect, ours)
+    renew_s = wanted.renew_s.get(prefix)
+    if renew_s is None and (_left_by_option(subnet, wanted) or _left_by_class(subnet, wanted, dialect, ours)):
+        return made
+    return _with_renew(made, renew_s, wanted.owner)
 
 
-def _with_option(subnet: Object, option: Object | None, owner: str) -> Object:
+def _with_option(subnet: Object, option: Object | None, wanted: Rendering) -> Object:
     before = subnet.get("option-data", [])
-    ours = [one for one in before if owner_of(one) == owner]
+    ours = [one for one in before if not _stays(one, wanted)]
     if ([option] if option else []) == ours or (option and len(ours) == 1 and holds(ours[0], option)):
         return subnet
-    kept = [one for one in before if owner_of(one) != owner]
+    kept = [one for one in before if _stays(one, wanted)]
     return {**subnet, "option-data": [*kept, option] if option else kept}
 
 
-def _with_asked(subnet: Object, asked: list[str], dialect: Dialect, stale: set[str]) -> Object:
-    before = subnet.get(dialect.asks_for, [])
-    after = [name for name in before if name not in stale or name in asked]
+def _with_asked(subnet: Object, wanted: Rendering, dialect: Dialect, ours: Ours) -> Object:
+    before, asked = subnet.get(dialect.asks_for, []), wanted.asked.get(IPv6Network(subnet["subnet"]), [])
+    after = [name for name in before if name not in ours or ours[name] in wanted.as_is or name in asked]
     after += [name for name in asked if name not in after]
     if after == before:
         return subnet
@@ -112,7 +141,7 @@ def _classes(before: list[Object], wanted: Rendering) -> Iterator[Object]:
     known = set()
     for one in before:
         known.add(one["name"])
-        if owner_of(one) != wanted.owner:
+        if _stays(one, wanted):
             yield one
         elif one["name"] in wanted.classes:
             body = wanted.classes[one["name"]]
@@ -139,11 +168,13 @@ def stages(classes: list[tuple[Object, Object]]) -> list[Object]:
 def obstacles(document: Object, wanted: Rendering, dialect: Dialect) -> Iterator[str]:
     """Sentences: what is not there, and what is somebody else's."""
     found = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(document)}
+    ours = _ours(document["Dhcp6"], wanted)
     for prefix in sorted(wanted.subnets):
         if prefix not in found:
             yield f"there is no subnet {prefix}: add it to Kea, or correct dhcp.subnets of the group"
         else:
             yield from _in_the_way(prefix, *found[prefix], wanted)
+            yield from _told_already(prefix, found[prefix][0], wanted, dialect, ours)
     if gone := left_out(document):
         yield (
             f"it serves without {', '.join(gone)}, which it could not find: bring that back or take it out of its file, "
@@ -167,6 +198,16 @@ def _in_the_way(prefix: IPv6Network, subnet: Object, network: Object | None, wan
                     yield f"subnet {prefix}: {name} has an aftr-name {option['data']!r} that is {_whose(option)}: remove that"
     if prefix in wanted.renew_s and owner_of(subnet) not in (None, wanted.owner):
         yield f"subnet {prefix}: its renew-timer is {_whose(subnet)}: wait for the end of its drain"
+
+
+def _told_already(
+    prefix: IPv6Network, subnet: Object, wanted: Rendering, dialect: Dialect, ours: Ours
+) -> Iterator[str]:
+    """By a group that is left as it is: only classes go beside classes."""
+    left = _left_by_option(subnet, wanted) if prefix in wanted.options or prefix in wanted.asked else set()
+    left |= _left_by_class(subnet, wanted, dialect, ours) if prefix in wanted.options else set()
+    for group in sorted(left):
+        yield f"subnet {prefix}: its B4s are told by group {group} as before, until what stands in that group's way is gone"
 
 
 def is_aftr_name(option: Object) -> bool:

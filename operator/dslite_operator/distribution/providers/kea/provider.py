@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 from typing import Any
@@ -15,7 +15,7 @@ from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.leases import given
 from dslite_operator.distribution.providers.kea.patching import copies, obstacles, patch, subnets_of
 from dslite_operator.distribution.providers.kea.questions import Found, checks, question
-from dslite_operator.distribution.providers.kea.rendering import Rendering, check, render
+from dslite_operator.distribution.providers.kea.rendering import Rendering, check, conflicts, render
 from dslite_operator.distribution.providers.kea.server import Configuration
 from dslite_operator.distribution.providers.kea.timers import timers
 from dslite_operator.distribution.providers.pace import Pace
@@ -28,16 +28,17 @@ INTERVAL_S = 30.0  # Kea answers nobody during config-set, the longer the more s
 
 @dataclass(frozen=True)
 class KeaPlan:
-    """All that a Kea should know of `owner`, the operator of one installation."""
+    """All that a Kea should know of `owner`, the operator of one installation, beside what groups `as_is` have there."""
 
     owner: str
     assignments: tuple[Assignment, ...]
+    as_is: Set[str] = frozenset()
     _renderings: dict[Dialect, Rendering] = field(default_factory=dict, compare=False, repr=False)
 
     def on(self, found: Configuration, dialect: Dialect) -> Change:
         """What that makes of a configuration.  Raises ForeignError."""
         if dialect not in self._renderings:
-            self._renderings[dialect] = render(self.assignments, self.owner, dialect)
+            self._renderings[dialect] = render(self.assignments, self.owner, dialect, self.as_is)
         after = patch(found.document, self._renderings[dialect], dialect)
         return Change(found, after, checks(found.document, after, self.assignments), dialect)
 
@@ -57,10 +58,10 @@ class KeaProvider:
         self._links: Mapping[IPv6Network, Found] = {}
         self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change)
 
-    def render(self, assignments: Sequence[Assignment]) -> KeaPlan:
+    def render(self, assignments: Sequence[Assignment], as_is: Set[str] = frozenset()) -> KeaPlan:
         """Pure; raises OptionError, ForeignError."""
         check(assignments)
-        return KeaPlan(self._owner, tuple(assignments))
+        return KeaPlan(self._owner, tuple(assignments), as_is)
 
     async def validate(self, plan: KeaPlan) -> None:
         """What each peer says to it; raises ProviderError."""
@@ -172,8 +173,11 @@ class KeaProvider:
         return found
 
     async def obstacles(self, assignments: Sequence[Assignment]) -> dict[str, str]:
-        """On any of the peers; raises ProviderError."""
+        """On any of the peers, and between groups; raises ProviderError."""
         found: dict[str, list[str]] = {}
+        for both, sentence in conflicts(assignments):
+            for group in both:
+                found.setdefault(group, []).append(sentence)
         for peer in self._peers:
             document, dialect = (await peer.kea.configuration()).document, await peer.kea.dialect()
             for one in assignments:

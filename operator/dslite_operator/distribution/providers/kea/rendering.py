@@ -7,18 +7,19 @@ the group's subnets have evaluated: a class for every packet costs 10 ms a packe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 from itertools import combinations
 from typing import Any
 
+from dslite_contract.rules import overlap
 from dslite_operator.distribution.buckets import BUCKETS
 from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers import option64
 from dslite_operator.distribution.providers.errors import ForeignError, OptionError
 from dslite_operator.distribution.providers.kea.dialect import Dialect
-from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets, overlap
+from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets
 from dslite_operator.distribution.providers.kea.marks import marked
 from dslite_operator.distribution.providers.provider import Assignment, Part
 
@@ -27,9 +28,13 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Rendering:
-    """All that is ours: an option for a subnet; classes by name, and who asks for them; a T1 in seconds."""
+    """All that is ours: an option for a subnet; classes by name, and who asks for them; a T1 in seconds.
+
+    What groups `as_is` have at the server stays there, whatever it is.
+    """
 
     owner: str
+    as_is: Set[str] = frozenset()
     options: dict[IPv6Network, Object] = field(default_factory=dict)
     classes: dict[str, Object] = field(default_factory=dict)
     asked: dict[IPv6Network, list[str]] = field(default_factory=dict)
@@ -41,10 +46,10 @@ class Rendering:
         return set(self.options) | set(self.asked) | set(self.renew_s)
 
 
-def render(assignments: Sequence[Assignment], owner: str, dialect: Dialect) -> Rendering:
+def render(assignments: Sequence[Assignment], owner: str, dialect: Dialect, as_is: Set[str] = frozenset()) -> Rendering:
     """Raises OptionError for a name or a number of names, ForeignError for groups that cannot be told apart."""
     check(assignments)
-    made = Rendering(owner)
+    made = Rendering(owner, as_is)
     for one in sorted(assignments, key=lambda one: one.group):
         mark = {"group": one.group, "map": one.copy} if one.copy else {"group": one.group}
         for subnet, option in _options(one):
@@ -102,19 +107,27 @@ def _option(name: str) -> Object:
 # ---------------------------------------------------------------- what no server could carry out
 def check(assignments: Sequence[Assignment]) -> None:
     """Raises OptionError, ForeignError."""
-    on: dict[IPv6Network, list[tuple[str, Area]]] = defaultdict(list)
     for one in assignments:
         for part in one.parts:
             _check_names(one, part)
+    for _, sentence in conflicts(assignments):
+        raise ForeignError(sentence)
+
+
+def conflicts(assignments: Sequence[Assignment]) -> Iterator[tuple[tuple[str, str], str]]:
+    """Two groups with clients that nothing tells apart, and what to do about it."""
+    on: dict[IPv6Network, list[tuple[str, Area]]] = defaultdict(list)
+    for one in assignments:
         for area in one.areas:
             on[area.subnet].append((one.group, area))
     for subnet, here in sorted(on.items()):
         for (group, area), (other, its) in combinations(here, 2):
-            if not (area.interface_id and its.interface_id) or overlap(area.interface_id, its.interface_id):
-                raise ForeignError(
+            if overlap(area.interface_id, its.interface_id):
+                sentence = (
                     f"subnet {subnet} is asked for by groups {group} and {other}, and nothing tells their clients apart: "
                     "give each its own subnets, or each a match.relayInterfaceId of its own"
                 )
+                yield (group, other), sentence
 
 
 def _check_names(one: Assignment, part: Part) -> None:
