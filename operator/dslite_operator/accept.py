@@ -54,12 +54,19 @@ def propose(
     if accepted is None:
         return Proposal(None, refusals)
     before = {group.metadata.name: group for group in running.groups} if running else {}
-    taken: list[B4Group] = []
-    for group in sorted(groups, key=lambda group: group.name):
-        found = accept_group(key, accepted, before.get(group.name), group, taken, refused, refusals)
-        taken += [found] if found else []
-    wanted = Configuration(accepted, tuple(taken))
-    return Proposal(in_running_order(running, wanted) if running else wanted, refusals)
+    taken, stay = list[B4Group](), set[str]()
+    while True:
+        said = dict[str, Lines]()
+        taken.clear()
+        for group in sorted(groups, key=lambda group: (group.name not in stay, group.name)):
+            found = accept_group(key, accepted, before.get(group.name), group, taken, refused, said)
+            taken += [found] if found else []
+        refused_now = {name for name in before if owner_name("B4Group", name) in said}
+        if refused_now <= stay:
+            break
+        stay |= refused_now  # they keep what they have: once more, with them first
+    wanted = Configuration(accepted, tuple(sorted(taken, key=lambda group: str(group.metadata.name))))
+    return Proposal(in_running_order(running, wanted) if running else wanted, {**refusals, **said})
 
 
 def accept_pool(

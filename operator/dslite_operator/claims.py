@@ -1,7 +1,8 @@
 """Who holds which addresses and names: no two objects of a cluster may have the same.  Pure.
 
 A claim that was accepted (it stands in a rendered ConfigMap) goes before one that is new, also when the older object is the
-one that was edited.  Among new ones the older object goes first, then namespace and name.
+one that was edited.  Among new ones the older object goes first, then namespace and name.  What a B4Group lets go of may be
+another's of the same pool at once: both come into force together, and the B4s go on.
 """
 
 from __future__ import annotations
@@ -43,11 +44,15 @@ class Clients(NamedTuple):
 
 @dataclass(frozen=True)
 class Claim:
-    """A thing that one object may have, with its place there.  `sort`: nat, tunnel, fqdn, b4s or clients."""
+    """A thing that one object may have, with its place there.  `sort`: nat, tunnel, fqdn, b4s or clients.
+
+    `pool`: of a B4Group's, the name of its pool.
+    """
 
     sort: str
     value: Network | str | Clients
     path: str
+    pool: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Wanted:
     holder: Holder
     created: str  # RFC 3339, so that text sorts by time
     claims: tuple[Claim, ...]
+    wrong: bool = False  # in itself: it keeps what it has
 
 
 class Refused(NamedTuple):
@@ -84,29 +90,30 @@ def pool_claims(pool: AftrPool) -> Iterator[Claim]:
 
 def group_claims(group: B4Group) -> Iterator[Claim]:
     """A group's B4s, and the clients of a DHCPv6 server.  Nested prefixes are fine, the longest wins: only an equal one is another's."""
+    pool = group.spec.pool_ref.name
     for number, prefix in enumerate(group.spec.prefixes):
-        yield Claim("b4s", prefix, f"spec.prefixes[{number}]")
+        yield Claim("b4s", prefix, f"spec.prefixes[{number}]", pool)
     if group.spec.dhcp is not None:
         for number, area in enumerate(areas_of(group)):
-            yield Claim("clients", Clients(group.spec.dhcp.server, area), f"spec.dhcp.subnets[{number}]")
+            yield Claim("clients", Clients(group.spec.dhcp.server, area), f"spec.dhcp.subnets[{number}]", pool)
 
 
 @dataclass
 class Register:
     """Claims that are granted."""
 
-    _equal: dict[tuple[str, object], tuple[Holder, Claim]] = field(default_factory=dict)
     _ranges: dict[str, list[tuple[int, int, Holder, Claim]]] = field(default_factory=dict)
-    _clients: dict[tuple[str, IPv6Network], list[tuple[Holder, Claim]]] = field(default_factory=dict)
+    _others: dict[object, list[tuple[Holder, Claim]]] = field(default_factory=dict)
+    _let_go: set[tuple[Holder, Claim]] = field(default_factory=set)
 
     def against(self, holder: Holder, claim: Claim) -> tuple[Holder, Claim] | None:
         """Whose claim stands against it."""
         if claim.sort in ("nat", "tunnel"):
             return self._overlapping(holder, claim)
-        if isinstance(claim.value, Clients):
-            return self._matching(holder, claim.value)
-        found = self._equal.get((claim.sort, claim.value))
-        return found if found and found[0] != holder else None
+        for other, its in self._others.get(place_of(claim), ()):
+            if other != holder and are_one(claim, its) and not self._passes(holder, claim, other, its):
+                return other, its
+        return None
 
     def _overlapping(self, holder: Holder, claim: Claim) -> tuple[Holder, Claim] | None:
         ranges, (first, last) = self._ranges.get(claim.sort, []), span(claim)
@@ -118,13 +125,10 @@ class Register:
             place -= 1
         return None
 
-    def _matching(self, holder: Holder, mine: Clients) -> tuple[Holder, Claim] | None:
-        """Who has clients of the same subnet that nothing tells apart from these."""
-        for other, claim in self._clients.get((mine.server, mine.area.subnet), ()):
-            assert isinstance(claim.value, Clients)
-            if other != holder and overlap(mine.area.interface_id, claim.value.area.interface_id):
-                return other, claim
-        return None
+    def _passes(self, holder: Holder, claim: Claim, other: Holder, its: Claim) -> bool:
+        """Whether what another had may be this one's: it wants it no more, and both are of one pool."""
+        same_pool = (claim.pool, holder.namespace) == (its.pool, other.namespace)
+        return bool(claim.pool) and same_pool and (other, its) in self._let_go
 
     def grant(self, holder: Holder, claim: Claim) -> None:
         """Enter a claim."""
@@ -132,10 +136,25 @@ class Register:
             bisect.insort(
                 self._ranges.setdefault(claim.sort, []), (*span(claim), holder, claim), key=lambda entry: entry[:2]
             )
-        elif isinstance(claim.value, Clients):
-            self._clients.setdefault((claim.value.server, claim.value.area.subnet), []).append((holder, claim))
         else:
-            self._equal.setdefault((claim.sort, claim.value), (holder, claim))
+            self._others.setdefault(place_of(claim), []).append((holder, claim))
+
+    def let_go(self, holder: Holder, claim: Claim) -> None:
+        """Its holder wants it no more, and has it until that is in force."""
+        self._let_go.add((holder, claim))
+
+
+def place_of(claim: Claim) -> object:
+    """What claims have in common that may be one: clients, their subnet."""
+    value = claim.value
+    return (claim.sort, value.server, value.area.subnet) if isinstance(value, Clients) else (claim.sort, value)
+
+
+def are_one(mine: Claim, its: Claim) -> bool:
+    """Whether nothing tells two claims of one place apart."""
+    if isinstance(mine.value, Clients) and isinstance(its.value, Clients):
+        return overlap(mine.value.area.interface_id, its.value.area.interface_id)
+    return True
 
 
 def span(claim: Claim) -> tuple[int, int]:
@@ -149,11 +168,15 @@ def judge(accepted: Mapping[Holder, Iterable[Claim]], wanted: Iterable[Wanted]) 
 
     An object that is refused anything gets nothing new.
     """
-    register, refusals = Register(), dict[Holder, tuple[Refused, ...]]()
+    register, refusals, asked = Register(), dict[Holder, tuple[Refused, ...]](), sorted(wanted, key=rank)
+    wrong = {one.holder for one in asked if one.wrong}
+    wished = {(one.holder, claim.sort, claim.value) for one in asked for claim in one.claims}
     for holder in sorted(accepted):
         for claim in accepted[holder]:
             register.grant(holder, claim)
-    for one in sorted(wanted, key=lambda one: (one.created, one.holder)):
+            if holder not in wrong and (holder, claim.sort, claim.value) not in wished:
+                register.let_go(holder, claim)
+    for one in asked:
         against = [(claim, register.against(one.holder, claim)) for claim in one.claims]
         found = tuple(Refused(claim, other[1], other[0]) for claim, other in against if other)
         if found:
@@ -162,3 +185,8 @@ def judge(accepted: Mapping[Holder, Iterable[Claim]], wanted: Iterable[Wanted]) 
         for claim in one.claims:
             register.grant(one.holder, claim)
     return refusals
+
+
+def rank(one: Wanted) -> tuple[str, Holder]:
+    """Which of two that are new goes first."""
+    return one.created, one.holder

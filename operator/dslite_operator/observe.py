@@ -202,12 +202,12 @@ class Cache:
         return {holder: claims for one in self._stored.values() for holder, claims in one.claims.items()}
 
     def wanted(self) -> Iterator[Wanted]:
-        """What right objects ask for."""
+        """What objects ask for."""
         for kind in MODELS:
             for body in self.every(kind):
-                claims = self._read(body)[2]
-                if claims:
-                    yield Wanted(Holder(kind, *place_of(body)), body["metadata"]["creationTimestamp"], claims)
+                _, asked, claims = self._read(body)
+                created = body["metadata"]["creationTimestamp"]
+                yield Wanted(Holder(kind, *place_of(body)), created, claims, wrong=asked.model is None)
 
 
 def claiming(body: Object) -> object:

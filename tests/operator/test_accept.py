@@ -48,6 +48,32 @@ def test_a_group_that_turns_bad_stays_as_it_was() -> None:
     assert "B4Group shops" in found.refusals
 
 
+NORTH, SOUTH = "2001:db8:1000::/36", "2001:db8:2000::/36"
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [group("homes", NORTH), group("south", SOUTH)],
+        [group("flats", SOUTH), group("homes", NORTH)],
+        [group("all", NORTH, prefixes=[NORTH, SOUTH])],
+    ],
+)
+def test_a_group_is_divided_and_gets_another_name(groups: list[dict[str, Any]]) -> None:
+    found = proposed(configured(pool(), group("homes", NORTH, prefixes=[NORTH, SOUTH])), pool(), *groups)
+    assert (names(found), found.refusals) == ([one["metadata"]["name"] for one in groups], {})
+
+
+@pytest.mark.parametrize("other", ["flats", "south"])
+def test_a_group_that_stays_keeps_what_it_would_have_let_go_of(other: str) -> None:
+    """Whatever the other one's name: it takes nothing from a group that may not become what it asks for."""
+    running = configured(pool(), group("homes", NORTH, prefixes=[NORTH, SOUTH]))
+    found = proposed(running, pool(), group("homes", NORTH, natPool="gold"), group(other, SOUTH))
+    assert found.configuration == running
+    assert found.refusals.keys() == {"B4Group homes", f"B4Group {other}"}
+    assert "it equals spec.prefixes[1] of B4Group homes" in found.refusals[f"B4Group {other}"][0]
+
+
 def test_a_pool_that_turns_bad_stays_and_its_groups_go_on() -> None:
     running = configured(pool(), HOMES)
     found = proposed(running, pool(slots=3), HOMES, SHOPS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
 import pytest
@@ -118,6 +119,32 @@ def test_whoever_has_clients_can_tell_them_apart(asked: Sequence[Area], random: 
     kept = [one for one in wanted if one.holder not in found]
     values = [(one.holder.name, one.claims[0].value) for one in kept]
     check([whole(f"isp/{name}", S0, value.area) for name, value in values if isinstance(value, Clients)])
+
+
+SUBNETS = ["2001:db8:1000::/48", "2001:db8:2000::/48"]
+
+
+def told(name: str, *subnets: str, pool: str = "east", wrong: bool = False) -> Wanted:
+    """A group that is told its AFTR in these subnets, older ones first by name."""
+    its = Claim("x", "x", "x", pool)
+    claims = [
+        replace(its, sort="b4s", value=IPv6Network(one), path=f"spec.prefixes[{n}]") for n, one in enumerate(subnets)
+    ]
+    claims += [replace(its, sort="clients", value=Clients("metro", Area(IPv6Network(one)))) for one in subnets]
+    return Wanted(Holder("B4Group", "edge", name), name, tuple(claims), wrong)
+
+
+def test_what_a_group_lets_go_of_is_another_ones_of_its_pool_at_once() -> None:
+    """Divided, merged, or under another name: both are in one configuration, and the B4s go on."""
+    whole, south = told("homes", *SUBNETS), told("south", SUBNETS[1])
+    has = {whole.holder: whole.claims}
+    assert judge(has, [told("homes", SUBNETS[0]), south]) == {}
+    assert judge(has, [told("north", SUBNETS[0]), south]) == {}
+    assert judge({south.holder: south.claims, **has}, [whole]) == {}
+    assert list(judge(has, [whole, south])) == [south.holder], "homes wants it still"
+    assert list(judge(has, [told("homes", wrong=True), south])) == [south.holder], "homes keeps it"
+    assert list(judge(has, [told("homes", SUBNETS[0]), told("south", SUBNETS[1], pool="west")])) == [south.holder]
+    assert list(judge(has, [told("homes", SUBNETS[0]), told("flats", SUBNETS[1]), south])) == [south.holder]
 
 
 prefixes = st.builds(lambda base, length: IPv4Network((base << 28 >> (32 - length) << (32 - length), length)),

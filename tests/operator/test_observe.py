@@ -128,7 +128,7 @@ def test_claims_stand_in_config_maps_and_in_right_objects() -> None:
     for one in (pool(), pool("bad", slots=3), stored()):
         cache.put(one)
     assert set(cache.accepted()) == {Holder("AftrPool", "edge", "east"), Holder("B4Group", "edge", "homes")}
-    assert [one.holder.name for one in cache.wanted()] == ["east"]
+    assert [(one.holder.name, one.wrong) for one in cache.wanted()] == [("east", False), ("bad", True)]
 
 
 @pytest.mark.parametrize("lost", ["dropped", "damaged", "without an owner"])
