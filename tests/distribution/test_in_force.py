@@ -104,7 +104,7 @@ def test_a_copy_that_cannot_be_read_says_nothing_either() -> None:
 
 
 def test_a_newer_map_is_left_to_the_newer_operator() -> None:
-    newer = text_of(on(0)).replace('"version":1', '"version":2')
+    newer = text_of(on(0)).replace('"version":1', '"version":3')
     made = result(there(), {NAME: newer}, Observed())
     assert not made.known
     assert "run the newer operator" in made.trouble
@@ -163,6 +163,19 @@ def test_d21_areas_that_another_group_had_are_where_that_has_them_whatever_is_se
     for homes, gone in ((both, ()), (on(0), (had,)), (remembered, ())):
         assert divided(homes, *gone, copies={}, seen=seen) == Result(True, seen=seen)
     assert not divided(both, copies=None, seen=seen).known, "there may be a copy"
+
+
+def test_d21_a_group_that_is_made_by_dividing_another_by_match_is_not_where_it_is_seen() -> None:
+    match = {"match": {"relayInterfaceId": "b-*"}}
+    made = configured(pool(), group("flats", "2001:db8:2000::/36", dhcp=BODY["spec"]["dhcp"], **match))
+    where = Ground(KEY, made.pool, made.groups, made.groups, {})
+    (area,) = areas_of(made.groups[0])
+    seen = {FLATS: Observed(seen={area: [Counter({2: 5})]})}
+    for had in ("", "b*"):
+        homes = on(0, area=AREA._replace(interface_id=had))
+        assert in_force(there(homes), where, {"metro": {}}, [homes], seen)[FLATS] == Result(True, seen=seen[FLATS])
+    elsewhere = on(0, area=AREA._replace(interface_id="a*"))
+    assert in_force(there(elsewhere), where, {"metro": {}}, [elsewhere], seen)[FLATS].map is not None
 
 
 def test_areas_that_nobody_had_are_where_they_are_seen_and_nothing_was_lost() -> None:

@@ -107,8 +107,8 @@ def test_a_damaged_map_is_refused(text: str, said: str) -> None:
 
 
 def test_a_newer_map_says_who_reads_it() -> None:
-    with pytest.raises(NewerMapError, match="version 2, and this operator reads 1: run the newer operator"):
-        map_of(edited(version=2, areas="otherwise"), NAME)
+    with pytest.raises(NewerMapError, match="version 3, and this operator reads 2: run the newer operator"):
+        map_of(edited(version=3, areas="otherwise"), NAME)
 
 
 def test_a_map_that_no_configmap_holds_is_refused() -> None:

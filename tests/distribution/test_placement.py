@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract_objects import NORTH, full
-from dslite_operator.distribution.buckets import BUCKETS
-from dslite_operator.distribution.maps import UNPLACED, Area, BucketMap, MapError, Slots
+from dslite_operator.distribution.buckets import BUCKETS, Cut
+from dslite_operator.distribution.maps import UNPLACED, Area, BucketMap, MapError, Slots, map_of, text_of
 from dslite_operator.distribution.placement import PlacementError, place
 from dslite_operator.distribution.standing import standing
 from dslite_operator.distribution.wishes import Count, Wish, areas_of, wish_of
@@ -155,6 +155,79 @@ def test_d21_areas_of_a_deleted_group_are_remembered_by_another() -> None:
     assert again["c"].areas[B] == without["a"].former[B]
     assert brought([wish("a", A), wish("c", B, C, spread=3)], again)["a"].former == {}
     assert brought([], without) == {}
+
+
+@pytest.mark.parametrize("cut", sorted(BUCKETS.keys() - {"whole"}))
+def test_d21_an_area_is_remembered_by_a_group_that_is_cut_otherwise(cut: Cut) -> None:
+    """No other group is left: its buckets are remembered by its own cut, also in the text."""
+    apart = wish("apart", A, C, spread=2, slots=(0, 1), cut="lastTwoLowNibbles")
+    maps = brought([apart, wish("homes", B, spread=2, slots=(2, 3), cut=cut, counts={})], {})
+    between = brought([apart], maps)["apart"]
+    assert map_of(text_of(between), "apart") == between
+    flats = wish("flats", B, spread=2, cut=cut, counts={})
+    passed = brought([apart], {"apart": between})
+    assert passed["apart"].former[B] == between.former[B]
+    taken = brought([apart, flats], passed)
+    assert taken["flats"].areas == {B: maps["homes"].areas[B]}
+    assert brought([apart, flats], taken)["apart"] == maps["apart"]
+
+
+# ---------------------------------------------------------------- groups that share a subnet
+def lines(begins: str) -> Area:
+    """The B4s of one subnet behind relays whose Interface-ID is this, or begins with it."""
+    return A._replace(interface_id=begins)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 4),
+    st.sets(st.sampled_from(["a", "b", "c1*", "c2*", "d*"]), min_size=1),
+    st.booleans(),
+    st.booleans(),
+)
+def test_d21_a_group_that_is_divided_by_match_moves_nobody(
+    spread: int, begins: set[str], together: bool, narrow: bool
+) -> None:
+    """All parts at once or one after another, by way of c* and of groups that nobody had before, and merged into one that has them all."""
+    whole = lines("" if begins & {"a", "b", "d*"} or not narrow else "c*")
+    maps = brought([wish("g", whole, spread=spread), wish("x", B, spread=2)], {})
+    parts = [wish(f"g{number or ''}", lines(text), spread=spread) for number, text in enumerate(sorted(begins))]
+    after = maps
+    for number in (len(parts),) if together else range(1, len(parts) + 1):
+        after = brought([*parts[:number], wish("x", B, spread=2)], after)
+    assert {area: one.areas[area] for name, one in after.items() if name != "x" for area in one.areas} == dict.fromkeys(
+        (lines(text) for text in begins), maps["g"].areas[whole]
+    )
+    merged = brought([wish("g", whole, spread=spread), wish("x", B, spread=2)], after)
+    assert merged["g"].areas == maps["g"].areas
+
+
+def test_d21_groups_that_are_merged_by_match_are_where_the_remaining_one_was() -> None:
+    maps = brought([wish("b", lines("b*")), wish("a", lines("a*"))], {})
+    assert [part.whole for name in "ab" for part in maps[name].parts] == [0, 1]
+    for name in "ab":
+        stand = standing([wish(name, lines(""), spread=2)], maps)[name]
+        assert stand.areas[lines("")] == maps[name].areas[lines(f"{name}*")]
+        assert stand.levelled == 1, "they move on as after a resize, counted"
+
+
+def test_d21_b4s_that_have_moved_since_are_not_where_they_are_remembered() -> None:
+    """Merged and divided again: by the map in force, and what that has is not remembered any more."""
+    maps = brought([wish("a", lines("a*"), slots=(0,)), wish("b", lines("b*"), slots=(1,))], {})
+    whole = [wish("a", lines(""), slots=(0, 1, 2))]
+    merged = brought(whole, brought(whole, maps))
+    assert merged["a"].former == {}
+    divided = brought([wish("a", lines("a*")), wish("b", lines("b*"))], merged)
+    assert {slots for one in divided.values() for slots in one.areas.values()} == {(0,) * 256}
+    moved_since = brought([wish("a", lines("a*"), slots=(2,)), wish("b", lines("b*"), slots=(2,))], divided)
+    assert brought([wish("a", lines(""))], moved_since)["a"].areas == {lines(""): (2,) * 256}
+
+
+def test_d21_subnets_that_one_subnet_is_divided_into_stay_where_that_was() -> None:
+    """Also in another group."""
+    maps = brought([wish("a", Area(IPv6Network("2001:db8::/48")), spread=2)], {})
+    divided = brought([wish("b", A, spread=2), wish("c", B, spread=2)], maps)
+    assert {slots for one in divided.values() for slots in one.areas.values()} == set(maps["a"].areas.values())
 
 
 @pytest.mark.parametrize(("old", "new", "least"), [(2, 3, 70), (3, 2, 85), (4, 5, 32), (1, 2, 116), (2, 1, 128)])

@@ -113,7 +113,7 @@ def test_with_nothing_left_a_group_is_placed_anew() -> None:
 
 @pytest.mark.parametrize(
     ("config_map", "copy"),
-    [(TEXT.replace('"version":1', '"version":2'), TEXT), (None, TEXT.replace('"version":1', '"version":2'))],
+    [(TEXT.replace('"version":1', '"version":3'), TEXT), (None, TEXT.replace('"version":1', '"version":3'))],
 )
 def test_nothing_takes_the_place_of_a_newer_map(config_map: str | None, copy: str) -> None:
     with pytest.raises(NewerMapError):

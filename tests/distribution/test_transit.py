@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from cluster_objects import configured, group, pool
@@ -69,3 +70,13 @@ def test_a_group_that_is_gone_is_told_until_another_has_what_is_asked_for() -> N
 def test_of_two_that_remember_an_area_one_tells_it() -> None:
     first, gone = on(NORTH, KEPT, former=(PASSED,)), on("edge/flats", PASSED)
     assert told(first, gone=(gone,)) == [on(NORTH, KEPT, PASSED)]
+
+
+def test_what_is_remembered_by_another_cut_is_told_by_the_groups_own_where_it_can() -> None:
+    halves = tuple(bucket // 8 for bucket in range(16))
+    north = replace(on(NORTH, KEPT), former={PASSED: halves}, cuts={PASSED: "lastNibble"})
+    (both,) = told(north)
+    assert (both.areas[PASSED], both.former, both.cuts) == (halves * 16, {}, {})
+    apart = replace(north, former={PASSED: halves * 16}, cuts={PASSED: "lastTwoLowNibbles"})
+    assert told(apart) == [apart]
+    assert told(apart, on(SOUTH, PASSED)) == [on(NORTH, KEPT), on(SOUTH, PASSED)]

@@ -9,7 +9,7 @@ from datetime import timedelta
 from dslite_contract.schema import B4Group
 from dslite_operator.distribution.decision import Decision
 from dslite_operator.distribution.ground import Ground, Survey, server_of
-from dslite_operator.distribution.maps import UNPLACED, BucketMap, MapError, map_of
+from dslite_operator.distribution.maps import UNPLACED, BucketMap, MapError, by_subnet, map_of
 from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.recovery import sighted, written
 from dslite_operator.distribution.wishes import Wish, name_of, wish_of
@@ -62,10 +62,10 @@ def in_force(
     """
     results = {name_of(group): as_written(found, ground, group, copies.get(server_of(group))) for group in ground.told}
     maps = (*gone, *(one.map for one in results.values() if one.map))
-    placed = {area for one in maps for area in one.all_areas}
+    placed = by_subnet(area for one in maps for area in one.all_areas)
     for group in ground.told:
         name, wish = name_of(group), wish_of(ground.pool, group, {})
-        left = tuple(area for area in wish.areas if area not in placed)
+        left = tuple(area for area in wish.areas if not any(map(area.meets, placed.get(area.subnet, ()))))
         one = replace(results[name], seen=seen.get(name))
         nowhere = one.known and one.map is None and left
         results[name] = as_sighted(one, replace(wish, areas=left)) if nowhere else one

@@ -14,9 +14,10 @@ from ipaddress import IPv6Network
 from typing import Any, NamedTuple
 
 from dslite_contract.errors import DsliteError
+from dslite_contract.rules import begins_with
 from dslite_operator.distribution.buckets import BUCKETS, Cut, cut_anew, read, spell
 
-VERSION = 1
+VERSION = 2  # of a map with `cuts`; without, it is 1, and older operators read it
 LARGEST_TEXT = 900 << 10  # bytes; a ConfigMap holds 1 MiB
 UNPLACED = -1  # a bucket that has no slot yet
 
@@ -39,6 +40,16 @@ class Area(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.subnet} {self.interface_id}".rstrip()
+
+    def holds(self, other: Area) -> bool:
+        """Whether each Interface-ID that matches `other` matches here."""
+        return not self.interface_id or (
+            bool(other.interface_id) and begins_with(other.interface_id, self.interface_id)
+        )
+
+    def meets(self, other: Area) -> bool:
+        """Whether an Interface-ID may match both."""
+        return self.holds(other) or other.holds(self)
 
 
 class Part(NamedTuple):
@@ -66,7 +77,8 @@ class BucketMap:
 
     `chosen` are the slots that it is to be on, none when they are to be chosen anew; `levelled` is the number of slots over which
     its load was last levelled, 0 while that is to be done: without both, a map asks for its load to be levelled.  At `moved_at`
-    (UTC) `moved_b4s` were last told another slot.  `former` are areas that no group has now, but whose B4s are where they were.
+    (UTC) `moved_b4s` were last told another slot.  `former` are areas that no group has now, but whose B4s are where they were;
+    `cuts` are the cuts of those of them whose buckets are not by `cut`.
     """
 
     group: str
@@ -78,6 +90,7 @@ class BucketMap:
     moved_at: datetime | None = None
     moved_b4s: int = 0
     former: Mapping[Area, Slots] = field(default_factory=dict)
+    cuts: Mapping[Area, Cut] = field(default_factory=dict)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -91,7 +104,11 @@ class BucketMap:
 
     def slots_of(self, area: Area, cut: Cut) -> Slots | None:
         """The slots of one of its areas, by another cut; None where one bucket would have two."""
-        return cut_anew(self.areas.get(area) or self.former[area], self.cut, cut)
+        return cut_anew(self.all_areas[area], self.cut_of(area), cut)
+
+    def cut_of(self, area: Area) -> Cut:
+        """By which the buckets of one of its areas are told apart."""
+        return self.cut if area in self.areas else self.cuts.get(area, self.cut)
 
 
 def parts_of(areas: Mapping[Area, Slots]) -> tuple[Part, ...]:
@@ -105,12 +122,14 @@ def parts_of(areas: Mapping[Area, Slots]) -> tuple[Part, ...]:
 def text_of(bucket_map: BucketMap) -> str:
     """Canonical text: JSON with sorted keys.  Raises MapError where no ConfigMap would hold it."""
     moved = {"at": bucket_map.moved_at.isoformat(), "b4s": bucket_map.moved_b4s} if bucket_map.moved_at else None
-    whole = {"version": VERSION, "group": bucket_map.group, "pool": bucket_map.pool, "bucketBytes": bucket_map.cut}
-    whole |= {"chosen": bucket_map.chosen, "levelled": bucket_map.levelled, "moved": moved}
-    whole |= {
-        key: spelled(areas, bucket_map.cut)
-        for key, areas in (("areas", bucket_map.areas), ("former", bucket_map.former))
+    whole = {
+        "version": VERSION if bucket_map.cuts else 1,
+        "group": bucket_map.group,
+        "pool": bucket_map.pool,
+        "bucketBytes": bucket_map.cut,
     }
+    whole |= {"chosen": bucket_map.chosen, "levelled": bucket_map.levelled, "moved": moved}
+    whole |= {"areas": spelled(bucket_map.areas, bucket_map.cut), "former": remembered(bucket_map)}
     text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
     if len(text) > LARGEST_TEXT:
         raise MapError(
@@ -129,6 +148,15 @@ def spelled(areas: Mapping[Area, Slots], cut: Cut) -> list[dict[str, Any]]:
         }
         for part in parts_of(areas)
     ]
+
+
+def remembered(bucket_map: BucketMap) -> list[dict[str, Any]]:
+    """Former areas; a cut is said where it is another."""
+    by_cut: dict[Cut, dict[Area, Slots]] = {bucket_map.cut: {}}
+    for area, slots in bucket_map.former.items():
+        by_cut.setdefault(bucket_map.cut_of(area), {})[area] = slots
+    alike = spelled(by_cut.pop(bucket_map.cut), bucket_map.cut)
+    return [*alike, *({**part, "bucketBytes": cut} for cut in sorted(by_cut) for part in spelled(by_cut[cut], cut))]
 
 
 def hash_of(text: str) -> str:
@@ -160,12 +188,17 @@ def read_map(whole: Mapping[str, Any]) -> BucketMap:
     if at and not at.tzinfo:
         raise ValueError(f"{at} has no time zone")
     chosen, levelled = tuple(map(int, whole["chosen"])), int(whole["levelled"])
-    return BucketMap(str(whole["group"]), str(whole["pool"]), cut, areas, chosen, levelled, at, b4s, former)
+    cuts = {
+        area_of(area): part["bucketBytes"] for part in whole["former"] if "bucketBytes" in part for area in part["at"]
+    }
+    return BucketMap(str(whole["group"]), str(whole["pool"]), cut, areas, chosen, levelled, at, b4s, former, cuts)
 
 
 def areas_of(parts: Sequence[Mapping[str, Any]], cut: Cut) -> dict[Area, Slots]:
     """Areas from what `spelled` made.  Raises KeyError, TypeError, ValueError, AttributeError."""
-    areas = {area_of(area): read_slots(part["slots"], cut) for part in parts for area in part["at"]}
+    areas = {
+        area_of(area): read_slots(part["slots"], part.get("bucketBytes", cut)) for part in parts for area in part["at"]
+    }
     if len(areas) != sum(len(part["at"]) for part in parts):
         raise ValueError("an area stands there twice")
     return areas
@@ -185,6 +218,14 @@ def read_slots(spelled: Mapping[str, str], cut: Cut) -> Slots:
     if any(slot < 0 for _, slot in pairs):
         raise ValueError(f"{min(slot for _, slot in pairs)} is no slot")
     return tuple(slot for _, slot in sorted(pairs))
+
+
+def by_subnet(areas: Iterable[Area]) -> dict[IPv6Network, list[Area]]:
+    """The areas of each subnet."""
+    found: dict[IPv6Network, list[Area]] = {}
+    for area in areas:
+        found.setdefault(area.subnet, []).append(area)
+    return found
 
 
 def slots_in(areas: Iterable[Slots]) -> set[int]:

@@ -18,14 +18,16 @@ def told_maps(
     """The map by which each group of one DHCPv6 server is told; `gone` are those of groups that are no more.
 
     An area is told by the group that asks for it, once that has a map with it.  Until then (the map cannot be written, or is not
-    known) a group that had the area tells it as before, or B4s would lose their AFTR although they move nowhere.
+    known) a group that had the area tells it as before, or B4s would lose their AFTR although they move nowhere.  What it
+    remembers by another cut it tells by its own, or, where a bucket would have two slots, not.
     """
     asked = {area: name_of(group) for group in groups for area in areas_of(group)}
     by = {area: name for area, name in asked.items() if name in maps and area in maps[name].areas}
     every = (*(maps[name] for name in sorted(maps)), *(replace(one, areas={}, former=one.all_areas) for one in gone))
     for one in every:
         for area in one.areas.keys() | (one.former.keys() & asked.keys()):
-            by.setdefault(area, one.group)
+            if one.slots_of(area, one.cut):
+                by.setdefault(area, one.group)
     found = {one.group: told_of(one, by) for one in every}
     return {name: one for name, one in found.items() if one.areas}
 
@@ -34,8 +36,13 @@ def told_of(one: BucketMap, by: Mapping[Area, str]) -> BucketMap:
     """A map with the areas that its group tells, and without those that others do."""
     return replace(
         one,
-        areas={area: slots for area, slots in one.all_areas.items() if by.get(area) == one.group},
+        areas={
+            area: slots
+            for area in one.all_areas
+            if by.get(area) == one.group and (slots := one.slots_of(area, one.cut))
+        },
         former={area: slots for area, slots in one.former.items() if area not in by},
+        cuts={area: cut for area, cut in one.cuts.items() if area not in by},
     )
 
 

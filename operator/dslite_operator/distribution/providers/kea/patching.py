@@ -120,14 +120,15 @@ def _with_renew(subnet: Object, renew_s: int | None, owner: str) -> Object:
     mark = mark_of(subnet)
     ours = mark.get("owner") == owner
     if renew_s is None:
-        return _with_old_renew(subnet, mark) if ours else subnet
+        return with_old_renew(subnet, mark) if ours else subnet
     old = mark[RENEW] if ours else subnet.get(RENEW)
     made = {**subnet, RENEW: renew_s if old is None else min(renew_s, old)}
     made["user-context"] = {**(subnet.get("user-context") or {}), KEY: {"owner": owner, RENEW: old}}
     return made
 
 
-def _with_old_renew(subnet: Object, mark: Object) -> Object:
+def with_old_renew(subnet: Object, mark: Object) -> Object:
+    """A subnet without our mark, and with the T1 that stands there."""
     made = {key: value for key, value in subnet.items() if key not in (RENEW, "user-context")}
     if mark.get(RENEW) is not None:
         made[RENEW] = mark[RENEW]

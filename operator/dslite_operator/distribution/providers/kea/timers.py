@@ -6,27 +6,33 @@ from ipaddress import IPv6Network
 from typing import Any
 
 from dslite_operator.distribution.providers.kea.marks import mark_of
-from dslite_operator.distribution.providers.kea.patching import RENEW, subnets_of
+from dslite_operator.distribution.providers.kea.patching import RENEW, subnets_of, with_old_renew
 from dslite_operator.distribution.providers.provider import Timers
 
 Object = dict[str, Any]
 
-PREFERRED, VALID = "preferred-lifetime", "valid-lifetime"
-DEFAULTS = {PREFERRED: 3600, VALID: 7200}  # of Kea
-T1_SHARE = 0.5  # of the preferred lifetime, where no renew-timer is given (`t1-percent`)
+PREFERRED, VALID, CALCULATED, SHARE = "preferred-lifetime", "valid-lifetime", "calculate-tee-times", "t1-percent"
+DEFAULTS = {PREFERRED: 3600, VALID: 7200, CALCULATED: True, SHARE: 0.5}  # of Kea
+CLIENTS_SHARE = 0.5  # of the preferred lifetime, where the server leaves T1 to the client (RFC 8415 section 14.2)
 
 
 def timers(document: Object) -> dict[IPv6Network, Timers]:
     """Of each subnet, as they are when no drain shortens them."""
     whole = {**DEFAULTS, **document["Dhcp6"]}
     return {
-        IPv6Network(one["subnet"]): timers_of({**whole, **(network or {}), **one})
+        IPv6Network(one["subnet"]): timers_of({**whole, **(network or {}), **undrained(one)})
         for one, network in subnets_of(document)
     }
 
 
-def timers_of(subnet: Object) -> Timers:
-    """Of one subnet that has what its network and the whole give it."""
+def undrained(subnet: Object) -> Object:
+    """A subnet with the timer that it had before a drain."""
     mark = mark_of(subnet)
-    renew = mark[RENEW] if RENEW in mark else subnet.get(RENEW)
-    return Timers(renew or int(T1_SHARE * subnet[PREFERRED]), subnet[VALID])
+    return with_old_renew(subnet, mark) if RENEW in mark else subnet
+
+
+def timers_of(subnet: Object) -> Timers:
+    """Of one subnet that has what its network and the whole give it: the longest that Kea gives a client that asks for more."""
+    preferred, valid = (max(subnet[key], subnet.get(f"max-{key}", 0)) for key in (PREFERRED, VALID))
+    calculated = round(subnet[SHARE] * preferred) if subnet[CALCULATED] else 0
+    return Timers(subnet.get(RENEW, calculated) or round(CLIENTS_SHARE * preferred), valid)
