@@ -164,7 +164,7 @@ def test_d21_areas_that_another_group_had_are_where_that_has_them_whatever_is_se
 
 
 def test_d21_a_group_that_is_made_by_dividing_another_by_match_is_not_where_it_is_seen() -> None:
-    match = {"match": {"relayInterfaceId": "b-*"}}
+    match: dict[str, Any] = {"match": {"relayInterfaceId": "b-*"}}
     made = configured(pool(), group("flats", "2001:db8:2000::/36", dhcp=BODY["spec"]["dhcp"], **match))
     where = Ground(KEY, made.pool, made.groups, made.groups, {})
     (area,) = areas_of(made.groups[0])
