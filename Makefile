@@ -92,7 +92,7 @@ test-nojit: env bpf  ## packets through the kernels as plain Python, with their 
 test-boundscheck: env bpf  ## every access to an array checked
 	MUTANTS=200000 NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(KERNELS)/kernels-boundscheck $(BESIDE) $(BIN)/pytest tests/golden tests/properties
 
-test-lab: root system env bpf kernels  ## real programs through the lab, and four tests of this machine's Kea: the others are in distribution-test
+test-lab: root system env bpf kernels  ## real programs through the lab, and those marked short of this machine's Kea: the others are in distribution-test
 	$(BIN)/pytest -m "lab and not chaos" --ignore=tests/providers --durations=25
 	$(BIN)/pytest -m "lab and short" tests/providers
 

@@ -35,8 +35,8 @@ SHORT_T1 = {"renew-timer": 60, "user-context": {"dslite": {"owner": "metro", "re
 @pytest.mark.parametrize(
     ("whole", "network", "own", "given"),
     [
-        ({}, {}, {}, Timers(1800, 7200)),
-        ({}, {}, {"renew-timer": 0}, Timers(1800, 7200)),
+        ({}, {}, {}, Timers(2250, 7200)),
+        ({"preferred-lifetime": 3600}, {}, {"renew-timer": 0}, Timers(1800, 7200)),
         ({"t1-percent": 0.7, **LIVES}, {}, {}, Timers(700, 2000)),
         ({"t1-percent": 0.7, **LIVES}, {"t1-percent": 0.6}, {}, Timers(600, 2000)),
         ({"t1-percent": 0.3, **LIVES}, {"t1-percent": 0.6}, {"t1-percent": 0.7}, Timers(700, 2000)),
@@ -55,15 +55,18 @@ def test_t1_is_what_kea_gives(whole: Object, network: Object, own: Object, given
 
 
 @pytest.mark.short
-async def test_a_client_is_given_the_share_that_kea_is_told(network: Network, version: str) -> None:
-    """The subnet's own, on the wire."""
-    document = configuration(version, "kea-1", subnet(7, str(HOMES), **{"t1-percent": 0.7, "t2-percent": 0.9, **LIVES}))
-    for timer in ("renew-timer", "rebind-timer"):
-        del document["Dhcp6"][timer]
+@pytest.mark.parametrize("own", [{"t1-percent": 0.7, "t2-percent": 0.9, **LIVES}, {}], ids=["told", "untold"])
+async def test_t1_is_what_a_client_is_given(network: Network, version: str, own: Object) -> None:
+    """The subnet's own, or what that release of Kea has where nobody says."""
+    document = configuration(version, "kea-1", subnet(7, str(HOMES), **own))
+    for untold in ("renew-timer", "rebind-timer", "preferred-lifetime", "valid-lifetime"):
+        document["Dhcp6"].pop(untold, None)
     written = network.folder / "dhclient.leases"
     with running_kea(network, version, document) as server, network.relay(), dhclient(network):
-        until("it has a lease", lambda: written.exists() and "renew 700;" in written.read_text())
-        assert await server.provider().timers() == {HOMES: Timers(700, 2000)}
+        until("it has a lease", lambda: written.exists() and "renew " in written.read_text())
+        given = int(written.read_text().split("renew ")[1].split(";")[0])
+        assert given == (await server.provider().timers())[HOMES].renew_s
+        assert not own or given == 700
 
 
 async def test_a_drain_shows_the_time_that_was_before(server: RunningKea) -> None:

@@ -12,7 +12,8 @@ from dslite_operator.distribution.providers.provider import Timers
 Object = dict[str, Any]
 
 PREFERRED, VALID, CALCULATED, SHARE = "preferred-lifetime", "valid-lifetime", "calculate-tee-times", "t1-percent"
-DEFAULTS = {PREFERRED: 3600, VALID: 7200, CALCULATED: True, SHARE: 0.5}  # of Kea
+DEFAULTS = {VALID: 7200, CALCULATED: True, SHARE: 0.5}  # of Kea
+PREFERRED_SHARE = 0.625  # of the valid lifetime, where Kea 2.6 or later is told no preferred one; 2.2 shows its 3600
 CLIENTS_SHARE = 0.5  # of the preferred lifetime, where the server leaves T1 to the client (RFC 8415 section 14.2)
 
 
@@ -33,6 +34,7 @@ def undrained(subnet: Object) -> Object:
 
 def timers_of(subnet: Object) -> Timers:
     """Of one subnet that has what its network and the whole give it: the longest that Kea gives a client that asks for more."""
-    preferred, valid = (max(subnet[key], subnet.get(f"max-{key}", 0)) for key in (PREFERRED, VALID))
+    valid = max(subnet[VALID], subnet.get(f"max-{VALID}", 0))
+    preferred = max(subnet.get(PREFERRED, round(PREFERRED_SHARE * valid)), subnet.get(f"max-{PREFERRED}", 0))
     calculated = round(subnet[SHARE] * preferred) if subnet[CALCULATED] else 0
     return Timers(subnet.get(RENEW, calculated) or round(CLIENTS_SHARE * preferred), valid)
