@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
-from dslite_contract.rules import overlap, refused
+from dslite_contract.rules import refused
 from dslite_contract.schema import AftrPool, B4Group
 from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.wishes import areas_of
@@ -153,7 +153,7 @@ def place_of(claim: Claim) -> object:
 def are_one(mine: Claim, its: Claim) -> bool:
     """Whether nothing tells two claims of one place apart."""
     if isinstance(mine.value, Clients) and isinstance(its.value, Clients):
-        return overlap(mine.value.area.interface_id, its.value.area.interface_id)
+        return mine.value.area.meets(its.value.area)
     return True
 
 

@@ -14,7 +14,7 @@ from ipaddress import IPv6Network
 from typing import Any, NamedTuple
 
 from dslite_contract.errors import DsliteError
-from dslite_contract.rules import begins_with
+from dslite_contract.rules import begins_with, overlap
 from dslite_operator.distribution.buckets import BUCKETS, Cut, cut_anew, read, spell
 
 VERSION = 2  # of a map with `cuts`; without, it is 1, and older operators read it
@@ -43,13 +43,12 @@ class Area(NamedTuple):
 
     def holds(self, other: Area) -> bool:
         """Whether each Interface-ID that matches `other` matches here."""
-        return not self.interface_id or (
-            bool(other.interface_id) and begins_with(other.interface_id, self.interface_id)
-        )
+        mine, its = self.interface_id, other.interface_id
+        return not mine or (its != "" and begins_with(its, mine))
 
     def meets(self, other: Area) -> bool:
         """Whether an Interface-ID may match both."""
-        return self.holds(other) or other.holds(self)
+        return overlap(self.interface_id, other.interface_id)
 
 
 class Part(NamedTuple):

@@ -116,9 +116,7 @@ def asked(cluster: Cluster, pool: str, *words: str) -> tuple[list[Object], set[i
         try:
             before = slots_of(cluster, name)
             found += cluster.aftr(name, *words)
-            known |= before & slots_of(
-                cluster, name
-            )  # one that moved meanwhile may have been with nobody who was asked
+            known |= before & slots_of(cluster, name)  # what came meanwhile was perhaps with nobody who was asked
         except ClusterError as error:
             silent.append(f"pod {name}: {error}")
     return found, known, silent

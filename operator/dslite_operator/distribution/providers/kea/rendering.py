@@ -13,7 +13,6 @@ from ipaddress import IPv6Network
 from itertools import combinations
 from typing import Any
 
-from dslite_contract.rules import overlap
 from dslite_operator.distribution.buckets import BUCKETS
 from dslite_operator.distribution.maps import Area
 from dslite_operator.distribution.providers import option64
@@ -122,7 +121,7 @@ def conflicts(assignments: Sequence[Assignment]) -> Iterator[tuple[tuple[str, st
             on[area.subnet].append((one.group, area))
     for subnet, here in sorted(on.items()):
         for (group, area), (other, its) in combinations(here, 2):
-            if overlap(area.interface_id, its.interface_id):
+            if area.meets(its):
                 sentence = (
                     f"subnet {subnet} is asked for by groups {group} and {other}, and nothing tells their clients apart: "
                     "give each its own subnets, or each a match.relayInterfaceId of its own"
