@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.cluster
 
 OLD, NEW = version("dslite-operator"), "99.0.0"
 FORGOTTEN_S = 90.0
+NO_IMAGE = re.compile("east-store-0: (ErrImagePull|ImagePullBackOff)")
 IMAGES = ("ghcr.io/dslite/aftr", "ghcr.io/dslite/operator")
 
 
@@ -158,3 +160,21 @@ def test_a_pool_takes_the_next_release(rollout: str, outside: Lab, pool: Pool) -
         load.during(upgrade)
     assert not before.keys() & pool.uids().keys()
     is_answered(pool.cluster)
+
+
+def test_an_upgrade_to_an_image_that_is_nowhere_is_turned_round(cluster: Cluster, outside: Lab, pool: Pool) -> None:
+    """The Redis is replaced first, and does not start: AFTRs stay as they are, and serve. Then the way back, as the runbook has it."""
+    before = pool.uids()
+
+    def there_and_back() -> None:
+        chart = "helm upgrade dslite charts/dslite --namespace dslite --reset-then-reuse-values --wait"
+        cluster.shell(f"{chart} --set image.aftr.tag=nowhere")
+        cluster.shell(f"kubectl dslite upgrade {pool.name} --release nowhere")
+        until(lambda: bool(NO_IMAGE.search(pool.conditions().get("StoreReachable=False", ""))), "it says why")
+        cluster.shell("helm rollback dslite --namespace dslite --wait")
+        cluster.shell(f"kubectl dslite upgrade {pool.name} --release {OLD}")
+        pool.settle()
+
+    with under_load(outside) as load:
+        load.during(there_and_back)
+    assert pool.uids() == before
