@@ -300,9 +300,9 @@ class Controller:
         self._secrets |= {uid} if uid else set()
 
     async def _key_secret(self, view: View, pool: Object, rendered: Rendered) -> None:
-        """The key by which the AFTRs know our questions, if there is none yet."""
+        """The key by which the AFTRs know our questions, if there is none yet; a pod that waits may wait for it."""
         value, uid = self._signer.key_of(pool), pool["metadata"]["uid"]
-        if value and uid not in self._signer.made:
+        if value and (uid not in self._signer.made or any(map(pods.is_waiting, view.pods))):
             await self._create(view, rendered, signer.secret(view.key, value))
             self._signer.made.add(uid)
 
