@@ -123,16 +123,17 @@ def never_started(api: Api, **spec: Any) -> Iterator[None]:
         api.kubectl("delete", "pod", "aftr-0", "-n", "edge", "--force", "--grace-period=0")
 
 
-def test_a_login_that_is_gone_is_made_again_for_pods_that_wait_for_it(api: Api, tmp_path: Path) -> None:
+@pytest.mark.parametrize("secret", ["east-store", "east-aftr"])
+def test_a_secret_that_is_gone_is_made_again_for_pods_that_wait_for_it(api: Api, tmp_path: Path, secret: str) -> None:
     """It was that of a pool of this name that was deleted, say, and was taken for the second's."""
     give(api, pool())
     with operator(api, tmp_path):
-        until(lambda: accepted(api, "aftrpool", "east") and bool(get(api, "secret", "east-store")))
+        until(lambda: accepted(api, "aftrpool", "east") and bool(get(api, "secret", secret)))
         give(api, pool(replicas=3))
         until(lambda: replicas(api) == 3)  # it has been seen to, and is seen to no more
-        assert api.kubectl("delete", "secret", "east-store", "-n", "edge").returncode == 0
+        assert api.kubectl("delete", "secret", secret, "-n", "edge").returncode == 0
         with never_started(api, nodeName="node-1"):
-            until(lambda: bool(get(api, "secret", "east-store")))
+            until(lambda: bool(get(api, "secret", secret)))
 
 
 def test_a_deleted_pool_waits_for_its_last_mapping(api: Api, tmp_path: Path) -> None:
