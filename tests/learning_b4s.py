@@ -8,7 +8,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -92,8 +92,14 @@ class Talk:
 
 
 @contextmanager
-def talking(lab: Lab, host: str) -> Iterator[Talk]:
-    """A connection that is never made anew."""
+def talks(lab: Lab) -> Iterator[dict[str, Talk]]:
+    """A connection of each B4's host, which is never made anew."""
+    with ExitStack() as stack:
+        yield {one["name"]: stack.enter_context(_talk(lab, one["host"]["name"])) for one in lab.state["b4s"]}
+
+
+@contextmanager
+def _talk(lab: Lab, host: str) -> Iterator[Talk]:
     made = lab.socket(host, socket.AF_INET, socket.SOCK_STREAM)
     made.settimeout(ANSWER_S)
     made.connect((SERVER, 80))

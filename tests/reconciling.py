@@ -92,6 +92,20 @@ def tidy(api: Api, namespace: str = "edge") -> None:
     api.kubectl("delete", f"dslite,secret,{CHILDREN}", "--all", "-n", namespace, "--wait=true")
 
 
+@contextmanager
+def pod(api: Api, name: str, its: dict[str, str], **spec: Any) -> Iterator[None]:
+    """One with these labels that never starts: there is no kubelet here."""
+    metadata = {"name": name, "namespace": "edge", "labels": its}
+    spec |= {"containers": [{"name": "aftr", "image": "aftr"}]}
+    given = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    made = api.kubectl("create", "-f", "-", given=given)
+    assert made.returncode == 0, made.stderr
+    try:
+        yield
+    finally:
+        api.kubectl("delete", "pod", name, "-n", "edge", "--force", "--grace-period=0")
+
+
 def condition(api: Api, kind: str, name: str, what: str = "Accepted") -> dict[str, Any]:
     conditions = get(api, kind, name).get("status", {}).get("conditions", [])
     return next((one for one in conditions if one["type"] == what), {})

@@ -54,19 +54,9 @@ def propose(
     if accepted is None:
         return Proposal(None, refusals)
     before = {group.metadata.name: group for group in running.groups} if running else {}
-    taken, stay = list[B4Group](), set[str]()
-    while True:
-        said = dict[str, Lines]()
-        taken.clear()
-        for group in sorted(groups, key=lambda group: (group.name not in stay, group.name)):
-            found = accept_group(key, accepted, before.get(group.name), group, taken, refused, said)
-            taken += [found] if found else []
-        refused_now = {name for name in before if owner_name("B4Group", name) in said}
-        if refused_now <= stay:
-            break
-        stay |= refused_now  # they keep what they have: once more, with them first
+    taken = accept_groups(key, accepted, before, groups, refused, refusals)
     wanted = Configuration(accepted, tuple(sorted(taken, key=lambda group: str(group.metadata.name))))
-    return Proposal(in_running_order(running, wanted) if running else wanted, {**refusals, **said})
+    return Proposal(in_running_order(running, wanted) if running else wanted, refusals)
 
 
 def accept_pool(
@@ -106,6 +96,24 @@ def immutable_lines(running: Configuration, wanted: AftrPool) -> list[str]:
         for change in found
         if change.kind == "immutable" and change.path.startswith("spec.")
     ]
+
+
+def accept_groups(
+    key: Key, pool: AftrPool, before: Mapping[str, B4Group], groups: Sequence[Asked],
+    refused: Mapping[Holder, Sequence[Refused]], refusals: dict[str, Lines],
+) -> list[B4Group]:  # fmt: skip
+    """The groups that are in force.  Those that stay as they are come first: what they keep is nobody else's."""
+    stay = set[str]()
+    while True:
+        taken, said = list[B4Group](), dict[str, Lines]()
+        for group in sorted(groups, key=lambda group: (group.name not in stay, group.name)):
+            found = accept_group(key, pool, before.get(group.name), group, taken, refused, said)
+            taken += [found] if found else []
+        staying = {name for name in before if owner_name("B4Group", name) in said}
+        if staying <= stay:
+            refusals |= said
+            return taken
+        stay |= staying
 
 
 def accept_group(

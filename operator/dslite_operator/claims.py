@@ -103,15 +103,15 @@ class Register:
     """Claims that are granted."""
 
     _ranges: dict[str, list[tuple[int, int, Holder, Claim]]] = field(default_factory=dict)
-    _others: dict[object, list[tuple[Holder, Claim]]] = field(default_factory=dict)
-    _let_go: set[tuple[Holder, Claim]] = field(default_factory=set)
+    _others: dict[object, list[tuple[Holder, Claim, bool]]] = field(default_factory=dict)  # and whether it is let go
 
     def against(self, holder: Holder, claim: Claim) -> tuple[Holder, Claim] | None:
         """Whose claim stands against it."""
         if claim.sort in ("nat", "tunnel"):
             return self._overlapping(holder, claim)
-        for other, its in self._others.get(place_of(claim), ()):
-            if other != holder and are_one(claim, its) and not self._passes(holder, claim, other, its):
+        for other, its, let_go in self._others.get(place_of(claim), ()):
+            same_pool = (claim.pool, holder.namespace) == (its.pool, other.namespace) and claim.pool != ""
+            if other != holder and are_one(claim, its) and not (let_go and same_pool):
                 return other, its
         return None
 
@@ -125,23 +125,14 @@ class Register:
             place -= 1
         return None
 
-    def _passes(self, holder: Holder, claim: Claim, other: Holder, its: Claim) -> bool:
-        """Whether what another had may be this one's: it wants it no more, and both are of one pool."""
-        same_pool = (claim.pool, holder.namespace) == (its.pool, other.namespace)
-        return bool(claim.pool) and same_pool and (other, its) in self._let_go
-
-    def grant(self, holder: Holder, claim: Claim) -> None:
-        """Enter a claim."""
+    def grant(self, holder: Holder, claim: Claim, let_go: bool = False) -> None:
+        """Enter a claim.  One that its holder has `let_go` of is its own until that is in force, but for groups of its pool."""
         if claim.sort in ("nat", "tunnel"):
             bisect.insort(
                 self._ranges.setdefault(claim.sort, []), (*span(claim), holder, claim), key=lambda entry: entry[:2]
             )
         else:
-            self._others.setdefault(place_of(claim), []).append((holder, claim))
-
-    def let_go(self, holder: Holder, claim: Claim) -> None:
-        """Its holder wants it no more, and has it until that is in force."""
-        self._let_go.add((holder, claim))
+            self._others.setdefault(place_of(claim), []).append((holder, claim, let_go))
 
 
 def place_of(claim: Claim) -> object:
@@ -173,9 +164,8 @@ def judge(accepted: Mapping[Holder, Iterable[Claim]], wanted: Iterable[Wanted]) 
     wished = {(one.holder, claim.sort, claim.value) for one in asked for claim in one.claims}
     for holder in sorted(accepted):
         for claim in accepted[holder]:
-            register.grant(holder, claim)
-            if holder not in wrong and (holder, claim.sort, claim.value) not in wished:
-                register.let_go(holder, claim)
+            let_go = holder not in wrong and (holder, claim.sort, claim.value) not in wished
+            register.grant(holder, claim, let_go)
     for one in asked:
         against = [(claim, register.against(one.holder, claim)) for claim in one.claims]
         found = tuple(Refused(claim, other[1], other[0]) for claim, other in against if other)

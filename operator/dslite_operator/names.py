@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from dslite_contract.domain_names import LONGEST_LABEL
@@ -94,3 +95,8 @@ def labels(pool: str, component: str) -> dict[str, str]:
 def selector(pool: str, component: str) -> dict[str, str]:
     """Labels that choose the pods of one component."""
     return {COMPONENT_LABEL: component, POOL_LABEL: pool}
+
+
+def selecting(chosen: Mapping[str, str]) -> str:
+    """Labels as a query for what has them all."""
+    return ",".join(f"{name}={value}" for name, value in sorted(chosen.items()))

@@ -12,7 +12,7 @@ from dslite_contract.schema import LARGEST_SLOTS, AftrPool
 from dslite_contract.slots import nat_pool_capacity, slot_address, slot_fqdn, slot_prefixes
 from dslite_contract.status import LONGEST_SENTENCE
 from dslite_operator.accept import Lines
-from dslite_operator.names import Key, selector
+from dslite_operator.names import Key, selecting, selector
 from dslite_operator.render import Rendered
 
 Object = dict[str, Any]
@@ -189,22 +189,23 @@ def store_reachable(facts: Facts) -> Verdict:
     return Verdict("StoreReachable", "True", "Reachable", "all pods reach the store")
 
 
+def unschedulable(pod: Object) -> Object:
+    """The condition of a pod that has no node, {} for one that has."""
+    found = condition_of(pod, "PodScheduled")
+    return found if found.get("status") == "False" else {}
+
+
 def why_waiting(pod: Object) -> str:
     """Why a pod does not run, in the scheduler's or its kubelet's words; nothing where they say none."""
-    scheduled = condition_of(pod, "PodScheduled")
-    if scheduled.get("status") == "False":
-        return str(scheduled.get("message", ""))
+    if scheduling := unschedulable(pod):
+        return str(scheduling.get("message", ""))
     states = [one.get("state", {}).get("waiting", {}) for one in pod["status"].get("containerStatuses", ())]
     return "; ".join(": ".join(one[key] for key in ("reason", "message") if key in one) for one in states if one)
 
 
 def capacity_available(facts: Facts) -> Verdict:
     """Whether the cluster has room for the pods: devices, memory, cores."""
-    waiting = [
-        f"{one.name}: {why['message']}"
-        for one in facts.reports
-        if (why := condition_of(one.pod, "PodScheduled")).get("status") == "False"
-    ]
+    waiting = [f"{one.name}: {why['message']}" for one in facts.reports if (why := unschedulable(one.pod))]
     if waiting:
         return Verdict("CapacityAvailable", "False", "Unschedulable", "; ".join(waiting))
     return Verdict("CapacityAvailable", "True", "Scheduled", "every pod has a node")
@@ -259,7 +260,7 @@ def pool_status(facts: Facts, before: Object, now: str) -> Object:
         "replicas": len(reports),
         "readyReplicas": sum(one.ready for one in reports),
         "wantedReplicas": facts.wanted,
-        "selector": ",".join(f"{name}={value}" for name, value in sorted(selector(facts.key.name, "aftr").items())),
+        "selector": selecting(selector(facts.key.name, "aftr")),
         "conditions": conditions(verdicts(facts), before, facts.generation, now),
     }
     if facts.rendered is None:

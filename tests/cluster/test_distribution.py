@@ -26,7 +26,6 @@ from installed_pool import SAMPLE, Pool, commands, installed, outside_of, until
 from learning_b4s import (
     WITH_CLIENTS,
     ZONE,
-    Talk,
     external_address,
     followed,
     follows,
@@ -35,7 +34,7 @@ from learning_b4s import (
     host_of,
     is_of_slot,
     option_64,
-    talking,
+    talks,
 )
 from running_cluster import Cluster, cluster_up
 from running_lab import Lab
@@ -109,13 +108,6 @@ def wires(lab: Lab) -> Iterator[Mapping[str, Wire]]:
     """All that passes the B4s' WANs from now on."""
     with ExitStack() as stack:
         yield {b4["name"]: stack.enter_context(frames_at(lab, b4["name"], "wan")) for b4 in lab.state["b4s"]}
-
-
-@contextmanager
-def talks(lab: Lab) -> Iterator[Mapping[str, Talk]]:
-    """A connection of each B4's host."""
-    with ExitStack() as stack:
-        yield {b4["name"]: stack.enter_context(talking(lab, host_of(b4["name"]))) for b4 in lab.state["b4s"]}
 
 
 # ---------------------------------------------------------------- what is seen

@@ -33,7 +33,7 @@ from learning_b4s import (
     is_of_slot,
     kea,
     option_64,
-    talking,
+    talks,
     until,
 )
 from running_lab import FAILOVER, HOMES, HOMES_DIVIDED, Lab, aftr_lab, lab_up, until_settled
@@ -116,19 +116,18 @@ def moved(lab: Lab, file: Path) -> dict[str, tuple[int, int]]:
     b4s = [one["name"] for one in lab.state["b4s"]]
     before, given = slots_by_map(lab), set(leases(lab))
     addresses = {b4: global_addresses(lab, b4) for b4 in b4s}
-    with ExitStack() as stack:
-        talks = {b4: stack.enter_context(talking(lab, host_of(b4))) for b4 in b4s}
-        endpoints = {b4: talk.endpoint() for b4, talk in talks.items()}
+    with talks(lab) as by:
+        endpoints = {b4: talk.endpoint() for b4, talk in by.items()}
         sessions = {b4: sessions_of(lab, b4, before[b4]) for b4 in b4s}
         report = distributed(lab, file)
         after = slots_by_map(lab)
         found = {one["b4"]: (one["from"], one["to"]) for one in report["moved"]}
         assert found == {b4: (before[b4], after[b4]) for b4 in b4s if before[b4] != after[b4]}
         stayed = [b4 for b4 in b4s if b4 not in found]
-        assert {b4: talks[b4].endpoint() for b4 in stayed} == {b4: endpoints[b4] for b4 in stayed}
+        assert {b4: by[b4].endpoint() for b4 in stayed} == {b4: endpoints[b4] for b4 in stayed}
         for b4 in list(found)[:1]:
             with pytest.raises((OSError, http.client.HTTPException)):
-                talks[b4].endpoint()
+                by[b4].endpoint()
     for b4 in b4s:
         assert is_of_slot(lab, external_address(lab, host_of(b4)), after[b4])
     assert {b4: global_addresses(lab, b4) for b4 in b4s} == addresses
@@ -225,8 +224,8 @@ def test_d21_o03_a_slot_that_loses_its_pod_moves_no_b4(tmp_path: Path) -> None:
     with lab_up("podless", file, *WITH_CLIENTS) as lab, ExitStack() as stack:
         until_settled(lab)
         before, document = slots_by_map(lab), kea(lab, "config-get")["arguments"]
-        talks = {b4: stack.enter_context(talking(lab, host_of(b4))) for b4 in before}
-        endpoints = {b4: talk.endpoint() for b4, talk in talks.items()}
+        by = stack.enter_context(talks(lab))
+        endpoints = {b4: talk.endpoint() for b4, talk in by.items()}
         names = {b4: followed(lab, b4) for b4 in before}
         owner = read_table(lab.state).owners[before["b4-1"]]
         frames = stack.enter_context(frames_at(lab, "dhcp", "access"))
@@ -234,7 +233,7 @@ def test_d21_o03_a_slot_that_loses_its_pod_moves_no_b4(tmp_path: Path) -> None:
         renewals = {b4: renewed(lab, b4) for b4 in before}
         until("all have renewed twice", lambda: all(renewed(lab, b4) >= renewals[b4] + 2 for b4 in before))
         assert read_table(lab.state).owners[before["b4-1"]] not in ("", owner)
-        assert {b4: talk.endpoint() for b4, talk in talks.items()} == endpoints
+        assert {b4: talk.endpoint() for b4, talk in by.items()} == endpoints
         told = [slot for slot in range(8) if any(option_64(f"s{slot}.east.{ZONE}") in frame for frame in frames())]
         assert told == sorted(before.values())
         assert {b4: followed(lab, b4) for b4 in before} == names, "no B4 has followed anything"

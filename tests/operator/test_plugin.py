@@ -7,7 +7,6 @@ import os
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from dslite_operator.plugin.report import Redaction, without
 from installed_pool import commands
 from kube_api import Api, binary
 from operating import SETTINGS, operator
-from reconciling import accepted, condition, get, give, until
+from reconciling import accepted, condition, get, give, pod, until
 from stand_in import stand_ins
 
 ROOT = Path(__file__).parents[2]
@@ -91,20 +90,6 @@ def dslite(api: Api, monkeypatch: pytest.MonkeyPatch) -> Any:
         return CliRunner().invoke(main, ["-n", "edge", *words])
 
     return run
-
-
-@contextmanager
-def pod(api: Api, name: str, its: dict[str, str], **spec: Any) -> Iterator[None]:
-    """A pod that no kubelet runs."""
-    metadata = {"name": name, "namespace": "edge", "labels": its}
-    spec |= {"containers": [{"name": "aftr", "image": "aftr"}]}
-    given = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    made = api.kubectl("create", "-f", "-", given=given)
-    assert made.returncode == 0, made.stderr
-    try:
-        yield
-    finally:
-        api.kubectl("delete", "pod", name, "-n", "edge", "--force", "--grace-period=0")
 
 
 @pytest.mark.api

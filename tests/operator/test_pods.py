@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from cluster_objects import group, pool
 from dslite_operator.names import labels
 from kube_api import Api
 from operating import SETTINGS, operator
-from reconciling import accepted, condition, get, give, tidy, until
+from reconciling import accepted, condition, get, give, pod, tidy, until
 from stand_in import stand_ins
 
 pytestmark = pytest.mark.api
@@ -109,20 +107,6 @@ def test_a_key_that_is_gone_is_made_again(api: Api, tmp_path: Path) -> None:
             until(lambda: accepted(api, "b4group", "homes"), 40)
 
 
-@contextmanager
-def never_started(api: Api, **spec: Any) -> Iterator[None]:
-    """A pod of the pool east; there is no kubelet here."""
-    metadata = {"name": "aftr-0", "namespace": "edge", "labels": labels("east", "aftr")}
-    spec |= {"containers": [{"name": "aftr", "image": "aftr"}]}
-    given = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    made = api.kubectl("create", "-f", "-", given=given)
-    assert made.returncode == 0, made.stderr
-    try:
-        yield
-    finally:
-        api.kubectl("delete", "pod", "aftr-0", "-n", "edge", "--force", "--grace-period=0")
-
-
 @pytest.mark.parametrize("secret", ["east-store", "east-aftr"])
 def test_a_secret_that_is_gone_is_made_again_for_pods_that_wait_for_it(api: Api, tmp_path: Path, secret: str) -> None:
     """It was that of a pool of this name that was deleted, say, and was taken for the second's."""
@@ -132,7 +116,7 @@ def test_a_secret_that_is_gone_is_made_again_for_pods_that_wait_for_it(api: Api,
         give(api, pool(replicas=3))
         until(lambda: replicas(api) == 3)  # it has been seen to, and is seen to no more
         assert api.kubectl("delete", "secret", secret, "-n", "edge").returncode == 0
-        with never_started(api, nodeName="node-1"):
+        with pod(api, "aftr-0", labels("east", "aftr"), nodeName="node-1"):
             until(lambda: bool(get(api, "secret", secret)))
 
 
@@ -152,7 +136,7 @@ def test_a_deleted_pool_waits_for_its_last_mapping(api: Api, tmp_path: Path) -> 
 def test_a_deleted_pool_does_not_wait_for_pods_that_never_started(api: Api, tmp_path: Path) -> None:
     """There was no room for them, say: they have no mappings."""
     give(api, pool(replicas=1))
-    with never_started(api), operator(api, tmp_path):
+    with pod(api, "aftr-0", labels("east", "aftr")), operator(api, tmp_path):
         until(lambda: "0 of 1 pods are ready" in condition(api, "aftrpool", "east", "Ready").get("message", ""))
         until(lambda: status(api)["replicas"] == 1)
         api.kubectl("delete", "aftr", "east", "-n", "edge", "--wait=false")

@@ -103,7 +103,7 @@ class BucketMap:
 
     def slots_of(self, area: Area, cut: Cut) -> Slots | None:
         """The slots of one of its areas, by another cut; None where one bucket would have two."""
-        return cut_anew(self.all_areas[area], self.cut_of(area), cut)
+        return cut_anew(self.areas.get(area) or self.former[area], self.cut_of(area), cut)
 
     def cut_of(self, area: Area) -> Cut:
         """By which the buckets of one of its areas are told apart."""

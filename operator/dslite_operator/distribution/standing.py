@@ -59,7 +59,8 @@ def standing(wishes: Sequence[Wish], maps: Mapping[str, BucketMap]) -> dict[str,
 
 def remembering(heir: BucketMap, old: BucketMap, left: Sequence[Area]) -> BucketMap:
     """With areas that `old` had or remembered, by the cut that they had: by another some buckets might have two slots."""
-    former = {area: old.all_areas[area] for area in left}
+    every = old.all_areas
+    former = {area: every[area] for area in left}
     cuts = {area: cut for area in left if (cut := old.cut_of(area)) != heir.cut}
     return replace(heir, former={**heir.former, **former}, cuts={**heir.cuts, **cuts})
 

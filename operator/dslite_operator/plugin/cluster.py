@@ -14,7 +14,7 @@ from kubernetes.config.config_exception import ConfigException
 from kubernetes.stream import stream
 
 from dslite_contract.errors import DsliteError
-from dslite_operator.names import COMPONENT_LABEL, DRAIN, KINDS, MANAGER, POOL_LABEL, selector
+from dslite_operator.names import COMPONENT_LABEL, DRAIN, KINDS, MANAGER, POOL_LABEL, selecting, selector
 from dslite_operator.pod_template import RUNTIME
 
 Object = dict[str, Any]
@@ -96,7 +96,7 @@ class Cluster:
 
     def pods(self, labels: Mapping[str, str]) -> list[Object]:
         """Pods with these labels, as plain objects."""
-        found = call(self._core.list_namespaced_pod, self.namespace, label_selector=spelled(labels))
+        found = call(self._core.list_namespaced_pod, self.namespace, label_selector=selecting(labels))
         items: list[Object] = plain(found)["items"]
         return items
 
@@ -112,7 +112,7 @@ class Cluster:
             apps.list_namespaced_deployment,
             apps.list_namespaced_stateful_set,
         )
-        return [plain(call(kind, self.namespace, label_selector=spelled(labels))) for kind in kinds]
+        return [plain(call(kind, self.namespace, label_selector=selecting(labels))) for kind in kinds]
 
     def events(self) -> list[Object]:
         """Events of the namespace."""
@@ -159,11 +159,6 @@ class Cluster:
         kept = [one for one in pool["metadata"].get("finalizers", ()) if one != DRAIN]
         patch = {"metadata": {"finalizers": kept or None, "resourceVersion": pool["metadata"]["resourceVersion"]}}
         self.patch_pool(pool["metadata"]["name"], patch)
-
-
-def spelled(labels: Mapping[str, str]) -> str:
-    """Labels as a selector."""
-    return ",".join(f"{name}={value}" for name, value in labels.items())
 
 
 def plain(found: Any) -> Object:
