@@ -47,7 +47,7 @@ cluster-test-operator: root system env  ## README's quick start, B4s that downlo
 # Releases come and go (test_under_traffic.py) once the operator's key has changed (test_secrets.py); what is deleted comes last.
 cluster-test-traffic: root system env  ## pools scaled, upgraded and struck, secrets changed, all of it uninstalled and deleted
 	@scripts/system.sh --cluster
-	$(CLUSTER) tests/cluster/test_{scaling,secrets,under_traffic,uninstall}.py
+	$(CLUSTER) tests/cluster/test_{scaling,secrets,stores,under_traffic,uninstall}.py
 
 cluster-test-api: root system test-api  ## test-api; 200 pools with 1,000 groups, also while they change
 	$(BIN)/pytest -m soak tests/operator $(LONG)

@@ -109,6 +109,18 @@ class Pool:
             assert time.monotonic() < deadline, self.story()
             time.sleep(0.5)
 
+    def scale(self, replicas: int) -> None:
+        """`kubectl scale`, until it is so."""
+        self.cluster.kubectl("scale", f"aftr/{self.name}", f"--replicas={replicas}")
+        self.settle()
+
+    def strike(self) -> None:
+        """One of its AFTRs is deleted by force; then all is well again."""
+        victim = self.pods()[0]["metadata"]["name"]
+        self.cluster.kubectl("delete", "pod", victim, "--force", "--grace-period=0")
+        until(lambda: victim not in [pod["metadata"]["name"] for pod in self.pods()], "it is gone")
+        self.settle()
+
     def story(self) -> str:
         """What the pool and its AFTRs say, for the one who finds out why a test failed."""
         names = [pod["metadata"]["name"] for pod in self.pods()]

@@ -22,31 +22,18 @@ NO_IMAGE = re.compile("east-store-0: (ErrImagePull|ImagePullBackOff)")
 IMAGES = ("ghcr.io/dslite/aftr", "ghcr.io/dslite/operator")
 
 
-def scaled(pool: Pool, replicas: int) -> None:
-    """`kubectl scale`, until it is so."""
-    pool.cluster.kubectl("scale", f"aftr/{pool.name}", f"--replicas={replicas}")
-    pool.settle()
-
-
 def test_scale_from_two_to_four_and_back(outside: Lab, pool: Pool) -> None:
-    scaled(pool, 2)
+    pool.scale(2)
     with under_load(outside) as load:
-        load.during(lambda: scaled(pool, 4))
+        load.during(lambda: pool.scale(4))
         routed_to(load, 4)
-        load.during(lambda: scaled(pool, 2))
+        load.during(lambda: pool.scale(2))
         routed_to(load, 2)
 
 
 def test_a_pod_is_deleted_by_force(outside: Lab, pool: Pool) -> None:
-    victim = pool.pods()[0]["metadata"]["name"]
-
-    def delete() -> None:
-        pool.cluster.kubectl("delete", "pod", victim, "--force", "--grace-period=0")
-        until(lambda: victim not in [pod["metadata"]["name"] for pod in pool.pods()], "it is gone")
-        pool.settle()
-
     with under_load(outside) as load:
-        load.during(delete)
+        load.during(pool.strike)
     until(lambda: members(pool) == pool.uids().keys(), "the store has forgotten it", FORGOTTEN_S)
 
 
@@ -87,7 +74,7 @@ def test_a_node_is_drained(cluster: Cluster, outside: Lab, pool: Pool) -> None:
     """The one without the Redis, whose volume is of its node."""
     store = cluster.get("pod", "east-store-0")["spec"]["nodeName"]
     (node,) = set(cluster.nodes) - {store}
-    scaled(pool, 2)
+    pool.scale(2)
 
     def drain() -> None:
         cluster.shell(f"kubectl dslite drain node {node}")
