@@ -172,6 +172,8 @@ class Controller:
         if found is None:
             self._signer.doubt(view.pool)
             return "no AFTR could say how many mappings it would end"
+        if await pods.moved_since(self._session, reports):
+            return "slots were taken over while AFTRs counted, so nobody knows yet how many mappings it would end"
         return found
 
     def _silent(self, view: View, pool: Object, reports: tuple[Report, ...]) -> list[int]:

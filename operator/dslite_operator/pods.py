@@ -11,7 +11,7 @@ import structlog
 
 from dslite_contract.signing import DIGEST, SIGNATURE, digest, question, signature
 from dslite_operator.names import COMPONENT_LABEL, POOL_LABEL, STATUS_PORT, child
-from dslite_operator.status import Report, unserved
+from dslite_operator.status import Report, owners, unserved
 
 Object = dict[str, Any]
 log = structlog.get_logger()
@@ -67,12 +67,20 @@ async def reports(session: aiohttp.ClientSession, pods: Iterable[Object]) -> tup
 async def softwires(
     session: aiohttp.ClientSession, pods: Iterable[Object], key: bytes, slots: int
 ) -> list[Object] | None:
-    """B4s that have mappings, as AFTRs see them; None unless each of `slots` slots is served by one of those that answer, and all do."""
+    """B4s that have mappings, as AFTRs see them. None unless all answer, serve `slots` slots together, and none is taken over meanwhile."""
     asked = [one for one in await reports(session, pods) if one.ready or one.said]
     if unserved(range(slots), asked):
         return None
     found = await asyncio.gather(*(softwires_of(session, one.pod, key) for one in asked))
-    return None if None in found else [one for its in found for one in its or ()]
+    if None in found or await moved_since(session, asked):
+        return None
+    return [one for its in found for one in its or ()]
+
+
+async def moved_since(session: aiohttp.ClientSession, asked: Iterable[Report]) -> bool:
+    """Whether a slot was taken over since these AFTRs were asked: the old owner and the new one may both have left it out of a count."""
+    before = tuple(asked)
+    return owners(await reports(session, [one.pod for one in before])) != owners(before)
 
 
 async def softwires_of(session: aiohttp.ClientSession, pod: Object, key: bytes) -> list[Object] | None:

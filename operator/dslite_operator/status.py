@@ -93,6 +93,11 @@ def unserved(slots: Iterable[int], reports: Iterable[Report]) -> list[int]:
     return [number for number in slots if number not in its]
 
 
+def owners(reports: Iterable[Report]) -> set[tuple[int, int | None, str]]:
+    """Who serves which slot, and since which epoch. The same before and after all were asked: each slot was counted, and once."""
+    return {(slot["slot"], slot.get("epoch"), one.name) for one in reports if one.said for slot in served(one.said)}
+
+
 def ever_served(pool: Object) -> list[int]:
     """The slots that had an owner at any time, by the pool's status: of these the store may have mappings."""
     return [slot["slot"] for slot in pool.get("status", {}).get("slots", ()) if "epoch" in slot]

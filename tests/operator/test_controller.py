@@ -144,6 +144,21 @@ async def test_what_the_store_may_have_is_not_ended_while_nobody_serves_it(
         assert accepted(api, "b4group", "homes")
 
 
+async def test_what_is_taken_over_while_it_is_counted_is_not_ended(api: Api, session: aiohttp.ClientSession) -> None:
+    """Neither counts it: the one before it has it, the other when it has given it away."""
+    give(api, pool(replicas=2), group("homes", "2001:db8:1000::/36"))
+    looking = operator_of(api, session).controller
+    with stand_ins(api, {0: 10, 1: 5}, {2: 0, 3: 7}) as (one, other):
+        await look(api, looking)
+        one.meanwhile = lambda: other.slots.update({1: one.slots.pop(1, 5)})
+        give(api, group("homes", "2001:db8:2000::/36"))
+        await look(api, looking)
+        said = condition(api, "b4group", "homes")["message"]
+        assert "slots were taken over while AFTRs counted, so nobody knows yet how many mappings it would end" in said
+        await look(api, looking)
+        assert accepted(api, "b4group", "homes")
+
+
 @pytest.mark.parametrize("store", [True, False])
 async def test_a_deleted_pool_waits_for_what_its_store_may_have(
     api: Api, session: aiohttp.ClientSession, store: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,16 @@ def cache(*addresses: str, ready: bool = True) -> Cache:
 
 @asynccontextmanager
 async def aftr(
-    address: str, *softwires: Object, path: str = "/v1/softwires", slots: Sequence[int] = range(4)
+    address: str,
+    *softwires: Object,
+    path: str = "/v1/softwires",
+    slots: Sequence[int] = range(4),
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> AsyncIterator[None]:
-    """A status port with these softwires, of an AFTR that serves these slots."""
+    """A status port with these softwires, of an AFTR that serves these slots; what happens while it lists them."""
 
     async def answer(_: web.Request) -> web.Response:
+        meanwhile()
         return web.json_response(softwires)
 
     async def status(_: web.Request) -> web.Response:
@@ -94,6 +99,14 @@ async def test_nothing_is_known_until_all_have_answered(
         looking.cancel()
     assert found is not None
     assert found["edge/homes"].on_slots == {0: 1, 1: 1}
+
+
+async def test_a_slot_that_is_taken_over_while_all_are_asked_is_not_known(session: aiohttp.ClientSession) -> None:
+    """The one may list it no more, and the other not yet: a drain would take it for empty."""
+    here, there = [0, 1, 2, 3], list[int]()
+    seen = Sightings(cache(HERE, THERE), session, UNSIGNED, lambda: None)
+    async with aftr(HERE, slots=here, meanwhile=lambda: there.append(here.pop())), aftr(THERE, slots=there):
+        assert await seen.of(GROUND, NO_LEASES) is None
 
 
 async def test_an_aftr_that_does_not_answer_may_have_lost_its_secret(session: aiohttp.ClientSession) -> None:
