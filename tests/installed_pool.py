@@ -15,7 +15,7 @@ from running_cluster import Cluster, dslite_cluster
 from running_lab import ROOT, Lab, lab_up
 
 SAMPLE, POOL = ROOT / "samples" / "kubernetes" / "sriov.yaml", "east"
-SETTLED_S = 120.0
+SETTLED_S, FORGOTTEN_S = 120.0, 90.0
 Object = dict[str, Any]
 
 
@@ -120,6 +120,16 @@ class Pool:
         self.cluster.kubectl("delete", "pod", victim, "--force", "--grace-period=0")
         until(lambda: victim not in [pod["metadata"]["name"] for pod in self.pods()], "it is gone")
         self.settle()
+
+    def members(self) -> set[str]:
+        """Who shares the pool, as its store says."""
+        login = "-u redis://aftr:$(cat /etc/dslite/secrets/store/password)@east-store:6379 --no-auth-warning"
+        keys = f"redis-cli {login} hkeys default/{self.name}:members"
+        return set(self.cluster.kubectl("exec", self.pods()[0]["metadata"]["name"], "--", "sh", "-c", keys).split())
+
+    def forget(self) -> None:
+        """Until the dead are struck off: while they may live, nobody serves without the store (`failsafe: strict`)."""
+        until(lambda: self.members() == self.uids().keys(), "the store has forgotten who died", FORGOTTEN_S)
 
     def story(self) -> str:
         """What the pool and its AFTRs say, for the one who finds out why a test failed."""

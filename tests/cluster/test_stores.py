@@ -48,7 +48,8 @@ def typed(cluster: Cluster, lines: list[str]) -> None:
 
 
 def under_traffic(outside: Lab, pool: Pool, change: Callable[[], None]) -> None:
-    """Nothing is lost by a change, nor by the death of an AFTR right after it."""
+    """Nothing is lost by a change, nor by the death of an AFTR right after it; it is forgotten before the next change."""
+    pool.forget()
     with under_load(outside) as load:
         load.during(change)
         load.during(pool.settle)

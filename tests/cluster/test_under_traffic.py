@@ -17,7 +17,6 @@ from under_load import routed_to, under_load
 pytestmark = pytest.mark.cluster
 
 OLD, NEW = version("dslite-operator"), "99.0.0"
-FORGOTTEN_S = 90.0
 NO_IMAGE = re.compile("east-store-0: (ErrImagePull|ImagePullBackOff)")
 IMAGES = ("ghcr.io/dslite/aftr", "ghcr.io/dslite/operator")
 
@@ -34,14 +33,7 @@ def test_scale_from_two_to_four_and_back(outside: Lab, pool: Pool) -> None:
 def test_a_pod_is_deleted_by_force(outside: Lab, pool: Pool) -> None:
     with under_load(outside) as load:
         load.during(pool.strike)
-    until(lambda: members(pool) == pool.uids().keys(), "the store has forgotten it", FORGOTTEN_S)
-
-
-def members(pool: Pool) -> set[str]:
-    """Who shares the pool, as the store says."""
-    login = "-u redis://aftr:$(cat /etc/dslite/secrets/store/password)@east-store:6379 --no-auth-warning"
-    keys = f"redis-cli {login} hkeys default/{pool.name}:members"
-    return set(pool.cluster.kubectl("exec", pool.pods()[0]["metadata"]["name"], "--", "sh", "-c", keys).split())
+    pool.forget()
 
 
 def test_an_aftr_that_is_told_to_end_does_so_by_itself_within_its_grace(outside: Lab, pool: Pool) -> None:
