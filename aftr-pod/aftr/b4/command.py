@@ -16,7 +16,7 @@ import click
 
 from aftr.b4.beside import CLIENTS, Client, client_command, dnsmasq_command, running
 from aftr.b4.errors import B4Error, ProgramError
-from aftr.b4.follow import Follower
+from aftr.b4.follow import NAME_FILE, RESOLVERS_FILE, Follower
 from aftr.b4.relay import Relay
 from aftr.b4.softwire import Softwire
 from aftr.b4.tun import B4_NETWORK, INNER_MTU, open_tun
@@ -176,6 +176,8 @@ class Ends:
 def following(client: Client, ends: Ends, lan: str, duid: bytes | None, folder: Path) -> Iterator[Follower]:
     """The DHCPv6 client, dnsmasq, and what follows the names that the client is told, for the time of the block."""
     folder.mkdir(parents=True, exist_ok=True)
+    for of_last_run in (NAME_FILE, RESOLVERS_FILE):  # what they say may be true no more
+        (folder / of_last_run).unlink(missing_ok=True)
     follower = Follower(folder, ends.source, ends.softwire, partial(click.echo, err=True))
     commands = [
         client_command(client, ends.wan, lan, folder, duid),
