@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from learning_b4s import (
     follows,
     frames_at,
     global_addresses,
+    host_of,
     is_of_slot,
     kea,
     log_of,
@@ -163,3 +165,18 @@ def test_b02_a_b4_that_starts_again_has_the_same_addresses(lab: Lab) -> None:
     assert started.returncode == 0, started.stderr
     assert global_addresses(lab, "b4-2") == addresses
     external_address(lab, "host-2")
+
+
+@pytest.mark.parametrize("b4", B4S)
+def test_b02_a_b4_that_starts_again_without_a_name_has_no_softwire(lab: Lab, b4: str) -> None:
+    """What its last run was told is followed no more; as soon as it is told a name, it is up."""
+    assert aftr_lab(lab.name, "kill", b4).returncode == 0
+    before = written(lab, b4)
+    hand_out(lab, None, None)
+    with ThreadPoolExecutor() as beside:
+        start = beside.submit(aftr_lab, lab.name, "start", b4)
+        until_said(lab, b4, "it is empty", before[b4])
+        assert "softwire" not in lab.run(b4, "ip", "link")
+        hand_out(lab, f"s0.east.{ZONE}", f"s1.east.{ZONE}")
+        assert start.result().returncode == 0, start.result().stderr
+    external_address(lab, host_of(b4))

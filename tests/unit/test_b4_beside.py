@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from aftr.b4 import beside
-from aftr.b4.beside import CLIENTS, HOOKS, client_command, dnsmasq_command, running
+from aftr.b4.beside import CLIENTS, HOOKS, Client, client_command, dnsmasq_command, running
+from aftr.b4.command import Ends, following
 from aftr.b4.errors import InterfaceError, ProgramError
 from aftr.b4.wan import Interface, lan_address
 from aftr_lab import processes
@@ -115,6 +116,23 @@ def test_programs_run_beside_the_block_and_end_with_it() -> None:
         assert len(children() - others) == 2
     assert children() <= others
     assert signal.getsignal(signal.SIGCHLD) == before
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_b02_what_the_last_run_was_told_is_not_followed(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in ("aa-exec", "dhclient", "unshare", "dnsmasq"):
+        (tmp_path / program).write_text("#!/bin/sh\nexec sleep 60\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    hook(client, folder, reason="BOUND6", new_dhcp6_aftr_name="s0.east.aftr.example.net")
+    with following(client, Ends("lo", "lo", None, None), "lo", DUID, folder) as follower:
+        assert not (folder / "aftr-name").exists()
+        assert not (folder / "resolv.conf").exists()
+        assert follower.look(), "there is no name to be tried again"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from aftr.b4 import follow
 from aftr.b4.errors import AftrNameError, InterfaceError
 from aftr.b4.follow import NAME_FILE, Follower
 from aftr.b4.names import absolute_name, resolve_over_ipv6
+from aftr.b4.wan import Address
 
 OURS, OURS_LATER = IPv6Address("2001:db8:1000::1"), IPv6Address("2001:db8:1001::1")
 AFTRS = {
@@ -81,6 +82,7 @@ class Home:
         self.asked: list[str] = []
         self.said: list[str] = []
         self.source: IPv6Address | None = OURS
+        self.deprecated = False
         self.folder = folder
         monkeypatch.setattr(follow, "resolve_over_ipv6", self._resolve)
         self.follower = Follower(folder, self._source, Softwire, self.said.append)  # type: ignore[arg-type]
@@ -91,10 +93,10 @@ class Home:
             raise AftrNameError(f"{name} does not resolve")
         return AFTRS[name]
 
-    def _source(self) -> IPv6Address:
+    def _source(self) -> Address:
         if self.source is None:
             raise InterfaceError("interface lan has no global IPv6 address")
-        return self.source
+        return Address(self.source, self.deprecated)
 
     def told(self, name: str) -> bool:
         """The client writes a name; whether the follower is settled with it."""
@@ -176,6 +178,18 @@ def test_b02_another_prefix_moves_our_end_without_asking_for_the_name(home: Home
     assert home.told(S0)
     assert home.ends() == (OURS_LATER, AFTRS[S0])
     assert home.asked == [S0]
+
+
+def test_b02_a_deprecated_address_is_used_until_there_is_another(home: Home) -> None:
+    home.deprecated = True
+    for _ in range(LONG_AGO):
+        assert not home.told(S0), "the other one comes without a word of the client"
+    assert home.ends() == (OURS, AFTRS[S0])
+    home.source, home.deprecated = OURS_LATER, False
+    assert home.follower.look()
+    assert home.ends() == (OURS_LATER, AFTRS[S0])
+    assert home.asked == [S0]
+    assert home.follower.counters.names_failed == 0
 
 
 def test_b02_of_several_softwires_the_newest_is_taken_and_the_others_are_closed(home: Home) -> None:

@@ -16,11 +16,11 @@ import click
 
 from aftr.b4.beside import CLIENTS, Client, client_command, dnsmasq_command, running
 from aftr.b4.errors import B4Error, ProgramError
-from aftr.b4.follow import Follower
+from aftr.b4.follow import NAME_FILE, RESOLVERS_FILE, Follower
 from aftr.b4.relay import Relay
 from aftr.b4.softwire import Softwire
 from aftr.b4.tun import B4_NETWORK, INNER_MTU, open_tun
-from aftr.b4.wan import Interface, lan_address, read_interface, refuse_ipv4, resolve_aftr, softwire_source
+from aftr.b4.wan import Address, Interface, lan_address, read_interface, refuse_ipv4, resolve_aftr, softwire_source
 
 EXIT_REFUSED = 78  # EX_CONFIG of sysexits.h: starting again without a change is of no use
 EXIT_ENDED = 1  # a program beside the relay has ended: starting again is right
@@ -147,7 +147,7 @@ def b4(
         ends = Ends(wan, lan if lan and source != "wan" else wan, address, encap_limit)
         with stopped_by_signals(), ExitStack() as beside:
             follower = beside.enter_context(following(client, ends, str(lan), duid, folder)) if client else None
-            softwire = follower.take() if follower else ends.softwire(ends.source(), resolve_aftr(str(aftr)))
+            softwire = follower.take() if follower else ends.softwire(ends.source().ip, resolve_aftr(str(aftr)))
             relay_until_stopped(read_interface(wan), softwire, follower, tun_name, inner, as_json=output == "json")
     except B4Error as error:
         click.echo(f"aftr b4: {error}", err=True)
@@ -163,7 +163,7 @@ class Ends:
     address: IPv6Address | None
     encapsulation_limit: int | None
 
-    def source(self) -> IPv6Address:
+    def source(self) -> Address:
         """Our end just now.  Raises `InterfaceError` while there is none, or when the WAN has got IPv4 (row B05)."""
         refuse_ipv4(read_interface(self.wan))
         return softwire_source(read_interface(self.device), self.address)
@@ -176,6 +176,8 @@ class Ends:
 def following(client: Client, ends: Ends, lan: str, duid: bytes | None, folder: Path) -> Iterator[Follower]:
     """The DHCPv6 client, dnsmasq, and what follows the names that the client is told, for the time of the block."""
     folder.mkdir(parents=True, exist_ok=True)
+    for of_last_run in (NAME_FILE, RESOLVERS_FILE):  # what they say may be true no more
+        (folder / of_last_run).unlink(missing_ok=True)
     follower = Follower(folder, ends.source, ends.softwire, partial(click.echo, err=True))
     commands = [
         client_command(client, ends.wan, lan, folder, duid),

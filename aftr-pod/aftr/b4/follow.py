@@ -18,6 +18,7 @@ from inotify_simple import INotify, flags
 from aftr.b4.errors import AftrNameError, B4Error
 from aftr.b4.names import absolute_name, resolve_over_ipv6
 from aftr.b4.softwire import Softwire
+from aftr.b4.wan import Address
 
 NAME_FILE, RESOLVERS_FILE = "aftr-name", "resolv.conf"
 FIRST_RETRY_S, LONGEST_RETRY_S = 1, 60
@@ -43,7 +44,7 @@ class Follower:
     def __init__(
         self,
         folder: Path,
-        source: Callable[[], IPv6Address],
+        source: Callable[[], Address],
         softwire: Callable[[IPv6Address, IPv6Address], Softwire],
         say: Callable[[str], None],
     ) -> None:
@@ -80,7 +81,7 @@ class Follower:
                 retry_s = FIRST_RETRY_S if news else min(2 * retry_s, LONGEST_RETRY_S)
 
     def look(self) -> bool:
-        """Do what the files ask for.  False: it did not succeed, and is worth another attempt."""
+        """Do what the files ask for.  False: it is worth another attempt."""
         text = self._written()
         if text is None:
             return True
@@ -90,22 +91,22 @@ class Follower:
             self.counters.names_refused += self._complain(error)
             return True
         try:
-            self._follow(name)
+            settled = self._follow(name)
         except B4Error as error:
             self.counters.names_failed += 1
             self._complain(error)
             return False
         self._complaint = ""
-        return True
+        return settled
 
     def _written(self) -> str | None:
         with suppress(FileNotFoundError):
             return (self._folder / NAME_FILE).read_text(errors="replace")
         return None
 
-    def _follow(self, name: str) -> None:
-        """Make a softwire if the name, or our own address, is another one now."""
-        source = self._source()
+    def _follow(self, name: str) -> bool:
+        """Make a softwire if the name, or our own address, is another one now.  False: our address is deprecated, another may come."""
+        source, deprecated = self._source()
         same = self._ends is not None and name == self._name
         aftr = self._ends[1] if self._ends and same else resolve_over_ipv6(name, self._folder / RESOLVERS_FILE)
         if (source, aftr) != self._ends:
@@ -115,6 +116,7 @@ class Follower:
         self._ends = source, aftr
         self.counters.names_followed += not same
         self._name = name
+        return not deprecated
 
     def _complain(self, error: B4Error) -> bool:
         """Say it, unless it was the last thing said."""

@@ -23,8 +23,7 @@ OPTION_PADN = 1
 
 TRAFFIC_CLASS_SPACE = socket.CMSG_SPACE(4)
 ECN = 0b11
-ECN_CE = 0b11
-ECN_NOT_ECT = 0b00
+ECN_NOT_ECT, ECN_ECT_1, ECN_ECT_0, ECN_CE = range(4)
 
 
 def encapsulation_limit_options(limit: int) -> bytes:
@@ -47,14 +46,14 @@ def flow_label(packet: bytes) -> int:
 def decapsulated_tos(inner: int, outer: int) -> int | None:
     """TOS of the inner packet after decapsulation, or None to drop it.
 
-    DSCP comes from the outer header (RFC 2983, uniform model), ECN from both (RFC 6040 §4.2: congestion seen on the way is
-    kept; a packet that cannot carry it is dropped).
+    DSCP comes from the outer header (RFC 2983, uniform model), ECN from both (RFC 6040 §4.2, figure 4: congestion seen on the
+    way is kept, and so is its milder mark ECT(1); a packet that cannot carry congestion is dropped).
     """
-    if outer & ECN != ECN_CE:
-        return (outer & ~ECN) | (inner & ECN)
-    if inner & ECN == ECN_NOT_ECT:
-        return None
-    return outer | ECN_CE
+    inner_ecn, outer_ecn = inner & ECN, outer & ECN
+    if outer_ecn == ECN_CE:
+        return None if inner_ecn == ECN_NOT_ECT else outer
+    marked = (inner_ecn, outer_ecn) == (ECN_ECT_0, ECN_ECT_1)
+    return (outer & ~ECN) | (ECN_ECT_1 if marked else inner_ecn)
 
 
 def _raw_socket() -> socket.socket:

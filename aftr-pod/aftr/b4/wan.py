@@ -4,14 +4,24 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, IPv6Network
+from operator import attrgetter
+from typing import NamedTuple
 
 from pyroute2 import IPRoute
 
 from aftr.b4.errors import AftrNameError, InterfaceError
 
-IFA_F_TENTATIVE = 0x40  # linux/if_addr.h
+IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x20, 0x40  # linux/if_addr.h
+ULA = IPv6Network("fc00::/7")  # RFC 4193: no way to the AFTR is for these
 SMALLEST_LAN = 32  # addresses
+
+
+class Address(NamedTuple):
+    """An IPv6 address of ours; a deprecated one (RFC 4862 §5.5.4) is for want of another."""
+
+    ip: IPv6Address
+    deprecated: bool = False
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,7 @@ class Interface:
     device: str
     mtu: int
     ipv4: tuple[IPv4Interface, ...]
-    ipv6: tuple[IPv6Address, ...]
+    ipv6: tuple[Address, ...]
 
 
 def read_interface(device: str) -> Interface:
@@ -33,17 +43,18 @@ def read_interface(device: str) -> Interface:
         link = netlink.get_links(found[0])[0]
         addresses = list(_addresses(netlink, found[0]))
     ipv4 = [address for address in addresses if isinstance(address, IPv4Interface)]
-    ipv6 = [address.ip for address in addresses if isinstance(address, IPv6Interface)]
+    ipv6 = [address for address in addresses if isinstance(address, Address)]
     return Interface(device, link.get_attr("IFLA_MTU"), tuple(ipv4), tuple(ipv6))
 
 
-def _addresses(netlink: IPRoute, index: int) -> Iterator[IPv4Interface | IPv6Interface]:
-    """The interface's addresses in the kernel's order, without link-local ones and those still looked for as duplicates."""
+def _addresses(netlink: IPRoute, index: int) -> Iterator[IPv4Interface | Address]:
+    """The interface's addresses in the kernel's order, without link-local ones, ULAs, and those still looked for as duplicates."""
     for message in netlink.get_addr(index=index):
         local = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-        address = ipaddress.ip_interface(f"{local}/{message['prefixlen']}")
-        if not address.ip.is_link_local and not message.get_attr("IFA_FLAGS") & IFA_F_TENTATIVE:
-            yield address
+        address, flags = ipaddress.ip_interface(f"{local}/{message['prefixlen']}"), message.get_attr("IFA_FLAGS")
+        if address.ip.is_link_local or address.ip in ULA or flags & IFA_F_TENTATIVE:
+            continue
+        yield Address(address.ip, bool(flags & IFA_F_DEPRECATED)) if isinstance(address, IPv6Interface) else address
 
 
 def refuse_ipv4(wan: Interface) -> None:
@@ -55,15 +66,15 @@ def refuse_ipv4(wan: Interface) -> None:
         )
 
 
-def softwire_source(interface: Interface, wanted: IPv6Address | None) -> IPv6Address:
-    """The address that our end of the softwire uses: the wanted one, else the first global one of this interface."""
+def softwire_source(interface: Interface, wanted: IPv6Address | None) -> Address:
+    """The address that our end of the softwire uses: the wanted one, else the first global one of this interface (RFC 6724)."""
     if wanted is not None:
-        return wanted
+        return Address(wanted)
     if not interface.ipv6:
         raise InterfaceError(
-            f"interface {interface.device} has no global IPv6 address: wait for one, or give --address"
+            f"interface {interface.device} has no global IPv6 address, and a ULA is none: wait for one, or give --address"
         )
-    return interface.ipv6[0]
+    return min(interface.ipv6, key=attrgetter("deprecated"))
 
 
 def lan_address(lan: Interface) -> IPv4Interface:
