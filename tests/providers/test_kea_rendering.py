@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from ipaddress import IPv6Address, IPv6Network
 from itertools import islice
 from typing import Any
 
@@ -19,7 +20,7 @@ from dslite_operator.distribution.providers.errors import ForeignError, OptionEr
 from dslite_operator.distribution.providers.kea.dialect import dialect
 from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets
 from dslite_operator.distribution.providers.kea.patching import changed_classes, copies, patch, stages
-from dslite_operator.distribution.providers.kea.questions import checks
+from dslite_operator.distribution.providers.kea.questions import Link, checks, links
 from dslite_operator.distribution.providers.kea.rendering import check, render
 from dslite_operator.distribution.providers.kea.surroundings import left_out, without_missing
 from dslite_operator.distribution.providers.provider import Assignment, Part
@@ -261,6 +262,18 @@ def test_questions_come_as_from_the_subnets_relay() -> None:
     assert asked[1].question.interface_id == b"vlan7"
     (alive,) = checks(after, begun, [])
     assert alive.name is None
+
+
+def test_a_relay_that_several_subnets_have_tells_none_of_them_apart() -> None:
+    """Nor does an Interface-ID: Kea takes the first subnet that has it, so the question comes from an address of the right one."""
+    first, second, third = HOMES, OTHER, IPv6Network("2001:db8:42::/64")
+    relay, own = {"ip-addresses": [str(second[1])]}, {"ip-addresses": ["2001:db8:ffff::1"]}
+    inside = [{"id": 1, "subnet": str(first)}, {"id": 2, "subnet": str(second), "relay": relay, "interface-id": "eth7"}]
+    inside.append({"id": 3, "subnet": str(third), "relay": own, "interface-id": "eth8"})
+    shared = {"name": "campus", "relay": relay, "interface-id": "eth7", "subnet6": inside}
+    assert links({"Dhcp6": {"shared-networks": [shared]}}) == {
+        first: Link(first[1], None), second: Link(second[2], None), third: Link(IPv6Address("2001:db8:ffff::1"), "eth8"),
+    }  # fmt: skip
 
 
 def test_a_group_is_asked_for_where_it_is_changed() -> None:

@@ -14,7 +14,7 @@ from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.leases import given
 from dslite_operator.distribution.providers.kea.patching import copies, obstacles, patch, subnets_of
-from dslite_operator.distribution.providers.kea.questions import Found, checks, question
+from dslite_operator.distribution.providers.kea.questions import Link, checks, links
 from dslite_operator.distribution.providers.kea.rendering import Rendering, check, conflicts, render
 from dslite_operator.distribution.providers.kea.server import Configuration
 from dslite_operator.distribution.providers.kea.timers import timers
@@ -55,7 +55,7 @@ class KeaProvider:
     def __init__(self, owner: str, peers: Sequence[Changer], interval_s: float = INTERVAL_S) -> None:
         self._owner, self._peers = owner, tuple(peers)
         self._linked: Configuration | None = None  # what these are in
-        self._links: Mapping[IPv6Network, Found] = {}
+        self._links: Mapping[IPv6Network, Link] = {}
         self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change)
 
     def render(self, assignments: Sequence[Assignment], as_is: Set[str] = frozenset()) -> KeaPlan:
@@ -127,7 +127,7 @@ class KeaProvider:
 
     async def observe(self, b4: B4) -> str | None:
         """What each peer tells it, whoever of them serves it now; raises ProviderError, also where they do not tell it the same."""
-        asked = question(*await self._link_of(b4.subnet), b4.duid, b4.interface_id)
+        asked = (await self._link_of(b4.subnet)).question(b4.duid, b4.interface_id)
         names = {peer.kea.where: await peer.prober.ask(asked) for peer in self._peers}
         if len(set(names.values())) > 1:
             told = " and ".join(f"{name or 'no name'} by Kea at {where}" for where, name in names.items())
@@ -136,7 +136,7 @@ class KeaProvider:
             )
         return next(iter(names.values()))
 
-    async def _link_of(self, subnet: IPv6Network) -> Found:
+    async def _link_of(self, subnet: IPv6Network) -> Link:
         """As the first peer has it, of which the configuration is read again for a subnet that it did not have: reading stops Kea."""
         kea = self._peers[0].kea
         if subnet not in self._links_in(kea.last):
@@ -145,10 +145,9 @@ class KeaProvider:
             raise ForeignError(f"Kea at {kea.where} has no subnet {subnet}: a B4 there is told nothing")
         return self._links[subnet]
 
-    def _links_in(self, found: Configuration | None) -> Mapping[IPv6Network, Found]:
+    def _links_in(self, found: Configuration | None) -> Mapping[IPv6Network, Link]:
         if found is not None and found is not self._linked:
-            self._linked = found
-            self._links = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(found.document)}
+            self._linked, self._links = found, links(found.document)
         return self._links
 
     async def copies(self) -> dict[str, str]:
