@@ -6,7 +6,6 @@ It is read for each use, so a changed Secret holds at once.  No sentence and no 
 from __future__ import annotations
 
 import base64
-import binascii
 from pathlib import Path
 
 from dns import name, tsig
@@ -31,7 +30,7 @@ def read_key(folder: Path) -> tsig.Key:
 def _secret(folder: Path) -> bytes:
     try:
         return base64.b64decode(_read(folder, "secret"), validate=True)
-    except binascii.Error:
+    except ValueError:  # also what is not ASCII
         raise KeyFileError(
             f"Secret {folder.name}: its secret is not base64, as tsig-keygen and keymgr print it"
         ) from None
