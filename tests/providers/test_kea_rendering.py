@@ -16,8 +16,9 @@ from dhcp_network import HOMES
 from dslite_contract.rules import overlap
 from dslite_operator.distribution.buckets import bucket_of, duid_in
 from dslite_operator.distribution.maps import Area
+from dslite_operator.distribution.providers.asking import QUESTIONS
 from dslite_operator.distribution.providers.errors import ForeignError, OptionError, UnsuitableError
-from dslite_operator.distribution.providers.kea.dialect import dialect
+from dslite_operator.distribution.providers.kea.dialect import Dialect, dialect
 from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets
 from dslite_operator.distribution.providers.kea.patching import changed_classes, copies, patch, stages
 from dslite_operator.distribution.providers.kea.questions import Link, checks, links
@@ -256,11 +257,11 @@ def test_questions_come_as_from_the_subnets_relay() -> None:
     begun = document(relayed, {"id": 3, "subnet": str(OTHER)})
     groups = [whole("isp/a", S2, Area(OTHER)), spread((S0, S1))]
     after = patch(begun, render(groups, "us", OLD), OLD)
-    asked = checks(begun, after, groups)
+    asked = checks(begun, after, groups, OLD)
     assert [one.name for one in asked] == [S2, S0, S1]
     assert [str(one.question.link) for one in asked] == ["2001:db8:41::1", "2001:db8:ffff::1", "2001:db8:ffff::1"]
     assert asked[1].question.interface_id == b"vlan7"
-    (alive,) = checks(after, begun, [])
+    (alive,) = checks(after, begun, [], OLD)
     assert alive.name is None
 
 
@@ -281,9 +282,22 @@ def test_a_group_is_asked_for_where_it_is_changed() -> None:
     begun = document({"id": 7, "subnet": str(HOMES)}, {"id": 3, "subnet": str(OTHER)})
     before = patch(begun, render([spread((S0, None, S1, S0), "last", Area(HOMES))], "us", OLD), OLD)
     wider = spread((S0, None, S1, S0), "last", Area(HOMES), Area(OTHER))
-    asked = checks(before, patch(before, render([wider], "us", OLD), OLD), [wider])
+    asked = checks(before, patch(before, render([wider], "us", OLD), OLD), [wider], OLD)
     assert [(one.name, str(one.question.link)) for one in asked] == [(S0, "2001:db8:41::1"), (S1, "2001:db8:41::1")]
     assert [wider.parts[0].names[bucket_of(one.question.duid, "last")] for one in asked] == [S0, S1]
+
+
+@pytest.mark.parametrize("one", [OLD, NEW])
+def test_a_group_of_which_classes_alone_are_changed_is_asked_for_before_others(one: Dialect) -> None:
+    """The last of more names than are asked for."""
+    areas = [Area(subnet) for subnet in islice(HOMES.subnets(new_prefix=80), QUESTIONS + 1)]
+    begun = document(*({"id": number, "subnet": str(area.subnet)} for number, area in enumerate(areas, 1)))
+    groups = [spread((S0, S1), "lastNibble", area, group=f"isp/{n:02}") for n, area in enumerate(areas)]
+    before = patch(begun, render(groups, "us", one), one)
+    groups[-1] = spread((S1, S0), "lastNibble", areas[-1], group=groups[-1].group)
+    asked = checks(before, patch(before, render(groups, "us", one), one), groups, one)
+    assert [check.name for check in asked if check.question.link in areas[-1].subnet] == [S1, S0]
+    assert len(asked) == QUESTIONS
 
 
 def test_an_interface_or_address_that_kea_misses_is_left_out_and_noted() -> None:

@@ -40,7 +40,7 @@ class KeaPlan:
         if dialect not in self._renderings:
             self._renderings[dialect] = render(self.assignments, self.owner, dialect, self.as_is)
         after = patch(found.document, self._renderings[dialect], dialect)
-        return Change(found, after, checks(found.document, after, self.assignments), dialect)
+        return Change(found, after, checks(found.document, after, self.assignments, dialect), dialect)
 
     def others(self, found: Configuration, dialect: Dialect) -> Object:
         """A configuration without what is ours."""

@@ -12,6 +12,7 @@ from typing import Any
 from dslite_operator.distribution.buckets import duid_in
 from dslite_operator.distribution.providers.asking import QUESTIONS, Rule, rules
 from dslite_operator.distribution.providers.dhcpv6 import Question
+from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.patching import subnets_of
 from dslite_operator.distribution.providers.provider import Assignment
 
@@ -39,16 +40,27 @@ class Link:
         return Question(duid, self.address, None if interface is None else interface.encode())
 
 
-def checks(before: Object, after: Object, assignments: Sequence[Assignment]) -> list[Check]:
+def checks(before: Object, after: Object, assignments: Sequence[Assignment], dialect: Dialect) -> list[Check]:
     """One for each name of each group, first on what is changed; at least one that shows whether the server is alive."""
-    old, found = {one["subnet"]: one for one, _ in subnets_of(before)}, links(after)
-    touched = {IPv6Network(one["subnet"]) for one, _ in subnets_of(after) if old.get(one["subnet"]) != one}
+    touched, found = _touched(before, after, dialect), links(after)
     by_touch = sorted(assignments, key=lambda one: (touched.isdisjoint(area.subnet for area in one.areas), one.group))
     every = (rule for one in by_touch for rule in rules(one) if rule.name is not None)
     asked = [_check(rule, found, touched) for rule in islice(every, QUESTIONS)]
     if not asked and found:
         asked.append(Check(found[min(touched or found)].question(duid_in(0, "last"))))
     return asked
+
+
+def _touched(before: Object, after: Object, dialect: Dialect) -> set[IPv6Network]:
+    """Subnets that are changed, by themselves or by a class that they ask for."""
+    old = {one["subnet"]: one for one, _ in subnets_of(before)}
+    bodies = {one["name"]: one for one in before["Dhcp6"].get("client-classes", ())}
+    changed = {one["name"] for one in after["Dhcp6"].get("client-classes", ()) if bodies.get(one["name"]) != one}
+    return {
+        IPv6Network(one["subnet"])
+        for one, _ in subnets_of(after)
+        if old.get(one["subnet"]) != one or not changed.isdisjoint(one.get(dialect.asks_for, ()))
+    }
 
 
 def _check(rule: Rule, found: Mapping[IPv6Network, Link], touched: set[IPv6Network]) -> Check:
