@@ -152,7 +152,8 @@ class KeaProvider:
 
     async def copies(self) -> dict[str, str]:
         """Those that the first peer keeps; raises ProviderError."""
-        return copies((await self._peers[0].kea.known()).document, self._owner)
+        kea = self._peers[0].kea
+        return copies((kea.last or await kea.known()).document, self._owner)
 
     async def timers(self) -> dict[IPv6Network, Timers]:
         """Those of the first peer; raises ProviderError."""
