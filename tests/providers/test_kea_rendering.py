@@ -24,6 +24,7 @@ from dslite_operator.distribution.providers.kea.patching import changed_classes,
 from dslite_operator.distribution.providers.kea.questions import Link, checks, links
 from dslite_operator.distribution.providers.kea.rendering import check, render
 from dslite_operator.distribution.providers.kea.surroundings import left_out, without_missing
+from dslite_operator.distribution.providers.kea.timers import timers
 from dslite_operator.distribution.providers.provider import Assignment, Part
 
 OLD, NEW = dialect("2.6.3", ["config-hash-get"]), dialect("3.0.4", ["config-hash-get", "class-update"])
@@ -200,6 +201,22 @@ def test_the_old_renew_timer_comes_back_and_is_never_made_longer() -> None:
     longer = patch(again, render([whole(renew_s=9000)], "us", OLD), OLD)
     assert [one["Dhcp6"]["subnet6"][0]["renew-timer"] for one in (shorter, again, longer)] == [60, 30, 600]
     assert patch(longer, render([whole()], "us", OLD), OLD)["Dhcp6"]["subnet6"][0]["renew-timer"] == 600
+
+
+@pytest.mark.parametrize(
+    ("said", "own"),
+    [({"renew-timer": 120}, {}), ({"preferred-lifetime": 240}, {}), ({"preferred-lifetime": 240}, {"renew-timer": 0})],
+)
+def test_t1_that_a_subnet_has_from_elsewhere_is_not_made_longer_either(said: Any, own: Any) -> None:
+    """From the whole, or from its preferred lifetime."""
+    begun = document(
+        {"id": 7, "subnet": str(HOMES), **own}, {"id": 3, "subnet": str(OTHER), "renew-timer": 1800}, **said
+    )
+    drained = whole("isp/homes", S0, Area(HOMES), Area(OTHER), renew_s=300)
+    found = patch(begun, render([drained], "us", OLD), OLD)
+    assert [one["renew-timer"] for one in found["Dhcp6"]["subnet6"]] == [120, 300]
+    assert patch(found, render([drained], "us", OLD), OLD) == found
+    assert timers(patch(found, render([whole()], "us", OLD), OLD)) == timers(found) == timers(begun)
 
 
 def test_a_drain_of_another_operator_is_waited_for() -> None:

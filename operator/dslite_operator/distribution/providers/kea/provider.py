@@ -13,10 +13,11 @@ from dslite_operator.distribution.providers.errors import ForeignError, RefusedE
 from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.leases import given
-from dslite_operator.distribution.providers.kea.patching import copies, obstacles, patch, subnets_of
+from dslite_operator.distribution.providers.kea.patching import copies, obstacles, patch
 from dslite_operator.distribution.providers.kea.questions import Link, checks, links
 from dslite_operator.distribution.providers.kea.rendering import Rendering, check, conflicts, render
 from dslite_operator.distribution.providers.kea.server import Configuration
+from dslite_operator.distribution.providers.kea.subnets import subnets_of
 from dslite_operator.distribution.providers.kea.timers import timers
 from dslite_operator.distribution.providers.pace import Pace
 from dslite_operator.distribution.providers.provider import B4, Assignment, Given, Outcome, Timers

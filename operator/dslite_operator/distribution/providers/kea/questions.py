@@ -13,7 +13,7 @@ from dslite_operator.distribution.buckets import duid_in
 from dslite_operator.distribution.providers.asking import QUESTIONS, Rule, rules
 from dslite_operator.distribution.providers.dhcpv6 import Question
 from dslite_operator.distribution.providers.kea.dialect import Dialect
-from dslite_operator.distribution.providers.kea.patching import subnets_of
+from dslite_operator.distribution.providers.kea.subnets import subnets_of
 from dslite_operator.distribution.providers.provider import Assignment
 
 Object = dict[str, Any]
