@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
@@ -12,7 +11,7 @@ from typing import Any
 from dslite_operator.distribution.providers.errors import ForeignError, RefusedError, UnwrittenError
 from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.dialect import Dialect
-from dslite_operator.distribution.providers.kea.leases import given
+from dslite_operator.distribution.providers.kea.leases import Held, held, live
 from dslite_operator.distribution.providers.kea.patching import copies, obstacles, patch
 from dslite_operator.distribution.providers.kea.questions import Link, checks, links
 from dslite_operator.distribution.providers.kea.rendering import Rendering, check, conflicts, render
@@ -163,15 +162,15 @@ class KeaProvider:
 
     async def leases(self) -> list[Given] | None:
         """Those of the first peer, page by page; None without the hook libdhcp_lease_cmds.so.  Raises ProviderError."""
-        kea, found, after = self._peers[0].kea, list[Given](), "start"
+        kea, found, after = self._peers[0].kea, list[Held](), "start"
         document = (await kea.known()).document
         if not (await kea.dialect()).shows_leases:
             return None
         subnets = {one["id"]: IPv6Network(one["subnet"]) for one, _ in subnets_of(document)}
         while page := await kea.lease_page(after):
-            found += given(page, subnets, time.time())
+            found += held(page, subnets)
             after = page[-1]["ip-address"]
-        return found
+        return await asyncio.to_thread(live, found)
 
     async def obstacles(self, assignments: Sequence[Assignment]) -> dict[str, str]:
         """On any of the peers, and between groups; raises ProviderError."""
