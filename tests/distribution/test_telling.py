@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import pytest
 
-from assignments import OTHER, S0, S1, S2, whole
+from assignments import OTHER, S0, S1, S2, spread, whole
 from dhcp_network import HOMES
 from dslite_operator.distribution import teller as room
 from dslite_operator.distribution.buckets import bucket_of
@@ -81,14 +81,15 @@ class Server:
         if self.silent is not None:
             raise self.silent
         parts = [(one.cut, part) for one in self.told for part in one.parts]
-        return next(
+        told = (
             part.names[bucket_of(b4.duid, cut)]
             for cut, part in parts
             if b4.subnet in {area.subnet for area in part.areas}
         )
+        return next(told, None)
 
     async def copies(self) -> Mapping[str, str]:
-        return {one.group: one.copy for one in self.told}
+        return {one.group: one.copy for one in self.told if any(any(part.names) for part in one.parts)}
 
     async def timers(self) -> Mapping[IPv6Network, Timers]:
         return dict.fromkeys((HOMES, OTHER), self.times)
@@ -388,6 +389,26 @@ async def test_leases_that_cannot_be_read_hold_up_nothing_that_is_told(monkeypat
         server.uncounted = None
         await ear.until(lambda: teller.settled)
         assert server.done["apply"] == 2
+
+
+@pytest.mark.parametrize(
+    "older", [(whole(copy="map"), whole("isp/gone", S1, Area(OTHER), copy="its map")), (whole(copy="older map"),)]
+)
+async def test_maps_that_a_server_has_from_an_older_file_are_seen_with_its_leases(
+    monkeypatch: pytest.MonkeyPatch, older: Plan
+) -> None:
+    """As a B4 of a group that is gone nobody asks.  Who is told nothing has no copy there, and that is right."""
+    monkeypatch.setattr(room, "LEASES_S", 0.005)
+    new = spread((None,), "last", Area(IPv6Network("2001:db8:42::/64")), group="isp/new", copy="a map")
+    server, right = Server(), (whole(copy="map"), new)
+    async with at_work(server) as (teller, ear):
+        teller.tell(wanted(*right))
+        await ear.until(lambda: teller.settled)
+        server.told = older
+        await ear.until(lambda: not teller.settled)
+        await ear.until(lambda: teller.settled)
+        await ear.looks(10)
+        assert (server.told, server.done["apply"]) == (right, 2)
 
 
 async def test_before_its_leases_were_read_nobody_is_counted_and_all_are_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from ipaddress import IPv6Address
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from dns import flags, message, update
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dns_servers import OTHER_SECRET, SECRET, ZONE, Bind, Server, dns_server
 from dslite_operator.distribution.dns.errors import KeyFileError, RefusedError, SilentError
@@ -117,10 +120,11 @@ async def test_a_changed_secret_holds_at_once(server: Server, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [
-        ("secret", None, r"Secret tsig: secret cannot be read \(FileNotFoundError\): make it with name, secret and"),
+        ("secret", None, r"Secret tsig: secret cannot be read \(FileNotFoundError\)"),
         ("name", " \n", "Secret tsig: name is empty"),
         ("name", "a..b", "Secret tsig: its name is no name of a key"),
         ("secret", "not base64!", "Secret tsig: its secret is not base64"),
+        ("secret", "c2l4dGVlbiBieXRlcw\u00a0==", "Secret tsig: its secret is not base64"),
         ("algorithm", "hmac-md5", "algorithm hmac-md5 is not allowed: hmac-sha256, hmac-sha384, hmac-sha512"),
     ],
 )
@@ -130,6 +134,15 @@ def test_a_secret_that_is_no_key(tmp_path: Path, file: str, text: str | None, sa
     if text is not None:
         (folder / file).write_text(text)
     with pytest.raises(KeyFileError, match=said):
+        read_key(folder)
+
+
+@given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))
+def test_any_text_is_a_key_or_refused(tmp_path_factory: pytest.TempPathFactory, name: str, secret: str) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "name").write_text(name, encoding="utf-8")
+    (folder / "secret").write_text(secret, encoding="utf-8")
+    with contextlib.suppress(KeyFileError):
         read_key(folder)
 
 

@@ -70,6 +70,22 @@ async def test_d21_groups_on_one_subnet_are_told_apart_by_their_relays_interface
     assert await provider.observe(b4(1)) is None
 
 
+@pytest.mark.short
+@pytest.mark.parametrize("said", [{"relay": {"ip-addresses": [str(HOMES[1])]}}, {"interface-id": "vlan7"}])
+async def test_groups_in_one_shared_network_are_asked_for_each_on_its_subnet(
+    network: Network, version: str, said: dict[str, object]
+) -> None:
+    """Its relay is said of the network, and Kea says it of each of its subnets."""
+    campus = {"name": "campus", "subnet6": [subnet(7, str(HOMES)), subnet(3, str(OTHER))], **said}
+    document = configuration(version, "kea-1", **{"shared-networks": [campus]})
+    document["Dhcp6"]["subnet6"] = []
+    with running_kea(network, version, document) as server:
+        provider = server.provider()
+        await provider.apply(provider.render([whole("isp/others", S1, Area(OTHER))]))
+        await provider.apply(provider.render([whole(), whole("isp/others", S1, Area(OTHER))]))
+        assert [await provider.observe(b4(0, subnet=one)) for one in (HOMES, OTHER)] == [S0, S1]
+
+
 async def test_a_bucket_without_a_slot_is_told_nothing(server: RunningKea) -> None:
     provider = server.provider()
     await provider.apply(provider.render([spread((S0, None))]))

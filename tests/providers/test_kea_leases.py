@@ -9,7 +9,7 @@ from assignments import OTHER, S0, S1, S2, spread, whole
 from dhcp_client import dhclient, events, is_told, leases
 from dhcp_network import Network, until
 from dslite_operator.distribution.maps import Area
-from dslite_operator.distribution.providers.kea.patching import subnets_of
+from dslite_operator.distribution.providers.kea.subnets import subnets_of
 from kea_servers import configuration, running_kea
 
 T1 = 5  # seconds: a renewal comes while one waits

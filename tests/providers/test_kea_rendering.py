@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from ipaddress import IPv6Address, IPv6Network
 from itertools import islice
 from typing import Any
 
@@ -15,13 +16,15 @@ from dhcp_network import HOMES
 from dslite_contract.rules import overlap
 from dslite_operator.distribution.buckets import bucket_of, duid_in
 from dslite_operator.distribution.maps import Area
+from dslite_operator.distribution.providers.asking import QUESTIONS
 from dslite_operator.distribution.providers.errors import ForeignError, OptionError, UnsuitableError
-from dslite_operator.distribution.providers.kea.dialect import dialect
+from dslite_operator.distribution.providers.kea.dialect import Dialect, dialect
 from dslite_operator.distribution.providers.kea.expressions import behind, in_buckets
 from dslite_operator.distribution.providers.kea.patching import changed_classes, copies, patch, stages
-from dslite_operator.distribution.providers.kea.questions import checks
+from dslite_operator.distribution.providers.kea.questions import Link, checks, links
 from dslite_operator.distribution.providers.kea.rendering import check, render
 from dslite_operator.distribution.providers.kea.surroundings import left_out, without_missing
+from dslite_operator.distribution.providers.kea.timers import timers
 from dslite_operator.distribution.providers.provider import Assignment, Part
 
 OLD, NEW = dialect("2.6.3", ["config-hash-get"]), dialect("3.0.4", ["config-hash-get", "class-update"])
@@ -200,6 +203,22 @@ def test_the_old_renew_timer_comes_back_and_is_never_made_longer() -> None:
     assert patch(longer, render([whole()], "us", OLD), OLD)["Dhcp6"]["subnet6"][0]["renew-timer"] == 600
 
 
+@pytest.mark.parametrize(
+    ("said", "own"),
+    [({"renew-timer": 120}, {}), ({"preferred-lifetime": 240}, {}), ({"preferred-lifetime": 240}, {"renew-timer": 0})],
+)
+def test_t1_that_a_subnet_has_from_elsewhere_is_not_made_longer_either(said: Any, own: Any) -> None:
+    """From the whole, or from its preferred lifetime."""
+    begun = document(
+        {"id": 7, "subnet": str(HOMES), **own}, {"id": 3, "subnet": str(OTHER), "renew-timer": 1800}, **said
+    )
+    drained = whole("isp/homes", S0, Area(HOMES), Area(OTHER), renew_s=300)
+    found = patch(begun, render([drained], "us", OLD), OLD)
+    assert [one["renew-timer"] for one in found["Dhcp6"]["subnet6"]] == [120, 300]
+    assert patch(found, render([drained], "us", OLD), OLD) == found
+    assert timers(patch(found, render([whole()], "us", OLD), OLD)) == timers(found) == timers(begun)
+
+
 def test_a_drain_of_another_operator_is_waited_for() -> None:
     theirs = patch(document(), render([whole("isp/others", S0, Area(OTHER), renew_s=60)], "they", OLD), OLD)
     with pytest.raises(ForeignError, match=r"subnet 2001:db8:41::/64: its renew-timer is of another operator, they"):
@@ -255,12 +274,24 @@ def test_questions_come_as_from_the_subnets_relay() -> None:
     begun = document(relayed, {"id": 3, "subnet": str(OTHER)})
     groups = [whole("isp/a", S2, Area(OTHER)), spread((S0, S1))]
     after = patch(begun, render(groups, "us", OLD), OLD)
-    asked = checks(begun, after, groups)
+    asked = checks(begun, after, groups, OLD)
     assert [one.name for one in asked] == [S2, S0, S1]
     assert [str(one.question.link) for one in asked] == ["2001:db8:41::1", "2001:db8:ffff::1", "2001:db8:ffff::1"]
     assert asked[1].question.interface_id == b"vlan7"
-    (alive,) = checks(after, begun, [])
+    (alive,) = checks(after, begun, [], OLD)
     assert alive.name is None
+
+
+def test_a_relay_that_several_subnets_have_tells_none_of_them_apart() -> None:
+    """Nor does an Interface-ID: Kea takes the first subnet that has it, so the question comes from an address of the right one."""
+    first, second, third = HOMES, OTHER, IPv6Network("2001:db8:42::/64")
+    relay, own = {"ip-addresses": [str(second[1])]}, {"ip-addresses": ["2001:db8:ffff::1"]}
+    inside = [{"id": 1, "subnet": str(first)}, {"id": 2, "subnet": str(second), "relay": relay, "interface-id": "eth7"}]
+    inside.append({"id": 3, "subnet": str(third), "relay": own, "interface-id": "eth8"})
+    shared = {"name": "campus", "relay": relay, "interface-id": "eth7", "subnet6": inside}
+    assert links({"Dhcp6": {"shared-networks": [shared]}}) == {
+        first: Link(first[1], None), second: Link(second[2], None), third: Link(IPv6Address("2001:db8:ffff::1"), "eth8"),
+    }  # fmt: skip
 
 
 def test_a_group_is_asked_for_where_it_is_changed() -> None:
@@ -268,9 +299,22 @@ def test_a_group_is_asked_for_where_it_is_changed() -> None:
     begun = document({"id": 7, "subnet": str(HOMES)}, {"id": 3, "subnet": str(OTHER)})
     before = patch(begun, render([spread((S0, None, S1, S0), "last", Area(HOMES))], "us", OLD), OLD)
     wider = spread((S0, None, S1, S0), "last", Area(HOMES), Area(OTHER))
-    asked = checks(before, patch(before, render([wider], "us", OLD), OLD), [wider])
+    asked = checks(before, patch(before, render([wider], "us", OLD), OLD), [wider], OLD)
     assert [(one.name, str(one.question.link)) for one in asked] == [(S0, "2001:db8:41::1"), (S1, "2001:db8:41::1")]
     assert [wider.parts[0].names[bucket_of(one.question.duid, "last")] for one in asked] == [S0, S1]
+
+
+@pytest.mark.parametrize("one", [OLD, NEW])
+def test_a_group_of_which_classes_alone_are_changed_is_asked_for_before_others(one: Dialect) -> None:
+    """The last of more names than are asked for."""
+    areas = [Area(subnet) for subnet in islice(HOMES.subnets(new_prefix=80), QUESTIONS + 1)]
+    begun = document(*({"id": number, "subnet": str(area.subnet)} for number, area in enumerate(areas, 1)))
+    groups = [spread((S0, S1), "lastNibble", area, group=f"isp/{n:02}") for n, area in enumerate(areas)]
+    before = patch(begun, render(groups, "us", one), one)
+    groups[-1] = spread((S1, S0), "lastNibble", areas[-1], group=groups[-1].group)
+    asked = checks(before, patch(before, render(groups, "us", one), one), groups, one)
+    assert [check.name for check in asked if check.question.link in areas[-1].subnet] == [S1, S0]
+    assert len(asked) == QUESTIONS
 
 
 def test_an_interface_or_address_that_kea_misses_is_left_out_and_noted() -> None:

@@ -75,6 +75,16 @@ def test_a_secret_with_half_a_login_is_refused(tmp_path: Path, files: tuple[str,
         login("http://kea/", False, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("password", "said"), [(b"\xff", r"cannot be read \(UnicodeDecodeError\)"), (b" \n", "is empty")]
+)
+def test_a_password_that_is_no_text_is_refused_without_it(tmp_path: Path, password: bytes, said: str) -> None:
+    (tmp_path / "username").write_text("dslite")
+    (tmp_path / "password").write_bytes(password)
+    with pytest.raises(UnreachableError, match=rf"Secret {tmp_path.name}: password {said}$"):
+        login("http://kea/", False, tmp_path)
+
+
 async def test_what_cannot_be_read_keeps_its_contents(tmp_path: Path) -> None:
     for file in ("ca.crt", "tls.crt", "tls.key"):
         (tmp_path / file).write_text("no certificate")

@@ -197,6 +197,26 @@ async def test_a_server_that_was_given_an_older_file_is_told_again(server: Runni
         assert await server.provider().observe(b4(0)) == S0
 
 
+async def test_a_group_that_is_gone_is_taken_out_of_an_older_file_too(
+    server: RunningKea, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while no B4 asks for it any more; its T1 goes with it."""
+    monkeypatch.setattr(room, "LEASES_S", 0.2)
+    homes, gone = whole(copy="one"), whole("isp/gone", S1, Area(OTHER), copy="two", renew_s=60)
+    async with telling(server) as (teller, ear):
+        teller.tell(wanted(homes, gone))
+        await ear.until(lambda: teller.settled)
+        older = await server.document()
+        teller.tell(wanted(homes))
+        await ear.until(lambda: teller.settled)
+        right = await server.document()
+        await server.kea.set(older)
+        await ear.until(lambda: not teller.settled)
+        await ear.until(lambda: teller.settled)
+        assert await server.document() == right
+        assert await server.provider().observe(b4(0, subnet=OTHER)) is None
+
+
 @pytest.mark.distribution
 async def test_a_class_that_a_person_deleted_is_told_again(network: Network) -> None:
     """Kea 3.0 deletes one that subnets ask for, and their B4s are told nothing."""

@@ -13,6 +13,7 @@ from dslite_operator.distribution.providers.kea.channel import Channel, Hold, Ht
 from dslite_operator.distribution.providers.kea.provider import KeaProvider
 from dslite_operator.distribution.providers.kea.server import Kea
 from dslite_operator.distribution.providers.probe import Prober
+from dslite_operator.distribution.secret import value
 from dslite_operator.settings import DhcpServer, KeaPeer
 
 Object = dict[str, Any]
@@ -68,13 +69,5 @@ def login(url: str, agent: bool, folder: Path) -> HttpChannel:
             f"Secret {folder.name}: make it with {USER} and {PASSWORD}, or with {AUTHORITY}, {CERTIFICATE} and {KEY}, or with all"
         )
     tls = client_tls(folder / AUTHORITY, folder / CERTIFICATE, folder / KEY) if has[CERTIFICATE] else None
-    user = read(folder / USER) if has[USER] else None
-    return HttpChannel(url, agent, user, read(folder / PASSWORD) if has[PASSWORD] else "", tls)
-
-
-def read(file: Path) -> str:
-    """A value of a Secret.  Raises UnreachableError."""
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreachableError(f"Secret {file.parent.name}: {file.name} cannot be read: {error}") from error
+    user = value(folder / USER, UnreachableError) if has[USER] else None
+    return HttpChannel(url, agent, user, value(folder / PASSWORD, UnreachableError) if has[PASSWORD] else "", tls)

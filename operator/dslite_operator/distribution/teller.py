@@ -260,6 +260,13 @@ class Teller:
             self._lasting.longest_s = max((one.valid_s for one in self.leases or ()), default=0)
             await self._read_times()
             self._read_at, self.counted = now, True
+            await self._compare()
+
+    async def _compare(self) -> None:
+        """Given an older file it may tell groups that are gone, as which nobody asks; those that it lacks are asked for."""
+        if self._carried_out is not None and not (await self._provider.copies()).items() <= (self.copies or {}).items():
+            log.warning("a DHCPv6 server has other bucket maps than it was given: it is told again", server=self.name)
+            self._carried_out = None
 
     async def _read_times(self) -> None:
         self._lasting.read(await self._provider.timers(), time.monotonic())

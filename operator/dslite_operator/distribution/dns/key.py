@@ -6,44 +6,32 @@ It is read for each use, so a changed Secret holds at once.  No sentence and no 
 from __future__ import annotations
 
 import base64
-import binascii
 from pathlib import Path
 
 from dns import name, tsig
 from dns.exception import DNSException
 
 from dslite_operator.distribution.dns.errors import KeyFileError
+from dslite_operator.distribution.secret import value
 
 ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
 
 
 def read_key(folder: Path) -> tsig.Key:
     """The key in a Secret's folder.  Raises KeyFileError."""
-    algorithm = _read(folder, "algorithm") if (folder / "algorithm").exists() else ALGORITHMS[0]
+    algorithm = value(folder / "algorithm", KeyFileError) if (folder / "algorithm").exists() else ALGORITHMS[0]
     if algorithm not in ALGORITHMS:
         raise KeyFileError(f"Secret {folder.name}: algorithm {algorithm} is not allowed: {', '.join(ALGORITHMS)}")
     try:
-        return tsig.Key(name.from_text(_read(folder, "name")), _secret(folder), algorithm)
+        return tsig.Key(name.from_text(value(folder / "name", KeyFileError)), _secret(folder), algorithm)
     except DNSException as error:
         raise KeyFileError(f"Secret {folder.name}: its name is no name of a key: {error}") from error
 
 
 def _secret(folder: Path) -> bytes:
     try:
-        return base64.b64decode(_read(folder, "secret"), validate=True)
-    except binascii.Error:
+        return base64.b64decode(value(folder / "secret", KeyFileError), validate=True)
+    except ValueError:  # also what is not ASCII
         raise KeyFileError(
             f"Secret {folder.name}: its secret is not base64, as tsig-keygen and keymgr print it"
         ) from None
-
-
-def _read(folder: Path, what: str) -> str:
-    try:
-        text = (folder / what).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(
-            f"Secret {folder.name}: {what} cannot be read ({type(error).__name__}): make it with name, secret and algorithm"
-        ) from error
-    if not text:
-        raise KeyFileError(f"Secret {folder.name}: {what} is empty")
-    return text

@@ -112,10 +112,10 @@ class Provider(Protocol[Plan]):
         """The name that a B4 is told, by a real question to every peer; None: no name.  Raises ProviderError."""
 
     async def copies(self) -> Mapping[str, str]:
-        """The copies of bucket maps that the server keeps, by group.  Raises ProviderError."""
+        """The copies of bucket maps that the server keeps, by group, as `leases` or `apply` read them last.  Raises ProviderError."""
 
     async def timers(self) -> Mapping[IPv6Network, Timers]:
-        """Those of each subnet when no drain shortens them, as `copies`, `leases` or `apply` read them last.  Raises ProviderError."""
+        """Those of each subnet when no drain shortens them, as `leases` or `apply` read them last.  Raises ProviderError."""
 
     async def leases(self) -> Sequence[Given] | None:
         """All live leases, None for a server that does not show them.  Raises ProviderError."""

@@ -7,6 +7,7 @@ or that of a group which is left as it is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv6Network
 from typing import Any
 
@@ -15,12 +16,13 @@ from dslite_operator.distribution.providers.errors import ForeignError
 from dslite_operator.distribution.providers.kea.dialect import Dialect
 from dslite_operator.distribution.providers.kea.marks import KEY, holds, mark_of, owner_of
 from dslite_operator.distribution.providers.kea.rendering import Rendering
+from dslite_operator.distribution.providers.kea.subnets import subnets_of
 from dslite_operator.distribution.providers.kea.surroundings import left_out
+from dslite_operator.distribution.providers.kea.timers import RENEW, timers, with_old_renew
 
 Object = dict[str, Any]
 Ours = Mapping[str, str]  # the group of each class of ours, by name
 
-RENEW = "renew-timer"
 NAMED = 5  # problems that one sentence names
 
 
@@ -30,7 +32,7 @@ def patch(document: Object, wanted: Rendering, dialect: Dialect) -> Object:
     if problems:
         more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
         raise ForeignError("; ".join(problems[:NAMED]) + more)
-    whole = document["Dhcp6"]
+    whole, wanted = document["Dhcp6"], replace(wanted, renew_s=_never_longer(document, wanted.renew_s))
     ours = _ours(whole, wanted)
     made = {**whole, "subnet6": [_subnet(one, wanted, dialect, ours) for one in whole.get("subnet6", ())]}
     if "shared-networks" in whole:
@@ -39,14 +41,6 @@ def patch(document: Object, wanted: Rendering, dialect: Dialect) -> Object:
     if classes := list(_classes(whole.get("client-classes", ()), wanted)):
         made["client-classes"] = classes
     return {**document, "Dhcp6": made}
-
-
-def subnets_of(document: Object) -> Iterator[tuple[Object, Object | None]]:
-    """Every subnet, with the shared network that it is in."""
-    whole = document["Dhcp6"]
-    yield from ((one, None) for one in whole.get("subnet6", ()))
-    for network in whole.get("shared-networks", ()):
-        yield from ((one, network) for one in network.get("subnet6", ()))
 
 
 def copies(document: Object, owner: str) -> dict[str, str]:
@@ -115,25 +109,22 @@ def _with_asked(subnet: Object, wanted: Rendering, dialect: Dialect, ours: Ours)
     return {**made, dialect.asks_for: after} if after else made
 
 
+def _never_longer(document: Object, renew_s: Mapping[IPv6Network, int]) -> dict[IPv6Network, int]:
+    """T1 of a drain, or the subnet's own if that is shorter, wherever it comes from."""
+    before = timers(document) if renew_s else {}
+    return {subnet: min(its, before[subnet].renew_s) for subnet, its in renew_s.items()}
+
+
 def _with_renew(subnet: Object, renew_s: int | None, owner: str) -> Object:
-    """During a drain a T1 of ours, never longer, with the old one in our mark; afterwards the old one."""
+    """During a drain a T1 of ours, with the old one in our mark; afterwards the old one."""
     mark = mark_of(subnet)
     ours = mark.get("owner") == owner
     if renew_s is None:
         return with_old_renew(subnet, mark) if ours else subnet
     old = mark[RENEW] if ours else subnet.get(RENEW)
-    made = {**subnet, RENEW: renew_s if old is None else min(renew_s, old)}
+    made = {**subnet, RENEW: renew_s}
     made["user-context"] = {**(subnet.get("user-context") or {}), KEY: {"owner": owner, RENEW: old}}
     return made
-
-
-def with_old_renew(subnet: Object, mark: Object) -> Object:
-    """A subnet without our mark, and with the T1 that stands there."""
-    made = {key: value for key, value in subnet.items() if key not in (RENEW, "user-context")}
-    if mark.get(RENEW) is not None:
-        made[RENEW] = mark[RENEW]
-    context = {key: value for key, value in subnet["user-context"].items() if key != KEY}
-    return {**made, "user-context": context} if context else made
 
 
 # ---------------------------------------------------------------- classes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
@@ -12,11 +11,12 @@ from typing import Any
 from dslite_operator.distribution.providers.errors import ForeignError, RefusedError, UnwrittenError
 from dslite_operator.distribution.providers.kea.change import Change, Changer
 from dslite_operator.distribution.providers.kea.dialect import Dialect
-from dslite_operator.distribution.providers.kea.leases import given
-from dslite_operator.distribution.providers.kea.patching import copies, obstacles, patch, subnets_of
-from dslite_operator.distribution.providers.kea.questions import Found, checks, question
+from dslite_operator.distribution.providers.kea.leases import Held, held, live
+from dslite_operator.distribution.providers.kea.patching import copies, obstacles, patch
+from dslite_operator.distribution.providers.kea.questions import Link, checks, links
 from dslite_operator.distribution.providers.kea.rendering import Rendering, check, conflicts, render
 from dslite_operator.distribution.providers.kea.server import Configuration
+from dslite_operator.distribution.providers.kea.subnets import subnets_of
 from dslite_operator.distribution.providers.kea.timers import timers
 from dslite_operator.distribution.providers.pace import Pace
 from dslite_operator.distribution.providers.provider import B4, Assignment, Given, Outcome, Timers
@@ -40,7 +40,7 @@ class KeaPlan:
         if dialect not in self._renderings:
             self._renderings[dialect] = render(self.assignments, self.owner, dialect, self.as_is)
         after = patch(found.document, self._renderings[dialect], dialect)
-        return Change(found, after, checks(found.document, after, self.assignments), dialect)
+        return Change(found, after, checks(found.document, after, self.assignments, dialect), dialect)
 
     def others(self, found: Configuration, dialect: Dialect) -> Object:
         """A configuration without what is ours."""
@@ -55,7 +55,7 @@ class KeaProvider:
     def __init__(self, owner: str, peers: Sequence[Changer], interval_s: float = INTERVAL_S) -> None:
         self._owner, self._peers = owner, tuple(peers)
         self._linked: Configuration | None = None  # what these are in
-        self._links: Mapping[IPv6Network, Found] = {}
+        self._links: Mapping[IPv6Network, Link] = {}
         self._pace: Pace[KeaPlan, Outcome] = Pace(interval_s, self._change)
 
     def render(self, assignments: Sequence[Assignment], as_is: Set[str] = frozenset()) -> KeaPlan:
@@ -127,7 +127,7 @@ class KeaProvider:
 
     async def observe(self, b4: B4) -> str | None:
         """What each peer tells it, whoever of them serves it now; raises ProviderError, also where they do not tell it the same."""
-        asked = question(*await self._link_of(b4.subnet), b4.duid, b4.interface_id)
+        asked = (await self._link_of(b4.subnet)).question(b4.duid, b4.interface_id)
         names = {peer.kea.where: await peer.prober.ask(asked) for peer in self._peers}
         if len(set(names.values())) > 1:
             told = " and ".join(f"{name or 'no name'} by Kea at {where}" for where, name in names.items())
@@ -136,7 +136,7 @@ class KeaProvider:
             )
         return next(iter(names.values()))
 
-    async def _link_of(self, subnet: IPv6Network) -> Found:
+    async def _link_of(self, subnet: IPv6Network) -> Link:
         """As the first peer has it, of which the configuration is read again for a subnet that it did not have: reading stops Kea."""
         kea = self._peers[0].kea
         if subnet not in self._links_in(kea.last):
@@ -145,15 +145,15 @@ class KeaProvider:
             raise ForeignError(f"Kea at {kea.where} has no subnet {subnet}: a B4 there is told nothing")
         return self._links[subnet]
 
-    def _links_in(self, found: Configuration | None) -> Mapping[IPv6Network, Found]:
+    def _links_in(self, found: Configuration | None) -> Mapping[IPv6Network, Link]:
         if found is not None and found is not self._linked:
-            self._linked = found
-            self._links = {IPv6Network(one["subnet"]): (one, network) for one, network in subnets_of(found.document)}
+            self._linked, self._links = found, links(found.document)
         return self._links
 
     async def copies(self) -> dict[str, str]:
         """Those that the first peer keeps; raises ProviderError."""
-        return copies((await self._peers[0].kea.known()).document, self._owner)
+        kea = self._peers[0].kea
+        return copies((kea.last or await kea.known()).document, self._owner)
 
     async def timers(self) -> dict[IPv6Network, Timers]:
         """Those of the first peer; raises ProviderError."""
@@ -162,15 +162,15 @@ class KeaProvider:
 
     async def leases(self) -> list[Given] | None:
         """Those of the first peer, page by page; None without the hook libdhcp_lease_cmds.so.  Raises ProviderError."""
-        kea, found, after = self._peers[0].kea, list[Given](), "start"
+        kea, found, after = self._peers[0].kea, list[Held](), "start"
         document = (await kea.known()).document
         if not (await kea.dialect()).shows_leases:
             return None
         subnets = {one["id"]: IPv6Network(one["subnet"]) for one, _ in subnets_of(document)}
         while page := await kea.lease_page(after):
-            found += given(page, subnets, time.time())
+            found += held(page, subnets)
             after = page[-1]["ip-address"]
-        return found
+        return await asyncio.to_thread(live, found)
 
     async def obstacles(self, assignments: Sequence[Assignment]) -> dict[str, str]:
         """On any of the peers, and between groups; raises ProviderError."""

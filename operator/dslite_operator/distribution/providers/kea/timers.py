@@ -5,12 +5,13 @@ from __future__ import annotations
 from ipaddress import IPv6Network
 from typing import Any
 
-from dslite_operator.distribution.providers.kea.marks import mark_of
-from dslite_operator.distribution.providers.kea.patching import RENEW, subnets_of, with_old_renew
+from dslite_operator.distribution.providers.kea.marks import KEY, mark_of
+from dslite_operator.distribution.providers.kea.subnets import subnets_of
 from dslite_operator.distribution.providers.provider import Timers
 
 Object = dict[str, Any]
 
+RENEW = "renew-timer"
 PREFERRED, VALID, CALCULATED, SHARE = "preferred-lifetime", "valid-lifetime", "calculate-tee-times", "t1-percent"
 DEFAULTS = {VALID: 7200, CALCULATED: True, SHARE: 0.5}  # of Kea
 PREFERRED_SHARE = 0.625  # of the valid lifetime, where Kea 2.6 or later is told no preferred one; 2.2 shows its 3600
@@ -30,6 +31,15 @@ def undrained(subnet: Object) -> Object:
     """A subnet with the timer that it had before a drain."""
     mark = mark_of(subnet)
     return with_old_renew(subnet, mark) if RENEW in mark else subnet
+
+
+def with_old_renew(subnet: Object, mark: Object) -> Object:
+    """A subnet without our mark, and with the T1 that stands there."""
+    made = {key: value for key, value in subnet.items() if key not in (RENEW, "user-context")}
+    if mark.get(RENEW) is not None:
+        made[RENEW] = mark[RENEW]
+    context = {key: value for key, value in subnet["user-context"].items() if key != KEY}
+    return {**made, "user-context": context} if context else made
 
 
 def timers_of(subnet: Object) -> Timers:
