@@ -26,6 +26,11 @@ FOUND = configured(pool(), BODY)
 (HOMES,) = FOUND.groups
 (AREA,) = areas_of(HOMES)
 NAME = "edge/homes"
+DIVIDED = configured(
+    pool(), BODY, group("flats", "2001:db8:2000::/36", dhcp={"server": "metro", "subnets": ["2001:db8:2000::/48"]})
+)
+FLATS = "edge/flats"
+PASSED = next(areas_of(one)[0] for one in DIVIDED.groups if name_of(one) == FLATS)
 
 
 def ground() -> Ground:
@@ -117,6 +122,15 @@ def test_a_map_of_another_pool_is_none_of_this_one() -> None:
     assert result(there(on(0, in_pool="west")), {}, None).trouble == SILENT
 
 
+@pytest.mark.parametrize("larger", [on(4), replace(on(0), former={PASSED: (4,) * 256})])
+def test_a_map_of_a_pool_of_that_name_that_had_more_slots_is_none_of_this_one(larger: BucketMap) -> None:
+    """Deleted, and made again with four: no B4 of any pool was told anything, for slot 4 has no name."""
+    made = result(there(larger), {NAME: text_of(larger)}, seen_on(2))
+    assert made.map is not None
+    assert made.map.areas == {AREA: (2,) * 256}
+    assert former(ground(), {NAME: text_of(larger), FLATS: text_of(on(3, FLATS))}) == {FLATS: on(3, FLATS)}
+
+
 def test_what_stops_all_keeps_each_where_it_is() -> None:
     stopped = result(there(on(0)), {}, Observed()).stopped("no slot is left")
     assert stopped.decided is not None
@@ -141,13 +155,6 @@ def test_what_stops_all_keeps_the_shorter_t1_of_a_drain() -> None:
 
 
 # ---------------------------------------------------------------- a group that is made by dividing was never lost
-DIVIDED = configured(
-    pool(), BODY, group("flats", "2001:db8:2000::/36", dhcp={"server": "metro", "subnets": ["2001:db8:2000::/48"]})
-)
-FLATS = "edge/flats"
-PASSED = next(areas_of(one)[0] for one in DIVIDED.groups if name_of(one) == FLATS)
-
-
 def divided(homes: BucketMap, *gone: BucketMap, copies: dict[str, str] | None, seen: Observed | None) -> Result:
     """What is known of flats, which are new."""
     where = Ground(KEY, DIVIDED.pool, DIVIDED.groups, DIVIDED.groups, {})

@@ -25,7 +25,7 @@ from dslite_operator.distribution import distributor as distributing
 from dslite_operator.distribution import maps as room
 from dslite_operator.distribution.config_maps import map_object
 from dslite_operator.distribution.counting import Softwire
-from dslite_operator.distribution.decision import Decision, decide
+from dslite_operator.distribution.decision import Decision, assignment_of, decide
 from dslite_operator.distribution.distributor import Distributor
 from dslite_operator.distribution.ground import Ground, Survey
 from dslite_operator.distribution.in_force import Result, in_force
@@ -235,7 +235,7 @@ def beside(*bodies: Object) -> Cache:
 FAR = {"server": "metro", "subnets": ["2001:db8:1300::/48"]}
 
 
-@pytest.mark.parametrize("where", ["counted", "decided", "found"])
+@pytest.mark.parametrize("where", ["counted", "decided", "found", "told"])
 async def test_what_nobody_expected_of_one_pool_stops_no_other(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -257,16 +257,22 @@ async def test_what_nobody_expected_of_one_pool_stops_no_other(
         broken(ground if where == "found" else None)
         return in_force(survey, ground, *rest)
 
+    def assigned(pool_of: AftrPool, *rest: Any) -> Assignment:
+        broken(pool_of if where == "told" else None)
+        return assignment_of(pool_of, *rest)
+
     body = homes()
     found = configured(pool(), body)
     monkeypatch.setattr(Sightings, "of", of)
     monkeypatch.setattr(distributing, "decide", decided)
     monkeypatch.setattr(distributing, "in_force", forces)
+    monkeypatch.setattr(distributing, "assignment_of", assigned)
     made = distributor(beside(body), Requests(), session)
     teller = answering(made)
     await made.step(NOW)
     assert reason_of(made, body) == ("Refused", "IndexError: index out of range; what was told stays so")
-    assert told(teller) == {"core/homes": FAR["subnets"]} | ({} if where == "found" else {"edge/homes": [KEPT]})
+    kept = {} if where in ("found", "told") else {"edge/homes": [KEPT]}
+    assert told(teller) == {"core/homes": FAR["subnets"]} | kept
 
 
 async def test_o02_b4s_that_are_seen_wait_for_the_name_of_their_slot_and_those_of_a_lost_map_do_not(

@@ -224,12 +224,21 @@ class Distributor:
             )
         return made
 
-    def _tell(self, found: Survey, results: Mapping[str, Result]) -> None:
+    def _tell(self, found: Survey, results: dict[str, Result]) -> None:
         """Each server what its groups' maps say; none as long as it is not known what one of its groups should be told."""
-        unknown = found.unknown | {name for name, one in results.items() if not one.known}
         for name, teller in self._tellers.items():
-            if teller.copies is not None and unknown.isdisjoint(teller.copies):
-                teller.tell(assignments(name, found, results, teller.copies))
+            if teller.copies is None:
+                continue
+            wanted, left = dict[str, Assignment](), found.left(teller.copies)
+            for ground in found.grounds:
+                try:
+                    wanted |= assignments(name, ground, left, results)
+                except Exception as error:
+                    why, its = stuck(ground, error), [one for one in ground.told if server_of(one) == name]
+                    results |= {name_of(group): Result(known=False, trouble=why) for group in its}
+            unknown = found.unknown | {name for name, one in results.items() if not one.known}
+            if unknown.isdisjoint(teller.copies):
+                teller.tell(wanted)
 
     async def _say(self, found: Survey, results: Mapping[str, Result], standing: Standing) -> None:
         """What the statuses of all groups say from now on."""
@@ -273,17 +282,15 @@ def stuck(ground: Ground, error: Exception) -> str:
 
 
 def assignments(
-    server: str, found: Survey, results: Mapping[str, Result], copies: Mapping[str, str]
+    server: str, ground: Ground, left: Mapping[str, str], results: Mapping[str, Result]
 ) -> dict[str, Assignment]:
-    """What a server is to tell each group's B4s.  Raises MapError."""
-    made, left = dict[str, Assignment](), found.left(copies)
-    for ground in found.grounds:
-        groups = [group for group in ground.told if server_of(group) == server]
-        decided = {name: one for group in groups if (one := results[name := name_of(group)].decided)}
-        maps = {name: one.map for name, one in decided.items() if one.map is not None}
-        for name, told in told_maps(groups, maps, former(ground, left).values()).items():
-            made[name] = assignment_of(ground.pool, told, decided[name].renewal if name in decided else None)
-    return made
+    """What a server is to tell the B4s of each group of a pool; `left` are texts of maps of groups that are gone.  Raises MapError."""
+    groups = [group for group in ground.told if server_of(group) == server]
+    decided = {name: one for group in groups if (one := results[name := name_of(group)].decided)}
+    maps = {name: one.map for name, one in decided.items() if one.map is not None}
+    told = told_maps(groups, maps, former(ground, left).values())
+    renewals = {name: decided[name].renewal if name in decided else None for name in told}
+    return {name: assignment_of(ground.pool, one, renewals[name]) for name, one in told.items()}
 
 
 def heard_of(teller: Teller, group: str) -> Server:

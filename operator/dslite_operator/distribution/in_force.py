@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from dslite_contract.schema import B4Group
+from dslite_contract.schema import AftrPool, B4Group
 from dslite_operator.distribution.decision import Decision
 from dslite_operator.distribution.ground import Ground, Survey, server_of
-from dslite_operator.distribution.maps import UNPLACED, BucketMap, MapError, by_subnet, map_of
+from dslite_operator.distribution.maps import UNPLACED, BucketMap, MapError, by_subnet, map_of, slots_in
 from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.recovery import sighted, written
 from dslite_operator.distribution.wishes import Wish, name_of, wish_of
@@ -81,8 +81,13 @@ def as_written(found: Survey, ground: Ground, group: B4Group, copies: Mapping[st
         return Result(known=False, trouble=str(error))
     if back.map is None and copies is None:
         return Result(known=False)
-    of_another = back.map is not None and back.map.pool != ground.pool.metadata.name
+    of_another = back.map is not None and not is_of(ground.pool, back.map)
     return Result(True) if of_another else Result(True, back.map, back.lost)
+
+
+def is_of(pool: AftrPool, one: BucketMap) -> bool:
+    """Whether a map is one of this pool: of one of that name that was deleted it is not, which may have had more slots."""
+    return one.pool == pool.metadata.name and max(slots_in(one.all_areas.values()), default=0) < pool.spec.slots
 
 
 def as_sighted(one: Result, wish: Wish) -> Result:
@@ -101,5 +106,5 @@ def former(ground: Ground, left: Mapping[str, str]) -> dict[str, BucketMap]:
             maps[name] = map_of(text, name)
         except MapError:
             continue
-    in_pool = (ground.key.namespace, ground.pool.metadata.name)
-    return {name: one for name, one in maps.items() if (name.split("/")[0], one.pool) == in_pool}
+    near = (name for name in maps if name.split("/")[0] == ground.key.namespace)
+    return {name: maps[name] for name in near if is_of(ground.pool, maps[name])}
