@@ -27,6 +27,9 @@ from dslite_operator.distribution.config_maps import map_object
 from dslite_operator.distribution.counting import Softwire
 from dslite_operator.distribution.decision import Decision, assignment_of, decide
 from dslite_operator.distribution.distributor import Distributor
+from dslite_operator.distribution.dns.keeper import Names
+from dslite_operator.distribution.dns.records import Wanted
+from dslite_operator.distribution.dns.resolving import Standing
 from dslite_operator.distribution.ground import Ground, Survey
 from dslite_operator.distribution.in_force import Result, in_force
 from dslite_operator.distribution.maps import Area, BucketMap, text_of
@@ -289,11 +292,35 @@ async def test_o02_b4s_that_are_seen_wait_for_the_name_of_their_slot_and_those_o
         assert ("ConfigMap homes-buckets" in requests.made) is (reason == "Telling")
 
 
+@pytest.mark.parametrize("refused", [{}, {"homes": 403}])
+async def test_o02_b4s_that_are_seen_are_told_nothing_whatever_stops_their_group(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, refused: dict[str, int]
+) -> None:
+    """Another group asks for what cannot be, and no name resolves; or all do, and the map is not taken: told unwritten, it would be lost."""
+    counted(monkeypatch, Softwire(IPv6Address("2001:db8:1000::1"), 2))
+    body = homes(slots=1)
+    bodies, texts = ([body], {}) if refused else ([body, WRONG], {"wrong": text_of(map_of(WRONG))})
+    if refused:
+        monkeypatch.setattr(Names, "keep", all_resolve)
+    requests = Requests(**refused)
+    made = distributor(cached(*bodies, maps=texts), requests, session)
+    teller = answering(made)
+    await made.step(NOW)
+    assert reason_of(made, body)[0] == "Refused"
+    assert told(teller) == ({} if refused else {"edge/wrong": [PASSED]})
+
+
+async def all_resolve(_: Names, wanted: Mapping[str, Wanted], *__: object) -> Standing:
+    """As though each name resolved everywhere."""
+    return Standing(frozenset(wanted))
+
+
 # ---------------------------------------------------------------- an area on its way from one group to another
 KEPT, PASSED = "2001:db8:1000::/48", "2001:db8:1100::/48"
 DIVIDED = homes("north", 0), homes("south", 1)
 BOTH = map_of(DIVIDED[0], areas={Area(IPv6Network(one)): (0,) * 128 + (1,) * 128 for one in (KEPT, PASSED)})
 CUT_TO_ONE = homes("north", 0, slots=1), homes("south", 1, slots=1)  # the division of docs/distribution.md
+WRONG = homes("wrong", 1, dhcp={"server": "metro", "subnets": [PASSED], "bucketBytes": "lastTwoLowNibbles"})
 NAMES = tuple(slot_fqdn(configured(pool()).pool, slot) for slot in (0,) * 128 + (1,) * 128)
 
 
@@ -414,10 +441,9 @@ async def test_o03_what_stops_a_group_leaves_the_t1_of_its_drain_short(
     """Another group asks for what cannot be, or the map is not taken: with the old T1 again, B4s would move before they can know."""
     counted(monkeypatch)
     homes_before = homes()
-    wrong = homes("wrong", 1, dhcp={"server": "metro", "subnets": [PASSED], "bucketBytes": "lastTwoLowNibbles"})
     bodies, texts = [homes_before], {"homes": text_of(map_of(homes_before))}
     if not refused:
-        bodies, texts = [*bodies, wrong], texts | {"wrong": text_of(map_of(wrong))}
+        bodies, texts = [*bodies, WRONG], texts | {"wrong": text_of(map_of(WRONG))}
     made = distributor(cached(*bodies, maps=texts, drains=f"0={NOW.isoformat()}"), Requests(**refused), session)
     teller = answering(made, map_of(homes_before))
     teller._lasting.read({IPv6Network(KEPT): Timers(1800, 7200)}, time.monotonic())

@@ -38,13 +38,15 @@ class Result:
     decided: Decision | None = None
 
     def stopped(self, why: str, renewal: timedelta | None = None) -> Result:
-        """All stays as it is, a shorter T1 too.  What that is, is not known of a map that was lost and found in part, or not at all."""
-        trouble = self.trouble or why
-        in_part = any(UNPLACED in slots for slots in self.map.areas.values()) if self.map else bool(self.lost)
+        """All stays as it is, a shorter T1 too: B4s that are only seen are told nothing.  What that is, is not known of a map that was lost
+        and found in part, or not at all.
+        """
+        trouble, kept = self.trouble or why, self.map if self.told else None
+        in_part = any(UNPLACED in slots for slots in kept.areas.values()) if kept else bool(self.lost)
         if not self.known or in_part:
             return replace(self, known=False, trouble=trouble, decided=None)
-        counts = self.seen.counts_by(self.map) if self.seen and self.map else {}
-        return replace(self, trouble=trouble, decided=Decision(self.map, counts, renewal=renewal))
+        counts = self.seen.counts_by(kept) if self.seen and kept else {}
+        return replace(self, trouble=trouble, decided=Decision(kept, counts, renewal=renewal))
 
 
 def in_force(
