@@ -296,7 +296,7 @@ async def test_o02_b4s_that_are_seen_wait_for_the_name_of_their_slot_and_those_o
 async def test_o02_b4s_that_are_seen_are_told_nothing_whatever_stops_their_group(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, refused: dict[str, int]
 ) -> None:
-    """Another group asks for what cannot be, and no name resolves; or all do, and the map is not taken: told unwritten, it would be lost."""
+    """Another group asks for what cannot be, and no name resolves; or all do, and the map is not taken: unwritten, it would be lost."""
     counted(monkeypatch, Softwire(IPv6Address("2001:db8:1000::1"), 2))
     body = homes(slots=1)
     bodies, texts = ([body], {}) if refused else ([body, WRONG], {"wrong": text_of(map_of(WRONG))})
