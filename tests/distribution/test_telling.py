@@ -66,10 +66,10 @@ class Server:
             raise self.fails
         if found := await self.obstacles(plan):
             raise ForeignError("; ".join(found.values()))
-        self.told = (*plan, *self.left)
+        before, self.told = self.told, (*plan, *self.left)
         if self.unwritten is not None:
             raise self.unwritten
-        return Outcome(("metro",), "changed")
+        return Outcome(() if before == self.told else ("metro",), "told")
 
     async def keep(self) -> None:
         self.done["keep"] += 1
@@ -356,6 +356,24 @@ async def test_o02_o03_times_that_have_changed_are_known_with_the_leases_and_wit
         teller.tell(wanted(whole(name=S1)))
         await ear.until(lambda: teller.settled)
         assert (teller.renewal([HOMES]), teller.lifetime) == (timedelta(hours=1), timedelta(hours=4))
+
+
+async def test_o03_it_is_known_since_when_a_shorter_t1_is_told() -> None:
+    """By another operator: since ever, if nothing is to be changed."""
+    server = Server()
+    for ever in (False, True):
+        async with at_work(server) as (teller, ear):
+            teller.tell(wanted(whole(renew_s=300)))
+            await ear.until(lambda: teller.settled)
+            first = teller.shortened_at["isp/homes"]
+            assert (first == room.EVER) is ever
+            teller.tell(wanted(whole(name=S1, renew_s=300)))
+            await ear.until(lambda: teller.settled)
+            assert teller.shortened_at == {"isp/homes": first}
+            teller.tell(wanted(whole(name=S1)))
+            await ear.until(lambda: teller.settled)
+            assert teller.shortened_at == {}
+            server.told = (whole(renew_s=300),)
 
 
 async def test_who_changes_without_a_moment_of_silence_is_tried_again_all_the_time(

@@ -38,6 +38,7 @@ AGAIN_S, SOON_S = 30.0, 2.0  # after a failure; after somebody else was faster
 LONGEST_S = 3600.0  # after many: each try stops a server that serves
 CHECK_S = 60.0  # from one look at whether it tells what it should to the next
 LEASES_S = 600.0  # from one reading of all leases to the next
+EVER = datetime.min.replace(tzinfo=UTC)  # since when there is what was there before us
 UNWRITTEN = "what a DHCPv6 server tells is not written down"
 Told = Mapping[str, Assignment]  # by group
 
@@ -59,6 +60,7 @@ class Teller:
         self.told_at: dict[
             str, datetime
         ] = {}  # when it was first told the map of each group that it tells, if that was by us
+        self.shortened_at: dict[str, datetime] = {}  # the same of each group that it tells with a shorter T1, else EVER
         self.trouble = ""  # why it is not told, or what is wrong with what it tells, in its own words
         self.blocked: Mapping[str, str] = {}  # groups that alone are not told, and what stands in their way
         self.as_is: Mapping[str, str] = {}  # of these, copies of maps by which it tells what we could not tell again
@@ -207,6 +209,8 @@ class Teller:
         await self._read_times()  # those of the leases with the names that it told until now
         self._carried_out, self._failure, now = wanted, "", datetime.now(UTC)
         self.told_at |= {name: now for name, one in self.told.items() if before.get(name) != one.copy}
+        shorter = (name for name, one in self.told.items() if one.renew_s is not None)
+        self.shortened_at = {name: self.shortened_at.get(name, now) for name in shorter}
         if self.blocked:
             await self._put_off()
 
@@ -236,6 +240,8 @@ class Teller:
             self._unwritten = str(error)
             return wanted
         self._unwritten = ""
+        if not outcome.changed and self.told is None:
+            self.shortened_at = dict.fromkeys(wanted, EVER)
         if outcome.changed or self.told is None:
             log.info("a DHCPv6 server is told", server=self.name, said=outcome.said)
         return wanted
