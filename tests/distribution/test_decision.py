@@ -126,6 +126,17 @@ def test_d21_the_hour_begins_when_the_server_was_told() -> None:
     assert slots(last) == {0}
 
 
+def test_d21_a_clock_that_was_ahead_stops_a_group_for_an_hour_and_no_longer() -> None:
+    """The operator's node was a year ahead when it made the first step."""
+    first = decided(given(), decided(given()).map, slots=1, maxMovesPerHour=400).map
+    assert first is not None
+    ahead = replace(first, moved_at=NOW + timedelta(days=365))
+    noticed = decided(given(), ahead, slots=1, maxMovesPerHour=400)
+    assert (noticed.map, noticed.due) == (first, None)
+    last = decided(given(now=NOW + timedelta(hours=1)), noticed.map, slots=1, maxMovesPerHour=400)
+    assert slots(last) == {0}
+
+
 def test_d21_what_is_taken_back_before_its_window_opens_moves_nobody() -> None:
     """Its cost was read, and was too much."""
     window, before = {"start": "02:00", "end": "05:00"}, decided(given())

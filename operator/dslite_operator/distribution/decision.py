@@ -72,12 +72,17 @@ def decide(
     Raises MapError, PlacementError.
     """
     wishes = {name_of(group): wish_of(pool, group, counts_of(group, given), given.drains.keys()) for group in groups}
-    stand = standing(list(wishes.values()), maps)
+    stand = {name: by_now(one, given.now) for name, one in standing(list(wishes.values()), maps).items()}
     target = place(list(wishes.values()), stand)
     return {
         name: decide_group(pool, group, wishes[name], stand[name], target[name], given)
         for name, group in ((name_of(group), group) for group in groups)
     }
+
+
+def by_now(stand: BucketMap, now: datetime) -> BucketMap:
+    """The map as though its last moves had been made now, if they are yet to come: a clock was ahead, and its hour may be far."""
+    return replace(stand, moved_at=now) if stand.moved_at and stand.moved_at > now else stand
 
 
 def counts_of(group: B4Group, given: Circumstances) -> Counts:
