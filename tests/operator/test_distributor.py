@@ -167,6 +167,16 @@ async def test_o02_names_of_a_pool_that_is_there_stay_whatever_is_known_of_it(
         assert sum("until=" in line for line in server.records()) == 4, "the pool is gone"
 
 
+async def test_o02_no_name_is_given_up_before_the_leases_are_read(session: aiohttp.ClientSession) -> None:
+    """One may have been given for longer than the server gives now: its name stays until it has ended."""
+    made = distributor(cached(homes()), Requests(), session)
+    teller = answering(made)
+    teller._wanted = teller._carried_out = teller.told
+    assert made._use(frozenset()).names == set()
+    teller.counted = False
+    assert made._use(frozenset()).names is None
+
+
 # ---------------------------------------------------------------- one group stops no other
 def widened(name: str, number: int) -> Object:
     """A group with a subnet that is not in its map yet."""

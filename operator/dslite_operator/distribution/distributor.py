@@ -127,13 +127,14 @@ class Distributor:
         return SOON_S if standing.trouble else LOOK_S
 
     def _use(self, unread: Set[str]) -> Use:
-        """Which names are handed out; not known while a server may tell something else than it should, or than we know.
+        """Which names are handed out; not known while a server may tell something else than it should, or than we know, nor for how long
+        before its leases were read.
 
         `unread` pools keep theirs.
         """
         tellers = self._tellers.values()
         lifetime = max((one.lifetime for one in tellers), default=NOBODY)
-        if any(one.as_is or not one.settled for one in tellers):
+        if any(one.as_is or not one.settled or not one.counted for one in tellers):
             return Use(None, lifetime)
         told = [assignment for one in tellers for assignment in (one.told or {}).values()]
         names = {name for one in told for part in one.parts for name in part.names if name}
