@@ -39,7 +39,7 @@ class Area(NamedTuple):
     interface_id: str = ""
 
     def __str__(self) -> str:
-        return f"{self.subnet} {self.interface_id}".rstrip()
+        return f"{self.subnet} {self.interface_id}" if self.interface_id else str(self.subnet)
 
     def holds(self, other: Area) -> bool:
         """Whether each Interface-ID that matches `other` matches here."""
