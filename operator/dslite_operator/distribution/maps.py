@@ -179,6 +179,14 @@ def map_of(text: str, group: str) -> BucketMap:
     return found
 
 
+def moved_in(text: str) -> Any:
+    """What a text says of the last moves, to be compared; None where it says nothing."""
+    try:
+        return json.loads(text)["moved"]
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def read_map(whole: Mapping[str, Any]) -> BucketMap:
     """The map of parsed JSON.  Raises KeyError, TypeError, ValueError, AttributeError."""
     cut, moved = whole["bucketBytes"], whole["moved"]
