@@ -119,6 +119,7 @@ class Distributor:
         found, results = survey(self._cache), dict[str, Result]()
         wanted = {name: one for ground in found.grounds for name, one in wanted_of(ground.pool).items()}
         standing = await self._names.keep(wanted, self._use(found.unread), now)
+        await self._sightings.meet(ground for ground in found.grounds if ground.told)
         for ground in found.grounds:
             results |= await self._results(found, ground, standing, now)
         await self._write(found, results)
