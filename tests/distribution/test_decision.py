@@ -15,6 +15,7 @@ from dslite_operator.distribution.decision import Circumstances, Decision, assig
 from dslite_operator.distribution.maps import Area, BucketMap, Slots, map_of, slots_in
 from dslite_operator.distribution.moves import Batch
 from dslite_operator.distribution.observed import Observed
+from dslite_operator.distribution.teller import EVER
 from dslite_operator.distribution.wishes import Count
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -125,6 +126,17 @@ def test_d21_the_hour_begins_when_the_server_was_told() -> None:
     assert slots(last) == {0}
 
 
+def test_d21_a_clock_that_was_ahead_stops_a_group_for_an_hour_and_no_longer() -> None:
+    """The operator's node was a year ahead when it made the first step."""
+    first = decided(given(), decided(given()).map, slots=1, maxMovesPerHour=400).map
+    assert first is not None
+    ahead = replace(first, moved_at=NOW + timedelta(days=365))
+    noticed = decided(given(), ahead, slots=1, maxMovesPerHour=400)
+    assert (noticed.map, noticed.due) == (first, None)
+    last = decided(given(now=NOW + timedelta(hours=1)), noticed.map, slots=1, maxMovesPerHour=400)
+    assert slots(last) == {0}
+
+
 def test_d21_what_is_taken_back_before_its_window_opens_moves_nobody() -> None:
     """Its cost was read, and was too much."""
     window, before = {"start": "02:00", "end": "05:00"}, decided(given())
@@ -200,12 +212,21 @@ def test_o03_a_drained_slot_is_left_one_renewal_later_with_t1_shortened_until_al
     ahead = decided(given(drains=drains), before.map)
     assert (slots(ahead), ahead.renewal) == ({0, 1}, timedelta(minutes=5))
     assert [(batch.at, batch.done) for batch in ahead.batches] == [(NOW + T1, NOW + timedelta(minutes=35))]
-    moved = decided(given(now=NOW + T1, drains=drains), ahead.map)
+    moved = decided(given(now=NOW + T1, drains=drains, shortened_at={HOMES: NOW}), ahead.map)
     assert 0 not in slots(moved)
     heard = decided(given(now=NOW + timedelta(minutes=34), drains=drains), moved.map)
     assert heard.renewal == timedelta(minutes=5)
     done = decided(given(now=NOW + timedelta(minutes=35), drains=drains), heard.map)
     assert (done.renewal, done.batches, done.map) == (None, (), moved.map)
+
+
+def test_o03_a_drain_begins_when_the_server_has_told_the_shorter_t1() -> None:
+    """It was not reached for two hours: with the old T1, B4s would have moved long after it was said that they have."""
+    before, drains, late = decided(given()).map, {0: NOW}, NOW + timedelta(hours=2)
+    for told_at, begin in (({}, late + T1), ({HOMES: late - timedelta(minutes=5)}, late + timedelta(minutes=25))):
+        waiting = decided(given(now=late, drains=drains, shortened_at=told_at), before)
+        assert (waiting.due, waiting.renewal, waiting.batches[0].at) == (None, timedelta(minutes=5), begin)
+    assert decided(given(now=late, drains=drains, shortened_at={HOMES: EVER}), before).due is not None
 
 
 # ---------------------------------------------------------------- told

@@ -13,6 +13,7 @@ from cluster_objects import IDS, KEY, SETTINGS, configured, group, kubernetes, p
 from dslite_contract.schema import B4Group
 from dslite_operator.desired import Wish, config_map, finished, render
 from dslite_operator.distribution.config_maps import group_of, is_map, map_object, text_in
+from dslite_operator.distribution.decision import Decision
 from dslite_operator.distribution.ground import Ground, Survey, survey
 from dslite_operator.distribution.in_force import SILENT, Result, former, in_force
 from dslite_operator.distribution.maps import Area, BucketMap, text_of
@@ -26,6 +27,11 @@ FOUND = configured(pool(), BODY)
 (HOMES,) = FOUND.groups
 (AREA,) = areas_of(HOMES)
 NAME = "edge/homes"
+DIVIDED = configured(
+    pool(), BODY, group("flats", "2001:db8:2000::/36", dhcp={"server": "metro", "subnets": ["2001:db8:2000::/48"]})
+)
+FLATS = "edge/flats"
+PASSED = next(areas_of(one)[0] for one in DIVIDED.groups if name_of(one) == FLATS)
 
 
 def ground() -> Ground:
@@ -117,6 +123,15 @@ def test_a_map_of_another_pool_is_none_of_this_one() -> None:
     assert result(there(on(0, in_pool="west")), {}, None).trouble == SILENT
 
 
+@pytest.mark.parametrize("larger", [on(4), replace(on(0), former={PASSED: (4,) * 256})])
+def test_a_map_of_a_pool_of_that_name_that_had_more_slots_is_none_of_this_one(larger: BucketMap) -> None:
+    """Deleted, and made again with four: no B4 of any pool was told anything, for slot 4 has no name."""
+    made = result(there(larger), {NAME: text_of(larger)}, seen_on(2))
+    assert made.map is not None
+    assert made.map.areas == {AREA: (2,) * 256}
+    assert former(ground(), {NAME: text_of(larger), FLATS: text_of(on(3, FLATS))}) == {FLATS: on(3, FLATS)}
+
+
 def test_what_stops_all_keeps_each_where_it_is() -> None:
     stopped = result(there(on(0)), {}, Observed()).stopped("no slot is left")
     assert stopped.decided is not None
@@ -126,11 +141,20 @@ def test_what_stops_all_keeps_each_where_it_is() -> None:
 def test_what_stops_all_tells_nobody_a_map_of_which_a_part_is_missing() -> None:
     """The ConfigMap and the copy are gone or damaged, engines see the B4s of one bucket or none, and the others cannot be placed."""
     part = Observed(seen={AREA: [Counter({2: 5}), *[Counter[int]()] * 255]})
-    for found in (result(there(), {}, part), result(there(), {NAME: "{"}, Observed())):
+    for found in (result(damaged({}), {}, part), result(there(), {NAME: "{"}, Observed())):
         assert found.known
         stopped = found.stopped("no slot is left")
         assert (stopped.known, stopped.decided, stopped.trouble) == (False, None, "no slot is left")
     assert result(there(), {}, Observed()).stopped("no slot is left").decided is not None, "a new group is nowhere"
+
+
+def test_o02_what_stops_all_tells_nobody_the_name_of_the_slot_where_he_is_seen_alone() -> None:
+    """Nobody has asked yet whether it resolves.  The map of another pool was told, but no name of this one."""
+    part = Observed(seen={AREA: [Counter({2: 5}), *[Counter[int]()] * 255]})
+    for found in (result(there(), {}, seen_on(2)), result(there(on(0, in_pool="west")), {}, part)):
+        assert found.map is not None
+        stopped = found.stopped("no slot is left")
+        assert (stopped.known, stopped.decided, stopped.trouble) == (True, Decision(None, {}), "no slot is left")
 
 
 def test_what_stops_all_keeps_the_shorter_t1_of_a_drain() -> None:
@@ -141,13 +165,6 @@ def test_what_stops_all_keeps_the_shorter_t1_of_a_drain() -> None:
 
 
 # ---------------------------------------------------------------- a group that is made by dividing was never lost
-DIVIDED = configured(
-    pool(), BODY, group("flats", "2001:db8:2000::/36", dhcp={"server": "metro", "subnets": ["2001:db8:2000::/48"]})
-)
-FLATS = "edge/flats"
-PASSED = next(areas_of(one)[0] for one in DIVIDED.groups if name_of(one) == FLATS)
-
-
 def divided(homes: BucketMap, *gone: BucketMap, copies: dict[str, str] | None, seen: Observed | None) -> Result:
     """What is known of flats, which are new."""
     where = Ground(KEY, DIVIDED.pool, DIVIDED.groups, DIVIDED.groups, {})

@@ -20,6 +20,7 @@ from dslite_operator.distribution.maps import (
     BucketMap,
     MapError,
     NewerMapError,
+    area_of,
     hash_of,
     map_of,
     text_of,
@@ -47,6 +48,13 @@ def test_text_of_a_map() -> None:
     assert map_of(text_of(MOVED), NAME) == MOVED
     assert hash_of(TEXT) == hash_of(text_of(replace(MAP, areas=dict(reversed(list(MAP.areas.items()))))))
     assert hash_of(TEXT) != hash_of(text_of(MOVED))
+
+
+@given(st.text())
+def test_an_area_is_read_as_it_was_written(interface_id: str) -> None:
+    """Also where its Interface-ID ends in a space: its B4s were taken for those of another area, and placed anew."""
+    area = ONE._replace(interface_id=interface_id)
+    assert area_of(str(area)) == area
 
 
 def test_parts_are_areas_whose_buckets_have_the_same_slots() -> None:

@@ -84,11 +84,13 @@ def test_the_longest_prefix_says_whose_a_softwire_is() -> None:
     assert observed(groups()[:1], {"metro": None}, [shop])["edge/homes"].softwires == (shop,)
 
 
-def test_leases_on_a_subnet_that_groups_share_tell_no_group() -> None:
+@pytest.mark.parametrize("beside", [True, False])
+def test_leases_on_a_subnet_that_groups_share_tell_no_group(beside: bool) -> None:
+    """Of another pool, or nobody: in a step of its own a group of ten would have moved as one of thousands, or with none."""
     shared = {"server": "metro", "subnets": [str(HOMES)], "bucketBytes": "lastNibble"}
-    both = groups(
-        group("flats", "2001:db8:7000::/36", dhcp=shared, match={"relayInterfaceId": "b-*"}),
-        match={"relayInterfaceId": "a-*"},
+    flats = group("flats", "2001:db8:7000::/36", dhcp=shared, match={"relayInterfaceId": "b-*"})
+    found = observed(
+        groups(*[flats] * beside, match={"relayInterfaceId": "a-*"}), {"metro": [lease(0), lease(1)]}, softwires(0)
     )
-    found = observed(both, {"metro": [lease(0)]}, softwires(0))
-    assert (found["edge/homes"].leases, found["edge/flats"].leases) == (None, None)
+    assert all(one.leases is None for one in found.values())
+    assert sum(count.b4s for count in found["edge/homes"].counts_by(told(*[0] * 16))[AREA]) == 1

@@ -6,7 +6,8 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Network
 from itertools import pairwise
 
@@ -31,6 +32,7 @@ from dslite_operator.distribution.providers.provider import B4, Assignment, Give
 from dslite_operator.distribution.teller import Teller
 from telling import Ear, at_work, wanted
 
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 Plan = Sequence[Assignment]
 
 
@@ -66,10 +68,10 @@ class Server:
             raise self.fails
         if found := await self.obstacles(plan):
             raise ForeignError("; ".join(found.values()))
-        self.told = (*plan, *self.left)
+        before, self.told = self.told, (*plan, *self.left)
         if self.unwritten is not None:
             raise self.unwritten
-        return Outcome(("metro",), "changed")
+        return Outcome(() if before == self.told else ("metro",), "told")
 
     async def keep(self) -> None:
         self.done["keep"] += 1
@@ -238,7 +240,7 @@ async def test_what_cannot_be_written_down_is_told_and_written_a_look_after_it_c
             False,
             False,
         )
-        assert (teller.copies, set(teller.told_at)) == ({"isp/homes": "one"}, {"isp/homes"})
+        assert teller.copies == {"isp/homes": "one"}
         server.unwritten = None
         await ear.until(lambda: teller.settled)
         assert server.done["apply"] == 1
@@ -357,6 +359,38 @@ async def test_o02_o03_times_that_have_changed_are_known_with_the_leases_and_wit
         teller.tell(wanted(whole(name=S1)))
         await ear.until(lambda: teller.settled)
         assert (teller.renewal([HOMES]), teller.lifetime) == (timedelta(hours=1), timedelta(hours=4))
+
+
+async def test_d21_a_change_that_moves_nobody_begins_no_hour_anew() -> None:
+    """A subnet more, or other slots that are chosen: the next step was an hour after each."""
+    server, before = Server(), BucketMap("isp/homes", "east", "whole", {Area(HOMES): (0,)})
+    first, second = (replace(before, moved_at=NOW + timedelta(hours=hours), moved_b4s=9) for hours in (0, 1))
+    async with at_work(server) as (teller, ear):
+        told_at = []
+        for one in (before, first, replace(first, chosen=(0,)), replace(second, chosen=(0,))):
+            teller.tell(wanted(whole(copy=text_of(one))))
+            await ear.until(lambda: teller.settled)
+            told_at.append(teller.told_at.get("isp/homes"))
+    assert told_at[0] is None
+    assert told_at[1] == told_at[2] != told_at[3]
+
+
+async def test_o03_it_is_known_since_when_a_shorter_t1_is_told() -> None:
+    """By another operator: since ever, if nothing is to be changed."""
+    server = Server()
+    for ever in (False, True):
+        async with at_work(server) as (teller, ear):
+            teller.tell(wanted(whole(renew_s=300)))
+            await ear.until(lambda: teller.settled)
+            first = teller.shortened_at["isp/homes"]
+            assert (first == room.EVER) is ever
+            teller.tell(wanted(whole(name=S1, renew_s=300)))
+            await ear.until(lambda: teller.settled)
+            assert teller.shortened_at == {"isp/homes": first}
+            teller.tell(wanted(whole(name=S1)))
+            await ear.until(lambda: teller.settled)
+            assert teller.shortened_at == {}
+            server.told = (whole(renew_s=300),)
 
 
 async def test_who_changes_without_a_moment_of_silence_is_tried_again_all_the_time(

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,11 @@ from dslite_operator.distribution import distributor as distributing
 from dslite_operator.distribution import maps as room
 from dslite_operator.distribution.config_maps import map_object
 from dslite_operator.distribution.counting import Softwire
-from dslite_operator.distribution.decision import Decision, decide
+from dslite_operator.distribution.decision import Decision, assignment_of, decide
 from dslite_operator.distribution.distributor import Distributor
+from dslite_operator.distribution.dns.keeper import Names
+from dslite_operator.distribution.dns.records import Wanted
+from dslite_operator.distribution.dns.resolving import Standing
 from dslite_operator.distribution.ground import Ground, Survey
 from dslite_operator.distribution.in_force import Result, in_force
 from dslite_operator.distribution.maps import Area, BucketMap, text_of
@@ -164,6 +167,16 @@ async def test_o02_names_of_a_pool_that_is_there_stay_whatever_is_known_of_it(
         assert sum("until=" in line for line in server.records()) == 4, "the pool is gone"
 
 
+async def test_o02_no_name_is_given_up_before_the_leases_are_read(session: aiohttp.ClientSession) -> None:
+    """One may have been given for longer than the server gives now: its name stays until it has ended."""
+    made = distributor(cached(homes()), Requests(), session)
+    teller = answering(made)
+    teller._wanted = teller._carried_out = teller.told
+    assert made._use(frozenset()).names == set()
+    teller.counted = False
+    assert made._use(frozenset()).names is None
+
+
 # ---------------------------------------------------------------- one group stops no other
 def widened(name: str, number: int) -> Object:
     """A group with a subnet that is not in its map yet."""
@@ -235,7 +248,7 @@ def beside(*bodies: Object) -> Cache:
 FAR = {"server": "metro", "subnets": ["2001:db8:1300::/48"]}
 
 
-@pytest.mark.parametrize("where", ["counted", "decided", "found"])
+@pytest.mark.parametrize("where", ["counted", "decided", "found", "told"])
 async def test_what_nobody_expected_of_one_pool_stops_no_other(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -257,16 +270,22 @@ async def test_what_nobody_expected_of_one_pool_stops_no_other(
         broken(ground if where == "found" else None)
         return in_force(survey, ground, *rest)
 
+    def assigned(pool_of: AftrPool, *rest: Any) -> Assignment:
+        broken(pool_of if where == "told" else None)
+        return assignment_of(pool_of, *rest)
+
     body = homes()
     found = configured(pool(), body)
     monkeypatch.setattr(Sightings, "of", of)
     monkeypatch.setattr(distributing, "decide", decided)
     monkeypatch.setattr(distributing, "in_force", forces)
+    monkeypatch.setattr(distributing, "assignment_of", assigned)
     made = distributor(beside(body), Requests(), session)
     teller = answering(made)
     await made.step(NOW)
     assert reason_of(made, body) == ("Refused", "IndexError: index out of range; what was told stays so")
-    assert told(teller) == {"core/homes": FAR["subnets"]} | ({} if where == "found" else {"edge/homes": [KEPT]})
+    kept = {} if where in ("found", "told") else {"edge/homes": [KEPT]}
+    assert told(teller) == {"core/homes": FAR["subnets"]} | kept
 
 
 async def test_o02_b4s_that_are_seen_wait_for_the_name_of_their_slot_and_those_of_a_lost_map_do_not(
@@ -283,11 +302,35 @@ async def test_o02_b4s_that_are_seen_wait_for_the_name_of_their_slot_and_those_o
         assert ("ConfigMap homes-buckets" in requests.made) is (reason == "Telling")
 
 
+@pytest.mark.parametrize("refused", [{}, {"homes": 403}])
+async def test_o02_b4s_that_are_seen_are_told_nothing_whatever_stops_their_group(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, refused: dict[str, int]
+) -> None:
+    """Another group asks for what cannot be, and no name resolves; or all do, and the map is not taken: unwritten, it would be lost."""
+    counted(monkeypatch, Softwire(IPv6Address("2001:db8:1000::1"), 2))
+    body = homes(slots=1)
+    bodies, texts = ([body], {}) if refused else ([body, WRONG], {"wrong": text_of(map_of(WRONG))})
+    if refused:
+        monkeypatch.setattr(Names, "keep", all_resolve)
+    requests = Requests(**refused)
+    made = distributor(cached(*bodies, maps=texts), requests, session)
+    teller = answering(made)
+    await made.step(NOW)
+    assert reason_of(made, body)[0] == "Refused"
+    assert told(teller) == ({} if refused else {"edge/wrong": [PASSED]})
+
+
+async def all_resolve(_: Names, wanted: Mapping[str, Wanted], *__: object) -> Standing:
+    """As though each name resolved everywhere."""
+    return Standing(frozenset(wanted))
+
+
 # ---------------------------------------------------------------- an area on its way from one group to another
 KEPT, PASSED = "2001:db8:1000::/48", "2001:db8:1100::/48"
 DIVIDED = homes("north", 0), homes("south", 1)
 BOTH = map_of(DIVIDED[0], areas={Area(IPv6Network(one)): (0,) * 128 + (1,) * 128 for one in (KEPT, PASSED)})
 CUT_TO_ONE = homes("north", 0, slots=1), homes("south", 1, slots=1)  # the division of docs/distribution.md
+WRONG = homes("wrong", 1, dhcp={"server": "metro", "subnets": [PASSED], "bucketBytes": "lastTwoLowNibbles"})
 NAMES = tuple(slot_fqdn(configured(pool()).pool, slot) for slot in (0,) * 128 + (1,) * 128)
 
 
@@ -401,6 +444,27 @@ async def test_d21_halves_of_a_divided_group_move_at_their_pace(
 
 
 # ---------------------------------------------------------------- a drain goes on
+async def test_o03_b4s_stay_until_their_leases_have_the_shorter_t1_whenever_the_drain_was_asked_for(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator, or its server, was away for two hours."""
+    counted(monkeypatch)
+    monkeypatch.setattr(Names, "keep", all_resolve)
+    body, requests = homes(slots=1), Requests()
+    stand = map_of(body, (1,) * 256, chosen=(1,), levelled=1)
+    drains = f"1={(NOW - timedelta(hours=2)).isoformat()}"
+    made = distributor(cached(body, maps={"homes": text_of(stand)}, drains=drains), requests, session)
+    teller = answering(made, stand)
+    teller._lasting.read({IPv6Network(KEPT): Timers(1800, 7200)}, time.monotonic())
+    await made.step(NOW)
+    teller.told = teller._carried_out = teller._wanted
+    teller.shortened_at = {"edge/homes": NOW}
+    for minutes, slot in ((29, 1), (30, 0)):
+        await made.step(NOW + timedelta(minutes=minutes))
+        assert set(kept_in(requests, "homes").areas.values()) == {(slot,) * 256}
+        assert (teller._wanted or {})["edge/homes"].renew_s == 300
+
+
 @pytest.mark.parametrize("refused", [{}, {"homes": 422}])
 async def test_o03_what_stops_a_group_leaves_the_t1_of_its_drain_short(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, refused: dict[str, int]
@@ -408,10 +472,9 @@ async def test_o03_what_stops_a_group_leaves_the_t1_of_its_drain_short(
     """Another group asks for what cannot be, or the map is not taken: with the old T1 again, B4s would move before they can know."""
     counted(monkeypatch)
     homes_before = homes()
-    wrong = homes("wrong", 1, dhcp={"server": "metro", "subnets": [PASSED], "bucketBytes": "lastTwoLowNibbles"})
     bodies, texts = [homes_before], {"homes": text_of(map_of(homes_before))}
     if not refused:
-        bodies, texts = [*bodies, wrong], texts | {"wrong": text_of(map_of(wrong))}
+        bodies, texts = [*bodies, WRONG], texts | {"wrong": text_of(map_of(WRONG))}
     made = distributor(cached(*bodies, maps=texts, drains=f"0={NOW.isoformat()}"), Requests(**refused), session)
     teller = answering(made, map_of(homes_before))
     teller._lasting.read({IPv6Network(KEPT): Timers(1800, 7200)}, time.monotonic())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 from aiohttp import web
 
 from cluster_objects import KEY, configured, group, pod, pool, said
+from dslite_operator import pods
 from dslite_operator.distribution import sightings as room
 from dslite_operator.distribution.ground import Ground
 from dslite_operator.distribution.sightings import Sightings
+from dslite_operator.names import Key
 from dslite_operator.observe import Cache
 from dslite_operator.signer import Signer
 from status_port import status_port
@@ -75,6 +78,26 @@ async def test_all_aftrs_that_are_ready_are_asked_and_nothing_is_worked_out_twic
     assert first is not None
     assert first["edge/homes"].on_slots == {0: 1, 1: 1}
     assert await seen.of(GROUND, NO_LEASES) is first
+
+
+async def test_pools_that_are_new_are_asked_at_once(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after another, as many as do not answer kept the operator's first step waiting as many times."""
+    together = asyncio.Barrier(2)
+
+    async def softwires(*_: object) -> list[Object]:
+        await together.wait()
+        return [one(0)]
+
+    monkeypatch.setattr(pods, "softwires", softwires)
+    other, both = replace(GROUND, key=Key("core", "east")), cache(HERE)
+    both.put(pool(namespace="core", number=1))
+    seen = Sightings(both, session, UNSIGNED, lambda: None)
+    async with asyncio.timeout(20):
+        await seen.meet([GROUND, other])
+        assert await seen.of(GROUND, NO_LEASES) is not None
+        assert await seen.of(other, NO_LEASES) is not None
 
 
 async def test_nothing_is_known_until_all_have_answered(

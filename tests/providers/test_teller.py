@@ -54,13 +54,13 @@ async def test_what_stands_in_the_way_of_one_group_stops_no_other(server: Runnin
 
 async def test_when_a_map_was_told_is_known_whatever_else_is_told_later(server: RunningKea) -> None:
     async with telling(server) as (teller, ear):
-        teller.tell(wanted(whole(copy="one")))
+        teller.tell(wanted(whole(copy='{"moved":1}')))
         await ear.until(lambda: teller.settled)
         first = teller.told_at["isp/homes"]
-        teller.tell(wanted(whole(copy="one", renew_s=300)))
+        teller.tell(wanted(whole(copy='{"moved":1}', renew_s=300)))
         await ear.until(lambda: teller.settled)
         assert teller.told_at["isp/homes"] == first
-        teller.tell(wanted(whole(name=S1, copy="two")))
+        teller.tell(wanted(whole(name=S1, copy='{"moved":2}')))
         await ear.until(lambda: teller.settled)
         assert teller.told_at["isp/homes"] > first
         assert teller.blocked == {}

@@ -31,7 +31,8 @@ class Circumstances:
     """All that decides beside the maps.
 
     `resolved` are names that may be handed out; `settled` groups whose B4s are told what the map in force says: only those move;
-    `told_at` says since when; `untold` are groups whose map says only where B4s were seen, who have names or addresses of their own;
+    `told_at` says since when, and `shortened_at` since when with a shorter T1; `untold` are groups whose map says only where B4s were
+    seen, who have names or addresses of their own;
     `renewals` is the T1 of each group's leases; `seen` what is seen of a group: one that is not there is
     not counted yet; `drains` are slots that a person drains, since when (UTC).
     """
@@ -43,6 +44,7 @@ class Circumstances:
     seen: Mapping[str, Observed] = field(default_factory=dict)
     drains: Mapping[int, datetime] = field(default_factory=dict)
     told_at: Mapping[str, datetime] = field(default_factory=dict)
+    shortened_at: Mapping[str, datetime] = field(default_factory=dict)
     untold: Set[str] = frozenset()
 
 
@@ -70,12 +72,17 @@ def decide(
     Raises MapError, PlacementError.
     """
     wishes = {name_of(group): wish_of(pool, group, counts_of(group, given), given.drains.keys()) for group in groups}
-    stand = standing(list(wishes.values()), maps)
+    stand = {name: by_now(one, given.now) for name, one in standing(list(wishes.values()), maps).items()}
     target = place(list(wishes.values()), stand)
     return {
         name: decide_group(pool, group, wishes[name], stand[name], target[name], given)
         for name, group in ((name_of(group), group) for group in groups)
     }
+
+
+def by_now(stand: BucketMap, now: datetime) -> BucketMap:
+    """The map as though its last moves had been made now, if they are yet to come: a clock was ahead, and its hour may be far."""
+    return replace(stand, moved_at=now) if stand.moved_at and stand.moved_at > now else stand
 
 
 def counts_of(group: B4Group, given: Circumstances) -> Counts:
@@ -134,8 +141,9 @@ def drained(stand: BucketMap, given: Circumstances) -> dict[int, datetime]:
 
 
 def beginning(stand: BucketMap, steady: timedelta, given: Circumstances) -> datetime:
-    """When a group's next move may be: one T1 after a drain was asked for, all of its leases have the shorter one."""
-    return max([given.now, *(since + steady for since in drained(stand, given).values())])
+    """When a group's next move may be: one T1 after a drain was asked for, and its server told, all of its leases have the shorter one."""
+    told_at = given.shortened_at.get(stand.group, given.now)
+    return max([given.now, *(max(since, told_at) + steady for since in drained(stand, given).values())])
 
 
 def shortened(stand: BucketMap, given: Circumstances) -> timedelta | None:

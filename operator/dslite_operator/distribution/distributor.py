@@ -119,6 +119,7 @@ class Distributor:
         found, results = survey(self._cache), dict[str, Result]()
         wanted = {name: one for ground in found.grounds for name, one in wanted_of(ground.pool).items()}
         standing = await self._names.keep(wanted, self._use(found.unread), now)
+        await self._sightings.meet(ground for ground in found.grounds if ground.told)
         for ground in found.grounds:
             results |= await self._results(found, ground, standing, now)
         await self._write(found, results)
@@ -127,13 +128,14 @@ class Distributor:
         return SOON_S if standing.trouble else LOOK_S
 
     def _use(self, unread: Set[str]) -> Use:
-        """Which names are handed out; not known while a server may tell something else than it should, or than we know.
+        """Which names are handed out; not known while a server may tell something else than it should, or than we know, nor for how long
+        before its leases were read.
 
         `unread` pools keep theirs.
         """
         tellers = self._tellers.values()
         lifetime = max((one.lifetime for one in tellers), default=NOBODY)
-        if any(one.as_is or not one.settled for one in tellers):
+        if any(one.as_is or not one.settled or not one.counted for one in tellers):
             return Use(None, lifetime)
         told = [assignment for one in tellers for assignment in (one.told or {}).values()]
         names = {name for one in told for part in one.parts for name in part.names if name}
@@ -172,6 +174,7 @@ class Distributor:
             now, standing.resolved, {name for name, teller in tellers.items() if teller and teller.tells(name)},
             {name_of(group): self._renewal(group) for group in known},
             seen, ground.drains, {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
+            {name: at for one in self._tellers.values() for name, at in one.shortened_at.items()},
             {name for name, one in results.items() if not one.told},
         )  # fmt: skip
         try:
@@ -224,12 +227,21 @@ class Distributor:
             )
         return made
 
-    def _tell(self, found: Survey, results: Mapping[str, Result]) -> None:
+    def _tell(self, found: Survey, results: dict[str, Result]) -> None:
         """Each server what its groups' maps say; none as long as it is not known what one of its groups should be told."""
-        unknown = found.unknown | {name for name, one in results.items() if not one.known}
         for name, teller in self._tellers.items():
-            if teller.copies is not None and unknown.isdisjoint(teller.copies):
-                teller.tell(assignments(name, found, results, teller.copies))
+            if teller.copies is None:
+                continue
+            wanted, left = dict[str, Assignment](), found.left(teller.copies)
+            for ground in found.grounds:
+                try:
+                    wanted |= assignments(name, ground, left, results)
+                except Exception as error:
+                    why, its = stuck(ground, error), [one for one in ground.told if server_of(one) == name]
+                    results |= {name_of(group): Result(known=False, trouble=why) for group in its}
+            unknown = found.unknown | {name for name, one in results.items() if not one.known}
+            if unknown.isdisjoint(teller.copies):
+                teller.tell(wanted)
 
     async def _say(self, found: Survey, results: Mapping[str, Result], standing: Standing) -> None:
         """What the statuses of all groups say from now on."""
@@ -273,17 +285,15 @@ def stuck(ground: Ground, error: Exception) -> str:
 
 
 def assignments(
-    server: str, found: Survey, results: Mapping[str, Result], copies: Mapping[str, str]
+    server: str, ground: Ground, left: Mapping[str, str], results: Mapping[str, Result]
 ) -> dict[str, Assignment]:
-    """What a server is to tell each group's B4s.  Raises MapError."""
-    made, left = dict[str, Assignment](), found.left(copies)
-    for ground in found.grounds:
-        groups = [group for group in ground.told if server_of(group) == server]
-        decided = {name: one for group in groups if (one := results[name := name_of(group)].decided)}
-        maps = {name: one.map for name, one in decided.items() if one.map is not None}
-        for name, told in told_maps(groups, maps, former(ground, left).values()).items():
-            made[name] = assignment_of(ground.pool, told, decided[name].renewal if name in decided else None)
-    return made
+    """What a server is to tell the B4s of each group of a pool; `left` are texts of maps of groups that are gone.  Raises MapError."""
+    groups = [group for group in ground.told if server_of(group) == server]
+    decided = {name: one for group in groups if (one := results[name := name_of(group)].decided)}
+    maps = {name: one.map for name, one in decided.items() if one.map is not None}
+    told = told_maps(groups, maps, former(ground, left).values())
+    renewals = {name: decided[name].renewal if name in decided else None for name in told}
+    return {name: assignment_of(ground.pool, one, renewals[name]) for name, one in told.items()}
 
 
 def heard_of(teller: Teller, group: str) -> Server:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from dslite_contract.schema import B4Group
+from dslite_contract.schema import AftrPool, B4Group
 from dslite_operator.distribution.decision import Decision
 from dslite_operator.distribution.ground import Ground, Survey, server_of
-from dslite_operator.distribution.maps import UNPLACED, BucketMap, MapError, by_subnet, map_of
+from dslite_operator.distribution.maps import UNPLACED, BucketMap, MapError, by_subnet, map_of, slots_in
 from dslite_operator.distribution.observed import Observed
 from dslite_operator.distribution.recovery import sighted, written
 from dslite_operator.distribution.wishes import Wish, name_of, wish_of
@@ -38,13 +38,15 @@ class Result:
     decided: Decision | None = None
 
     def stopped(self, why: str, renewal: timedelta | None = None) -> Result:
-        """All stays as it is, a shorter T1 too.  What that is, is not known of a map that was lost and found in part, or not at all."""
-        trouble = self.trouble or why
-        in_part = any(UNPLACED in slots for slots in self.map.areas.values()) if self.map else bool(self.lost)
+        """All stays as it is, a shorter T1 too: B4s that are only seen are told nothing.  What that is, is not known of a map that was lost
+        and found in part, or not at all.
+        """
+        trouble, kept = self.trouble or why, self.map if self.told else None
+        in_part = any(UNPLACED in slots for slots in kept.areas.values()) if kept else bool(self.lost)
         if not self.known or in_part:
             return replace(self, known=False, trouble=trouble, decided=None)
-        counts = self.seen.counts_by(self.map) if self.seen and self.map else {}
-        return replace(self, trouble=trouble, decided=Decision(self.map, counts, renewal=renewal))
+        counts = self.seen.counts_by(kept) if self.seen and kept else {}
+        return replace(self, trouble=trouble, decided=Decision(kept, counts, renewal=renewal))
 
 
 def in_force(
@@ -81,8 +83,13 @@ def as_written(found: Survey, ground: Ground, group: B4Group, copies: Mapping[st
         return Result(known=False, trouble=str(error))
     if back.map is None and copies is None:
         return Result(known=False)
-    of_another = back.map is not None and back.map.pool != ground.pool.metadata.name
+    of_another = back.map is not None and not is_of(ground.pool, back.map)
     return Result(True) if of_another else Result(True, back.map, back.lost)
+
+
+def is_of(pool: AftrPool, one: BucketMap) -> bool:
+    """Whether a map is one of this pool: of one of that name that was deleted it is not, which may have had more slots."""
+    return one.pool == pool.metadata.name and max(slots_in(one.all_areas.values()), default=0) < pool.spec.slots
 
 
 def as_sighted(one: Result, wish: Wish) -> Result:
@@ -101,5 +108,5 @@ def former(ground: Ground, left: Mapping[str, str]) -> dict[str, BucketMap]:
             maps[name] = map_of(text, name)
         except MapError:
             continue
-    in_pool = (ground.key.namespace, ground.pool.metadata.name)
-    return {name: one for name, one in maps.items() if (name.split("/")[0], one.pool) == in_pool}
+    near = (name for name in maps if name.split("/")[0] == ground.key.namespace)
+    return {name: maps[name] for name in near if is_of(ground.pool, maps[name])}

@@ -39,7 +39,7 @@ class Area(NamedTuple):
     interface_id: str = ""
 
     def __str__(self) -> str:
-        return f"{self.subnet} {self.interface_id}".rstrip()
+        return f"{self.subnet} {self.interface_id}" if self.interface_id else str(self.subnet)
 
     def holds(self, other: Area) -> bool:
         """Whether each Interface-ID that matches `other` matches here."""
@@ -177,6 +177,14 @@ def map_of(text: str, group: str) -> BucketMap:
     if found.group != group:
         raise MapError(f"B4Group {group}: the bucket map is that of B4Group {found.group}")
     return found
+
+
+def moved_in(text: str) -> Any:
+    """What a text says of the last moves, to be compared; None where it says nothing."""
+    try:
+        return json.loads(text)["moved"]
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def read_map(whole: Mapping[str, Any]) -> BucketMap:

@@ -77,19 +77,19 @@ def observed_of(group: B4Group, by_area: Mapping[Area, Sequence[Lease]], softwir
 
 
 def leases_by_area(groups: Sequence[B4Group], leases: ByServer) -> dict[Area, list[Lease]]:
-    """Leases of the areas of which they are known; on a subnet that groups share they tell no group."""
-    areas: dict[tuple[str, IPv6Network], list[Area]] = defaultdict(list)
+    """Leases of the areas of which they are known; where an Interface-ID is matched they tell no group, whoever has the others."""
+    whole: dict[tuple[str, IPv6Network], Area] = {}
     for group in groups:
         assert group.spec.dhcp is not None
-        for area in areas_of(group):
-            areas[group.spec.dhcp.server, area.subnet].append(area)
-    alone = {place: its[0] for place, its in areas.items() if len(its) == 1 and leases.get(place[0]) is not None}
-    found: dict[Area, list[Lease]] = {area: [] for area in alone.values()}
+        if leases.get(group.spec.dhcp.server) is not None:
+            its = (area for area in areas_of(group) if not area.interface_id)
+            whole |= {(group.spec.dhcp.server, area.subnet): area for area in its}
+    found: dict[Area, list[Lease]] = {area: [] for area in whole.values()}
     for server, given in leases.items():
         for one in given or ():
-            its = alone.get((server, one.subnet))
-            if its is not None:
-                found[its].append(Lease(its, one.duid, one.prefix))
+            area = whole.get((server, one.subnet))
+            if area is not None:
+                found[area].append(Lease(area, one.duid, one.prefix))
     return found
 
 

@@ -68,12 +68,16 @@ class Sightings:
         except (KeyError, TypeError, ValueError) as error:  # no list of softwires: as though it had not answered
             log.warning("what an AFTR lists as its softwires cannot be read", pool=str(key), reason=repr(error))
 
+    async def meet(self, grounds: Iterable[Ground]) -> None:
+        """Looks at pools that were not asked for before, at all of them at once: an AFTR that does not answer takes its time."""
+        new = {ground.key: ground.pool for ground in grounds if ground.key not in self._asked}
+        self._asked |= new
+        await asyncio.gather(*map(self._look, new))
+
     async def of(self, ground: Ground, leases: ByServer) -> dict[str, Observed] | None:
         """What is seen of a pool's groups; None while not all of its slots' AFTRs have answered at once."""
-        new = ground.key not in self._asked
+        await self.meet([ground])
         self._asked[ground.key] = ground.pool
-        if new:
-            await self._look(ground.key)
         softwires = self._softwires.get(ground.key)
         if softwires is None:
             return None
