@@ -61,6 +61,26 @@ async def test_all_is_well_however_quantities_are_spelled(api: Api, session: aio
     assert await look(api, looking) == 0
 
 
+@pytest.mark.parametrize(("first", "then"), [("", "1Gi"), ("1Gi", "")])
+async def test_a_store_goes_on_whatever_becomes_of_its_chart_value(
+    api: Api, session: aiohttp.ClientSession, first: str, then: str
+) -> None:
+    """With the claims that it was made with, under a release's new template; made again, with those of today."""
+    give(api, pool())
+    await look(api, operator_of(api, session, store={"storage": first}).controller)
+    give(api, pool(release="0.2.0"))
+    looking = operator_of(api, session, store={"storage": then}, release="0.2.0").controller
+    for kind in ("configmap", "statefulset", "deployment"):
+        looking.cache.put(get(api, kind, f"east-{'store' if kind == 'statefulset' else 'aftr'}"))
+    await look(api, looking)
+    stateful = get(api, "statefulset", "east-store")
+    assert bool(stateful["spec"].get("volumeClaimTemplates")) == bool(first)
+    assert api.kubectl("delete", "statefulset", "east-store", "-n", "edge").returncode == 0
+    looking.cache.drop(stateful)
+    await look(api, looking)
+    assert bool(get(api, "statefulset", "east-store")["spec"].get("volumeClaimTemplates")) == bool(then)
+
+
 async def test_numbers_in_sentences_are_told_now_and_then(
     api: Api, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
