@@ -142,7 +142,9 @@ def test_data_has_one_place_whatever_becomes_of_the_chart_value(
     carry_out(found, plan(wanted(2, rendered, before), found, [], "h"))
     made = copy.deepcopy(found["StatefulSet", "east-store"]["spec"])
     if upgraded:
-        rendered = render(KEY, IDS, rendered, configured(pool()), "0.2.0", after.model_copy(update={"release": "0.2.0"}))
+        rendered = render(
+            KEY, IDS, rendered, configured(pool()), "0.2.0", after.model_copy(update={"release": "0.2.0"})
+        )
     if remade:
         del found["StatefulSet", "east-store"]
     carry_out(found, plan(wanted(2, rendered, after), found, [], "h"))
