@@ -202,7 +202,11 @@ class Cache:
         there = {body["metadata"]["uid"] for body in self.every("AftrPool")}
         there |= {pool_that_made(body) for body in self.every("ConfigMap")}
         self._stored = {uid: one for uid, one in self._stored.items() if uid in there}
-        return {holder: claims for one in self._stored.values() for holder, claims in one.claims.items()}
+        found: dict[Holder, list[Claim]] = {}
+        for one in self._stored.values():
+            for holder, claims in one.claims.items():  # a group that went to another pool may be in force in both
+                found.setdefault(holder, []).extend(claims)
+        return found
 
     def wanted(self) -> Iterator[Wanted]:
         """What objects ask for."""

@@ -16,6 +16,8 @@ from dslite_operator.names import Key
 from dslite_operator.observe import Cache
 from dslite_operator.render import RenderedError
 
+PREFIX = "2001:db8:1000::/36"
+
 
 def newer(body: dict[str, Any], **changed: Any) -> dict[str, Any]:
     made = copy.deepcopy(body) | changed
@@ -23,11 +25,11 @@ def newer(body: dict[str, Any], **changed: Any) -> dict[str, Any]:
     return made
 
 
-def stored(uid: str = "uid-AftrPool-edge-east") -> dict[str, Any]:
-    rendered = render(KEY, IDS, None, configured(pool(), group("homes", "2001:db8:1000::/36")), "", SETTINGS)
-    wish = Wish(KEY, uid, rendered, 1, "surge", SETTINGS, False)
+def stored(uid: str = "uid-AftrPool-edge-east", name: str = "east", prefix: str = PREFIX) -> dict[str, Any]:
+    rendered = render(KEY, IDS, None, configured(pool(name), group("homes", prefix, name)), "", SETTINGS)
+    wish = Wish(Key("edge", name), uid, rendered, 1, "surge", SETTINGS, False)
     made = finished(wish, config_map(wish))
-    made["metadata"] |= {"uid": "uid-cm", "resourceVersion": "1"}
+    made["metadata"] |= {"uid": f"uid-cm-{name}", "resourceVersion": "1"}
     return made
 
 
@@ -129,6 +131,18 @@ def test_claims_stand_in_config_maps_and_in_right_objects() -> None:
         cache.put(one)
     assert set(cache.accepted()) == {Holder("AftrPool", "edge", "east"), Holder("B4Group", "edge", "homes")}
     assert [(one.holder.name, one.wrong) for one in cache.wanted()] == [("east", False), ("bad", True)]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_group_in_force_in_two_pools_holds_what_it_has_in_both(order: int) -> None:
+    """It went to another pool, and the first serves it until its mappings have ended."""
+    cache = Cache()
+    maps = [stored(), stored("uid-AftrPool-edge-west", "west", "2001:db8:3000::/36")]
+    for one in (pool(), pool("west"), *maps[::order]):
+        cache.put(one)
+    for _ in range(2):  # nothing is added up
+        claims = cache.accepted()[Holder("B4Group", "edge", "homes")]
+        assert sorted(str(claim.value) for claim in claims) == [PREFIX, "2001:db8:3000::/36"]
 
 
 @pytest.mark.parametrize("lost", ["dropped", "damaged", "edited", "without its hash", "without an owner"])
