@@ -410,6 +410,14 @@ def events(before: Object, after: Object) -> Iterator[Said]:
     was = {slot["slot"]: slot for slot in before.get("status", {}).get("slots", ())}
     for slot in after.get("slots", ()):
         old = was.get(slot["slot"], {})
-        if "pod" in old and "pod" in slot and old["pod"] != slot["pod"]:
-            message = f"slot {slot['slot']} is served by {slot['pod']} in epoch {slot['epoch']}, before by {old['pod']}"
+        if "pod" in slot and has_moved(old, slot):
+            before_by = old.get("pod", "nobody")
+            message = f"slot {slot['slot']} is served by {slot['pod']} in epoch {slot['epoch']}, before by {before_by}"
             yield Said("Normal", "SlotMoved", message)
+
+
+def has_moved(old: Object, slot: Object) -> bool:
+    """Whether a slot that was served is so by another now; the epoch says it where nobody served it in between."""
+    if "pod" in old:
+        return bool(old["pod"] != slot["pod"])
+    return "epoch" in old and bool(old["epoch"] < slot["epoch"])
