@@ -203,14 +203,14 @@ def unschedulable(pod: Object) -> Object:
 def why_waiting(pod: Object) -> str:
     """Why a pod does not run, in the scheduler's or its kubelet's words; nothing where they say none."""
     if scheduling := unschedulable(pod):
-        return str(scheduling.get("message", ""))
+        return str(scheduling.get("message", "it has no node"))
     states = [one.get("state", {}).get("waiting", {}) for one in pod["status"].get("containerStatuses", ())]
     return "; ".join(": ".join(one[key] for key in ("reason", "message") if key in one) for one in states if one)
 
 
 def capacity_available(facts: Facts) -> Verdict:
     """Whether the cluster has room for the pods: devices, memory, cores."""
-    waiting = [f"{one.name}: {why['message']}" for one in facts.reports if (why := unschedulable(one.pod))]
+    waiting = [f"{one.name}: {why_waiting(one.pod)}" for one in facts.reports if unschedulable(one.pod)]
     if waiting:
         return Verdict("CapacityAvailable", "False", "Unschedulable", "; ".join(waiting))
     return Verdict("CapacityAvailable", "True", "Scheduled", "every pod has a node")

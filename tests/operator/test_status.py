@@ -126,6 +126,9 @@ def test_no_room_in_the_cluster_is_a_condition() -> None:
     waiting = Report(pod("c", ready=False, scheduled=False), None)
     found = verdict("CapacityAvailable", facts(*BOTH, waiting))
     assert found.message == "c: 0/2 nodes are available: 2 Insufficient example.com/vf."
+    del waiting.pod["status"]["conditions"][1]["message"]
+    found = verdict("CapacityAvailable", facts(waiting, stores=(waiting.pod,)))
+    assert found.message == "c: it has no node"
 
 
 def test_numbers_and_slots() -> None:
