@@ -132,6 +132,26 @@ async def test_so_it_does_while_the_pool_may_not_have_as_many_as_it_asks_for(
         assert get(api, "deployment", "east-aftr")["spec"]["replicas"] == 1
 
 
+async def test_a_deployment_that_is_deleted_comes_back_as_it_was_although_its_pool_is_refused(
+    api: Api, session: aiohttp.ClientSession
+) -> None:
+    """Its pods went with it, and pools are not made again without any."""
+    give(api, pool(replicas=3))
+    looking = operator_of(api, session).controller
+    await look(api, looking)
+    await look(api, looking)
+    deployment = get(api, "deployment", "east-aftr")
+    assert api.kubectl("delete", "deployment", "east-aftr", "-n", "edge").returncode == 0
+    looking.cache.drop(deployment)
+    wrong = get(api, "aftrpool", "east")
+    wrong["metadata"] |= {"generation": 9, "resourceVersion": str(int(wrong["metadata"]["resourceVersion"]) + 1000)}
+    wrong["spec"]["slots"] = 3
+    assert looking.cache.put(wrong)  # what an API server with older definitions takes
+    assert looking.cache.asked(wrong).model is None
+    await look(api, looking)
+    assert get(api, "deployment", "east-aftr")["spec"]["replicas"] == 3
+
+
 async def test_what_the_store_may_have_is_not_ended_while_nobody_serves_it(
     api: Api, session: aiohttp.ClientSession
 ) -> None:
