@@ -38,8 +38,8 @@ def places(found: Any) -> list[tuple[Any, ...]]:
 @given(st.data())
 def test_one_part_that_is_anything_or_is_gone_is_found_out_or_does_no_harm(data: st.DataObject) -> None:
     words: Any = {"all": copy.deepcopy(WORDS)}
-    *way, last = ("all", *data.draw(st.sampled_from(places(WORDS))))
-    part = words
+    whole: tuple[Any, ...] = ("all", *data.draw(st.sampled_from(places(WORDS))))
+    way, last, part = whole[:-1], whole[-1], words
     for key in way:
         part = part[key]
     if data.draw(st.booleans()) and way:
