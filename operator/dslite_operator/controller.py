@@ -239,7 +239,8 @@ class Controller:
     def _replicas(self, view: View, pool: Object, proposal: Proposal, reports: tuple[Report, ...]) -> tuple[int, str]:
         """Pods that there should be, and why; a pool that may not have as many as it asks for keeps what it has."""
         deployment = view.children.get(("Deployment", child(view.key.name, "aftr")))
-        current = deployment["spec"].get("replicas", 1) if deployment else len(reports)  # of one that lost our label
+        before = pool.get("status", {}).get("wantedReplicas", 1)  # of one that is gone, or lost our label
+        current = deployment["spec"].get("replicas", 1) if deployment else max(1, before, len(reports))
         model, in_force = self.cache.asked(pool).model, proposal.configuration
         wanted = scaled(in_force.pool, model) if in_force and isinstance(model, AftrPool) else None
         if wanted is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,11 +70,15 @@ def desired(wish: Wish) -> list[Object]:
 
 def finished(wish: Wish, made: Object) -> Object:
     """With owner and hash."""
-    digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
     owner = {"apiVersion": API_VERSION, "kind": "AftrPool", "name": wish.key.name, "uid": wish.uid, "controller": True}
     metadata = {**made["metadata"], "ownerReferences": [owner]}
-    metadata["annotations"] = {**metadata.get("annotations", {}), APPLIED_HASH: digest}
+    metadata["annotations"] = {**metadata.get("annotations", {}), APPLIED_HASH: digest(made)}
     return {**made, "metadata": metadata}
+
+
+def digest(made: Object) -> str:
+    """The hash of an object's contents."""
+    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def objects(wish: Wish) -> Iterator[Object]:
@@ -92,19 +96,29 @@ def objects(wish: Wish) -> Iterator[Object]:
     yield deployment(wish)
 
 
-def metadata(wish: Wish) -> Object:
+def metadata(key: Key) -> Object:
     """Of the objects of the AFTRs."""
     return {
-        "name": child(wish.key.name, "aftr"),
-        "namespace": wish.key.namespace,
-        "labels": labels(wish.key.name, "aftr"),
+        "name": child(key.name, "aftr"),
+        "namespace": key.namespace,
+        "labels": labels(key.name, "aftr"),
     }
 
 
 def config_map(wish: Wish) -> Object:
     """What the pods read, and what was accepted."""
-    contents = data(wish.rendered.text, wish.rendered.release)
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(wish), "data": contents}
+    return config_map_of(wish.key, data(wish.rendered.text, wish.rendered.release))
+
+
+def config_map_of(key: Key, contents: Mapping[str, str]) -> Object:
+    """With these contents."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(key), "data": contents}
+
+
+def is_edited(config_map: Object, key: Key) -> bool:
+    """Whether what it holds is not what an operator wrote."""
+    written = config_map["metadata"].get("annotations", {}).get(APPLIED_HASH)
+    return bool(written != digest(config_map_of(key, config_map.get("data", {}))))
 
 
 def deployment(wish: Wish) -> Object:
@@ -112,7 +126,7 @@ def deployment(wish: Wish) -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(wish),
+        "metadata": metadata(wish.key),
         "spec": {
             "replicas": wish.replicas,
             "revisionHistoryLimit": 2,
@@ -129,7 +143,7 @@ def service(wish: Wish) -> Object:
     spec = {
         "clusterIP": "None", "publishNotReadyAddresses": True, "ports": [port], "selector": selector(wish.key.name, "aftr"),
     }  # fmt: skip
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(wish), "spec": spec}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(wish.key), "spec": spec}
 
 
 def disruption_budget(wish: Wish) -> Object:
@@ -137,7 +151,7 @@ def disruption_budget(wish: Wish) -> Object:
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": metadata(wish),
+        "metadata": metadata(wish.key),
         "spec": {
             "maxUnavailable": 1,
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
@@ -151,7 +165,7 @@ def service_monitor(wish: Wish) -> Object:
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "ServiceMonitor",
-        "metadata": metadata(wish),
+        "metadata": metadata(wish.key),
         "spec": {
             "selector": {"matchLabels": labels(wish.key.name, "aftr")},
             "targetLabels": [POOL_LABEL],

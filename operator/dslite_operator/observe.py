@@ -15,6 +15,7 @@ from dslite_contract.schema import AftrPool, B4Group
 from dslite_contract.yaml_text import parse_documents
 from dslite_operator.accept import Asked
 from dslite_operator.claims import Claim, Holder, Wanted, group_claims, pool_claims
+from dslite_operator.desired import is_edited
 from dslite_operator.names import CHILDREN, POOL_LABEL, Key, child
 from dslite_operator.plan import Name
 from dslite_operator.pod_template import CONFIG_FILE
@@ -170,18 +171,20 @@ class Cache:
         return known
 
     def _remember(self, body: Object) -> None:
-        """What a pool's ConfigMap says; one that cannot be read any more says what it said."""
-        owner = pool_that_made(body)
+        """What a pool's ConfigMap says; one that cannot be read any more, or that somebody edited, says what it said."""
+        owner, key = pool_that_made(body), key_of(body)
         if body["kind"] != "ConfigMap" or owner is None:
             return
+        known = self._stored.get(owner)
+        is_new = known is None or known.rendered is None
         try:
             found = read(body)
         except RenderedError:
-            known = self._stored.get(owner)
-            if known is None or known.rendered is None:
+            if is_new:
                 self._stored[owner] = Stored(None, held(body, readable(body)))
         else:
-            self._stored[owner] = Stored(found, held(body, (found.configuration.pool, *found.configuration.groups)))
+            if is_new or (key is not None and not is_edited(body, key)):
+                self._stored[owner] = Stored(found, held(body, (found.configuration.pool, *found.configuration.groups)))
 
     def rendered(self, view: View) -> Rendered | None:
         """What is in force for a pool; None for nothing, and where its ConfigMap never could be read."""
@@ -199,7 +202,11 @@ class Cache:
         there = {body["metadata"]["uid"] for body in self.every("AftrPool")}
         there |= {pool_that_made(body) for body in self.every("ConfigMap")}
         self._stored = {uid: one for uid, one in self._stored.items() if uid in there}
-        return {holder: claims for one in self._stored.values() for holder, claims in one.claims.items()}
+        found: dict[Holder, list[Claim]] = {}
+        for one in self._stored.values():
+            for holder, claims in one.claims.items():  # a group that went to another pool may be in force in both
+                found.setdefault(holder, []).extend(claims)
+        return found
 
     def wanted(self) -> Iterator[Wanted]:
         """What objects ask for."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from dslite_operator.names import APPLIED_HASH, CONFIG_HASH, DELETION_COST
 from dslite_operator.quantities import thousandths
+from dslite_operator.redis import with_data
 
 Object = dict[str, Any]
 Name = tuple[str, str]  # kind and name, in the pool's namespace
@@ -88,7 +89,8 @@ def with_kept(wanted: Object, current: Object | None) -> Object:
         return wanted
     spec = {key: value for key, value in wanted["spec"].items() if key not in IMMUTABLE}
     kept = {key: current["spec"][key] for key in IMMUTABLE if key in current["spec"]}
-    return {**wanted, "spec": spec | kept}
+    template = with_data(spec["template"], kept.get("volumeClaimTemplates", ()))
+    return {**wanted, "spec": spec | kept | {"template": template}}
 
 
 def matches(wanted: Object, current: Object) -> bool:

@@ -10,6 +10,7 @@ import aiohttp
 import structlog
 
 from dslite_contract.signing import DIGEST, SIGNATURE, digest, question, signature
+from dslite_operator.answers import is_status
 from dslite_operator.names import COMPONENT_LABEL, POOL_LABEL, STATUS_PORT, child
 from dslite_operator.status import Report, owners, unserved
 
@@ -46,13 +47,14 @@ def is_waiting(pod: Object) -> bool:
 
 
 async def report(session: aiohttp.ClientSession, pod: Object) -> Report:
-    """A pod with its own words, if it says any."""
+    """A pod with its own words, if it says any that can be read."""
     said: Object | None = None
     url = address_of(pod)
     if url is not None and pod["status"].get("phase") == "Running":
         try:
             async with session.get(f"{url}/status", timeout=PATIENCE) as answer:
-                said = await answer.json() if answer.status == 200 else None
+                found = await answer.json() if answer.status == 200 else None
+            said = found if is_status(found) else None
         except (aiohttp.ClientError, TimeoutError, ValueError):
             said = None
     return Report(pod, said)
@@ -111,7 +113,7 @@ async def count(session: aiohttp.ClientSession, one: Report, text: bytes, key: b
             found = await answer.json() if answer.status == 200 else {}
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None
-    number = found.get("lost")
+    number = found.get("lost") if isinstance(found, dict) else None
     return number if isinstance(number, int) else None
 
 

@@ -6,6 +6,7 @@ The operator makes the Secret once and never reads it: the password is known to 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from dslite_contract.load import Configuration
@@ -94,11 +95,9 @@ def network_policy(key: Key) -> Object:
 def store_template(
     key: Key, configuration: Configuration, settings: StoreSettings, aftr: AftrSettings, image: str
 ) -> Object:
-    """Metadata and spec of the server's pod."""
+    """Metadata and spec of the server's pod, but for what its data is kept in (`with_data`)."""
     volumes: list[Object] = [{"name": "users", "secret": {"secretName": child(key.name, "store"), "defaultMode": 0o440,
                                                           "items": [{"key": "users.acl", "path": "users.acl"}]}}]  # fmt: skip
-    if not settings.storage:
-        volumes.append({"name": "data", "emptyDir": {}})
     return {
         "metadata": {"labels": labels(key.name, "store")},
         "spec": {
@@ -152,6 +151,13 @@ def claim(settings: StoreSettings) -> list[Object]:
     return [{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": spec}]
 
 
+def with_data(template: Object, claims: Sequence[Object]) -> Object:
+    """A template, however old, that keeps the data in the claimed volume, or in the pod where there is none."""
+    volumes = [one for one in template["spec"]["volumes"] if one["name"] != "data"]
+    own = [] if claims else [{"name": "data", "emptyDir": {}}]
+    return {**template, "spec": template["spec"] | {"volumes": volumes + own}}
+
+
 def stateful_set(key: Key, template: Object, claims: list[Object]) -> Object:
     """One server."""
     return {
@@ -163,7 +169,7 @@ def stateful_set(key: Key, template: Object, claims: list[Object]) -> Object:
             "serviceName": child(key.name, "store"),
             "podManagementPolicy": "Parallel",  # OrderedReady never replaces a pod that does not become ready
             "selector": {"matchLabels": selector(key.name, "store")},
-            "template": template,
+            "template": with_data(template, claims),
             **({"volumeClaimTemplates": claims} if claims else {}),
         },
     }

@@ -203,14 +203,14 @@ def unschedulable(pod: Object) -> Object:
 def why_waiting(pod: Object) -> str:
     """Why a pod does not run, in the scheduler's or its kubelet's words; nothing where they say none."""
     if scheduling := unschedulable(pod):
-        return str(scheduling.get("message", ""))
+        return str(scheduling.get("message", "it has no node"))
     states = [one.get("state", {}).get("waiting", {}) for one in pod["status"].get("containerStatuses", ())]
     return "; ".join(": ".join(one[key] for key in ("reason", "message") if key in one) for one in states if one)
 
 
 def capacity_available(facts: Facts) -> Verdict:
     """Whether the cluster has room for the pods: devices, memory, cores."""
-    waiting = [f"{one.name}: {why['message']}" for one in facts.reports if (why := unschedulable(one.pod))]
+    waiting = [f"{one.name}: {why_waiting(one.pod)}" for one in facts.reports if unschedulable(one.pod)]
     if waiting:
         return Verdict("CapacityAvailable", "False", "Unschedulable", "; ".join(waiting))
     return Verdict("CapacityAvailable", "True", "Scheduled", "every pod has a node")
@@ -410,6 +410,14 @@ def events(before: Object, after: Object) -> Iterator[Said]:
     was = {slot["slot"]: slot for slot in before.get("status", {}).get("slots", ())}
     for slot in after.get("slots", ()):
         old = was.get(slot["slot"], {})
-        if "pod" in old and "pod" in slot and old["pod"] != slot["pod"]:
-            message = f"slot {slot['slot']} is served by {slot['pod']} in epoch {slot['epoch']}, before by {old['pod']}"
+        if "pod" in slot and has_moved(old, slot):
+            before_by = old.get("pod", "nobody")
+            message = f"slot {slot['slot']} is served by {slot['pod']} in epoch {slot['epoch']}, before by {before_by}"
             yield Said("Normal", "SlotMoved", message)
+
+
+def has_moved(old: Object, slot: Object) -> bool:
+    """Whether a slot that was served is so by another now; the epoch says it where nobody served it in between."""
+    if "pod" in old:
+        return bool(old["pod"] != slot["pod"])
+    return "epoch" in old and bool(old["epoch"] < slot["epoch"])

@@ -61,6 +61,26 @@ async def test_all_is_well_however_quantities_are_spelled(api: Api, session: aio
     assert await look(api, looking) == 0
 
 
+@pytest.mark.parametrize(("first", "then"), [("", "1Gi"), ("1Gi", "")])
+async def test_a_store_goes_on_whatever_becomes_of_its_chart_value(
+    api: Api, session: aiohttp.ClientSession, first: str, then: str
+) -> None:
+    """With the claims that it was made with, under a release's new template; made again, with those of today."""
+    give(api, pool())
+    await look(api, operator_of(api, session, store={"storage": first}).controller)
+    give(api, pool(release="0.2.0"))
+    looking = operator_of(api, session, store={"storage": then}, release="0.2.0").controller
+    for kind in ("configmap", "statefulset", "deployment"):
+        looking.cache.put(get(api, kind, f"east-{'store' if kind == 'statefulset' else 'aftr'}"))
+    await look(api, looking)
+    stateful = get(api, "statefulset", "east-store")
+    assert bool(stateful["spec"].get("volumeClaimTemplates")) == bool(first)
+    assert api.kubectl("delete", "statefulset", "east-store", "-n", "edge").returncode == 0
+    looking.cache.drop(stateful)
+    await look(api, looking)
+    assert bool(get(api, "statefulset", "east-store")["spec"].get("volumeClaimTemplates")) == bool(then)
+
+
 async def test_numbers_in_sentences_are_told_now_and_then(
     api: Api, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +130,26 @@ async def test_so_it_does_while_the_pool_may_not_have_as_many_as_it_asks_for(
         await look(api, looking)
         assert "it would end 12 live mappings" in condition(api, "aftrpool", "east")["message"]
         assert get(api, "deployment", "east-aftr")["spec"]["replicas"] == 1
+
+
+async def test_a_deployment_that_is_deleted_comes_back_as_it_was_although_its_pool_is_refused(
+    api: Api, session: aiohttp.ClientSession
+) -> None:
+    """Its pods went with it, and pools are not made again without any."""
+    give(api, pool(replicas=3))
+    looking = operator_of(api, session).controller
+    await look(api, looking)
+    await look(api, looking)
+    deployment = get(api, "deployment", "east-aftr")
+    assert api.kubectl("delete", "deployment", "east-aftr", "-n", "edge").returncode == 0
+    looking.cache.drop(deployment)
+    wrong = get(api, "aftrpool", "east")
+    wrong["metadata"] |= {"generation": 9, "resourceVersion": str(int(wrong["metadata"]["resourceVersion"]) + 1000)}
+    wrong["spec"]["slots"] = 3
+    assert looking.cache.put(wrong)  # what an API server with older definitions takes
+    assert looking.cache.asked(wrong).model is None
+    await look(api, looking)
+    assert get(api, "deployment", "east-aftr")["spec"]["replicas"] == 3
 
 
 async def test_what_the_store_may_have_is_not_ended_while_nobody_serves_it(

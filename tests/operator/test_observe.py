@@ -16,6 +16,8 @@ from dslite_operator.names import Key
 from dslite_operator.observe import Cache
 from dslite_operator.render import RenderedError
 
+PREFIX = "2001:db8:1000::/36"
+
 
 def newer(body: dict[str, Any], **changed: Any) -> dict[str, Any]:
     made = copy.deepcopy(body) | changed
@@ -23,11 +25,11 @@ def newer(body: dict[str, Any], **changed: Any) -> dict[str, Any]:
     return made
 
 
-def stored(uid: str = "uid-AftrPool-edge-east") -> dict[str, Any]:
-    rendered = render(KEY, IDS, None, configured(pool(), group("homes", "2001:db8:1000::/36")), "", SETTINGS)
-    wish = Wish(KEY, uid, rendered, 1, "surge", SETTINGS, False)
+def stored(uid: str = "uid-AftrPool-edge-east", name: str = "east", prefix: str = PREFIX) -> dict[str, Any]:
+    rendered = render(KEY, IDS, None, configured(pool(name), group("homes", prefix, name)), "", SETTINGS)
+    wish = Wish(Key("edge", name), uid, rendered, 1, "surge", SETTINGS, False)
     made = finished(wish, config_map(wish))
-    made["metadata"] |= {"uid": "uid-cm", "resourceVersion": "1"}
+    made["metadata"] |= {"uid": f"uid-cm-{name}", "resourceVersion": "1"}
     return made
 
 
@@ -131,14 +133,31 @@ def test_claims_stand_in_config_maps_and_in_right_objects() -> None:
     assert [(one.holder.name, one.wrong) for one in cache.wanted()] == [("east", False), ("bad", True)]
 
 
-@pytest.mark.parametrize("lost", ["dropped", "damaged", "without an owner"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_group_in_force_in_two_pools_holds_what_it_has_in_both(order: int) -> None:
+    """It went to another pool, and the first serves it until its mappings have ended."""
+    cache = Cache()
+    maps = [stored(), stored("uid-AftrPool-edge-west", "west", "2001:db8:3000::/36")]
+    for one in (pool(), pool("west"), *maps[::order]):
+        cache.put(one)
+    for _ in range(2):  # nothing is added up
+        claims = cache.accepted()[Holder("B4Group", "edge", "homes")]
+        assert sorted(str(claim.value) for claim in claims) == [PREFIX, "2001:db8:3000::/36"]
+
+
+@pytest.mark.parametrize("lost", ["dropped", "damaged", "edited", "without its hash", "without an owner"])
 def test_what_was_in_force_is_so_while_its_pool_is_there(lost: str) -> None:
     """Whatever becomes of the ConfigMap: deleted or without our label, as a watch tells both, or changed by somebody."""
     cache = Cache()
     for one in (pool(), stored()):
         cache.put(one)
     before, claims = cache.running(cache.view(KEY)), cache.accepted()
-    changed = newer(stored(), **({"data": {"pool.yaml": "x"}} if lost == "damaged" else {}))
+    data = stored()["data"]
+    edited = {**data, "pool.yaml": data["pool.yaml"].replace("2001:db8:6400::/64", "2001:db8:65::/64")}
+    assert edited != data
+    changed = newer(stored(), data={"damaged": {"pool.yaml": "x"}, "dropped": data}.get(lost, edited))
+    if lost == "without its hash":
+        del changed["metadata"]["annotations"]
     if lost == "without an owner":
         del changed["metadata"]["ownerReferences"]
     cache.drop(changed) if lost == "dropped" else cache.put(changed)
@@ -147,6 +166,21 @@ def test_what_was_in_force_is_so_while_its_pool_is_there(lost: str) -> None:
     cache.drop(newer(pool()))
     cache.drop(newer(changed))
     assert cache.accepted() == {}
+
+
+def test_what_an_operator_wrote_is_in_force_whatever_others_add() -> None:
+    """The next one's, say; or a backup of it that somebody put back."""
+    cache, first = Cache(), stored()
+    first["metadata"]["labels"] = {**first["metadata"]["labels"], "team": "edge"}
+    before = render(KEY, IDS, None, configured(pool(slots=8)), "", SETTINGS)
+    wish = Wish(KEY, "uid-AftrPool-edge-east", before, 1, "surge", SETTINGS, False)
+    next_one = newer(first, data=config_map(wish)["data"])
+    next_one["metadata"]["annotations"] = finished(wish, config_map(wish))["metadata"]["annotations"]
+    for one in (pool(), first, next_one):
+        cache.put(one)
+    found = cache.running(cache.view(KEY))
+    assert found is not None
+    assert found.configuration.pool.spec.slots == 8
 
 
 @pytest.mark.parametrize(

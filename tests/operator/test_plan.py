@@ -13,12 +13,14 @@ from cluster_objects import IDS, KEY, SETTINGS, configured, pool
 from dslite_operator.desired import Wish, desired, render
 from dslite_operator.names import CONFIG_HASH, DELETION_COST
 from dslite_operator.plan import Annotate, Apply, Delete, PodView, Step, contains, leaving, name_of, plan
+from dslite_operator.render import Rendered
+from dslite_operator.settings import Settings, StoreSettings
 
 RENDERED = render(KEY, IDS, None, configured(pool()), "", SETTINGS)
 
 
-def wanted(replicas: int = 2) -> list[dict[str, Any]]:
-    return desired(Wish(KEY, "uid-east", RENDERED, replicas, "surge", SETTINGS, False))
+def wanted(replicas: int = 2, rendered: Rendered = RENDERED, given: Settings = SETTINGS) -> list[dict[str, Any]]:
+    return desired(Wish(KEY, "uid-east", rendered, replicas, "surge", given, False))
 
 
 def carry_out(found: dict[Any, Any], steps: list[Step]) -> None:
@@ -125,6 +127,33 @@ def test_volumes_of_a_stateful_set_stay() -> None:
         "storage"
     ] = "9Gi"
     assert plan(wanted(), found, [], "h") == []
+
+
+@pytest.mark.parametrize("remade", [False, True])
+@pytest.mark.parametrize("upgraded", [False, True])
+@pytest.mark.parametrize(("first", "then"), [("", "1Gi"), ("1Gi", "")])
+def test_data_has_one_place_whatever_becomes_of_the_chart_value(
+    first: str, then: str, upgraded: bool, remade: bool
+) -> None:
+    """Templates are a release's, claims the StatefulSet's: of one that is deleted, those of today."""
+    before, after = (SETTINGS.model_copy(update={"store": StoreSettings(storage=one)}) for one in (first, then))
+    found: dict[Any, Any] = {}
+    rendered = render(KEY, IDS, None, configured(pool()), "", before)
+    carry_out(found, plan(wanted(2, rendered, before), found, [], "h"))
+    made = copy.deepcopy(found["StatefulSet", "east-store"]["spec"])
+    if upgraded:
+        rendered = render(
+            KEY, IDS, rendered, configured(pool()), "0.2.0", after.model_copy(update={"release": "0.2.0"})
+        )
+    if remade:
+        del found["StatefulSet", "east-store"]
+    carry_out(found, plan(wanted(2, rendered, after), found, [], "h"))
+    spec = found["StatefulSet", "east-store"]["spec"]
+    claims = [one["metadata"]["name"] for one in spec.get("volumeClaimTemplates", ())]
+    volumes = [one["name"] for one in spec["template"]["spec"]["volumes"]]
+    assert sorted(claims + volumes) == ["data", "users"]
+    assert bool(claims) == bool(then if remade else first)
+    assert remade or spec == made, "its pod is not replaced"
 
 
 def test_what_others_add_does_not_matter_and_what_they_change_does() -> None:

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from cluster_objects import group, pool
 from dslite_operator.names import DRAIN_SLOTS, MANAGER, NAME_LABEL, labels
-from dslite_operator.plugin.cli import main
+from dslite_operator.plugin.cli import GONE_S, main, patience
 from dslite_operator.plugin.cluster import Cluster
 from dslite_operator.plugin.report import Redaction, without
 from installed_pool import commands
@@ -163,6 +163,37 @@ def test_a_node_that_is_drained_has_no_aftr_and_the_store_is_named(api: Api, dsl
 
 
 @pytest.mark.api
+def test_a_pod_that_ends_meanwhile_does_not_stop_a_drain(
+    api: Api, dslite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was deleted, say, while another of its pool was waited for: the others are drained all the same."""
+    evict, gone = Cluster.evict, list[str]()
+
+    def delete_the_next_first(self: Cluster, name: str) -> None:
+        if not gone:
+            gone.extend({"aftr-1", "aftr-2"} - {name})
+            assert api.kubectl("delete", "pod", *gone, "-n", "edge", "--force", "--grace-period=0").returncode == 0
+        evict(self, name)
+
+    monkeypatch.setattr(Cluster, "evict", delete_the_next_first)
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}}
+    assert api.kubectl("create", "-f", "-", given=json.dumps(node)).returncode == 0
+    here = {"nodeName": "node-1", "terminationGracePeriodSeconds": 0}
+    try:
+        with pod(api, "aftr-1", labels("east", "aftr"), **here), pod(api, "aftr-2", labels("east", "aftr"), **here):
+            drained = dslite("drain", "node", "node-1")
+        assert (drained.exit_code, "node node-1 is cordoned and has no AFTR" in drained.output) == (0, True)
+        assert f"pod edge/{gone[0]} hands" not in drained.output
+    finally:
+        api.kubectl("delete", "node", "node-1")
+
+
+def test_a_drain_waits_as_long_as_pods_may_take() -> None:
+    pods = [{"spec": {"terminationGracePeriodSeconds": seconds}} for seconds in (30, 900)]
+    assert patience(pods) == GONE_S + 900
+
+
+@pytest.mark.api
 def test_o03_without_numbers_a_drain_begins_only_if_it_is_told_to(api: Api, dslite: Any) -> None:
     """There is no operator, so nobody says who uses a slot."""
     dhcp = {"server": "metro", "subnets": ["2001:db8:1000::/48"]}
@@ -193,6 +224,11 @@ def test_a_pool_without_a_status_has_an_empty_one(api: Api, dslite: Any) -> None
         assert json.loads(dslite("status", "new", "-o", "json").stdout) == {}
         assert json.loads(dslite("status", "-o", "json").stdout)["new"] == {}
         assert "Unknown" in dslite("status", "new").stdout
+        cut = ("--type=merge", "-p", '{"metadata":{"finalizers":["dslite.dev/drain"]}}')
+        assert api.kubectl("patch", "aftr", "new", "-n", "edge", *cut).returncode == 0
+        api.kubectl("delete", "aftr", "new", "-n", "edge", "--wait=false")
+        assert "pool new had an unknown number of live mappings when last seen" in dslite("force-delete", "new").stdout
+        assert dslite("force-delete", "new", "--yes").exit_code == 0
     finally:
         api.kubectl("delete", "aftr", "new", "-n", "edge")
 

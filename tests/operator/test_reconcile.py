@@ -218,8 +218,10 @@ def test_what_was_accepted_and_cannot_be_read_is_not_accepted_anew(api: Api, tmp
     with operator(api, tmp_path):
         until(lambda: accepted(api, "b4group", "homes") and bool(get(api, "deployment", "east-aftr")))
         text = get(api, "configmap", "east-aftr")["data"]["pool.yaml"]
-        write("x")
-        until(lambda: get(api, "configmap", "east-aftr")["data"]["pool.yaml"] == text)
+        for edited in ("x", text.replace("2001:db8:6400::/64", "2001:db8:65::/64")):
+            write(edited)
+            until(lambda: get(api, "configmap", "east-aftr")["data"]["pool.yaml"] == text)
+        assert accepted(api, "aftrpool", "east")
     before = template(api)
     write("x")
     with operator(api, tmp_path, NEWER):

@@ -126,6 +126,9 @@ def test_no_room_in_the_cluster_is_a_condition() -> None:
     waiting = Report(pod("c", ready=False, scheduled=False), None)
     found = verdict("CapacityAvailable", facts(*BOTH, waiting))
     assert found.message == "c: 0/2 nodes are available: 2 Insufficient example.com/vf."
+    del waiting.pod["status"]["conditions"][1]["message"]
+    found = verdict("CapacityAvailable", facts(waiting, stores=(waiting.pod,)))
+    assert found.message == "c: it has no node"
 
 
 def test_numbers_and_slots() -> None:
@@ -215,6 +218,18 @@ def test_events_on_what_turned_on_refusals_and_on_takeovers() -> None:
     ]
     refused = pool_status(facts(*BOTH, refusals={"AftrPool east": ("spec.x: no",)}), {**pool(), "status": first}, NOW)
     assert said(first, refused)[0].startswith("Warning AcceptedRefused: spec.x: no")
+
+
+@pytest.mark.parametrize(("epoch", "events"), [(3, 0), (4, 1)])
+def test_a_takeover_with_a_look_in_between_is_one_too(epoch: int, events: int) -> None:
+    """A look that found nobody: a pod was killed, or did not answer once."""
+    first = pool_status(facts(BOTH[0]), pool(), NOW)
+    gap = pool_status(facts(), {**pool(), "status": first}, NOW)
+    after = report("c", {0: 10}, config_hash=HASH)
+    assert after.said is not None
+    after.said["slots"][0]["epoch"] = epoch
+    moved = [one for one in said(gap, pool_status(facts(after), {**pool(), "status": gap}, NOW)) if "SlotMoved" in one]
+    assert moved == ["Normal SlotMoved: slot 0 is served by c in epoch 4, before by nobody"] * events
 
 
 def test_a_refusal_that_counts_is_said_once_for_each_thing_that_was_asked_for() -> None:

@@ -27,6 +27,7 @@ from aftr.state.pod import Pod
 from dslite_contract.counters import DROP_NAMES, EVENT_NAMES, TRAFFIC
 from dslite_contract.load import load_config
 from dslite_contract.signing import DIGEST, SIGNATURE, digest, question, signature
+from dslite_operator.answers import is_status
 from rig import HOST, SERVER, b4, config_text, slot_address
 
 AFTR = Path(sys.executable).with_name("aftr")
@@ -167,6 +168,7 @@ async def test_status_is_the_pod_in_json(url: str, agent: Agent) -> None:
     assert found["slots"][0]["mappings"] == MAPPINGS
     assert 0 <= found["workers"][0]["utilisation"] <= 1
     assert found["pool"] == "test"
+    assert is_status(found), "the operator takes it"
 
 
 async def test_healthz_wants_workers_that_move(url: str, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,7 +25,7 @@ from dslite_operator.distribution.maps import map_of, text_of
 from dslite_operator.names import DRAIN_SLOTS, child
 from dslite_operator.observe import read_asked
 from dslite_operator.plugin import moving
-from dslite_operator.plugin.cluster import Cluster, ClusterError
+from dslite_operator.plugin.cluster import Cluster, ClusterError, NotThereError
 from dslite_operator.plugin.report import write
 from dslite_operator.plugin.tables import group_table, pool_table, slot_table
 from dslite_operator.status import ranges, serving
@@ -149,8 +150,9 @@ def drain_node(cluster: Cluster, node: str) -> None:
     cluster.cordon(node)
     for pod in cluster.all_pods_on(node, "aftr"):
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-        patiently(cluster.within(namespace), name)
-        click.echo(f"pod {namespace}/{name} hands its slots over and ends")
+        with suppress(NotThereError):  # it ended while another was waited for
+            patiently(cluster.within(namespace), pod)
+            click.echo(f"pod {namespace}/{name} hands its slots over and ends")
     wait_for_none(cluster, node)
     click.echo(f"node {node} is cordoned and has no AFTR")
     for pod in cluster.all_pods_on(node, "store"):
@@ -233,12 +235,17 @@ def rebalance(cluster: Cluster, group: str) -> None:
     )
 
 
-def patiently(cluster: Cluster, pod: str) -> None:
+def patience(pods: list[Object]) -> float:
+    """Seconds in which pods like these end, and others are ready instead: what they have to hand over takes its time."""
+    return GONE_S + max(float(pod["spec"].get("terminationGracePeriodSeconds", 0)) for pod in pods)
+
+
+def patiently(cluster: Cluster, pod: Object) -> None:
     """While a disruption budget refuses, another pod is not yet ready: wait for it."""
-    deadline = time.monotonic() + GONE_S
+    deadline = time.monotonic() + patience([pod])
     while True:
         try:
-            return cluster.evict(pod)
+            return cluster.evict(pod["metadata"]["name"])
         except ClusterError as error:
             if "disruption budget" not in str(error) or time.monotonic() > deadline:
                 raise
@@ -247,11 +254,11 @@ def patiently(cluster: Cluster, pod: str) -> None:
 
 def wait_for_none(cluster: Cluster, node: str) -> None:
     """AFTRs that were evicted need their store until they have ended."""
-    deadline = time.monotonic() + GONE_S
+    begun = time.monotonic()
     while found := cluster.all_pods_on(node, "aftr"):
-        if time.monotonic() > deadline:
+        if time.monotonic() - begun > (most := patience(found)):
             names = ", ".join(pod["metadata"]["name"] for pod in found)
-            raise ClusterError(f"node {node} is cordoned, and {names} did not end in {GONE_S:g} s: look at its log")
+            raise ClusterError(f"node {node} is cordoned, and {names} did not end in {most:g} s: look at its log")
         time.sleep(LOOK_S)
 
 
@@ -290,7 +297,7 @@ def force_delete(cluster: Cluster, pool: str, yes: bool) -> None:
     found = cluster.pool(pool)
     if "deletionTimestamp" not in found["metadata"]:
         raise ClusterError(f"pool {pool} is not being deleted: run `kubectl delete aftr {pool}` first")
-    mappings = found.get("status", {}).get("mappings", 0)
+    mappings = found.get("status", {}).get("mappings", "an unknown number of")
     if not yes:
         click.confirm(f"pool {pool} had {mappings} live mappings when last seen: end them?", abort=True)
     cluster.without_finalizer(found)

@@ -21,10 +21,15 @@ Object = dict[str, Any]
 GROUP, VERSION = KINDS["AftrPool"][0].split("/")
 PLURAL = KINDS["AftrPool"][1]
 EXEC_S = 60
+NOT_FOUND = 404
 
 
 class ClusterError(DsliteError):
     """The cluster refuses, or is not reached."""
+
+
+class NotThereError(ClusterError):
+    """What was asked for is not there, or not any more."""
 
 
 class Cluster:
@@ -176,4 +181,5 @@ def call(function: Any, *words: Any, **options: Any) -> Any:
             sentence = json.loads(error.body or "{}").get("message") or error.reason
         except ValueError:
             sentence = error.reason
-        raise ClusterError(f"{sentence}") from error
+        kind = NotThereError if error.status == NOT_FOUND else ClusterError
+        raise kind(f"{sentence}") from error
