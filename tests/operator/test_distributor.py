@@ -39,6 +39,7 @@ from dslite_operator.names import DRAIN_SLOTS, Ids, Key
 from dslite_operator.observe import Cache
 from dslite_operator.settings import Settings
 from dslite_operator.signer import Signer
+from dslite_operator.status import Told
 from operating import settings
 from slot_names import secret_in
 
@@ -124,6 +125,7 @@ async def test_what_a_person_asks_for_is_kept_until_b4s_are_counted(session: aio
     await made.step(NOW)
     assert requests.made == {}
     said = made.said_of(body)
+    assert said is not None
     assert said.verdicts[0].reason == "Asking"
     assert said.status == {}, "numbers that nobody knows"
 
@@ -145,6 +147,28 @@ async def test_no_group_is_placed_before_the_leases_of_its_server_are_known(
     answering(made).counted = read
     await made.step(NOW)
     assert reason_of(made, body)[0] == "Telling"
+
+
+async def test_a_status_says_what_it_said_while_numbers_are_counted_anew(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be a million B4s: a look at the pool meanwhile would have taken Provisioned away."""
+    counted(monkeypatch)
+    body, during = homes(), list[Told | None]()
+    made = distributor(cached(body), Requests(), session)
+    answering(made)
+    fields = distributing.group_fields
+
+    def watched(*given: Any) -> Object:
+        during.append(made.said_of(body))
+        return fields(*given)
+
+    monkeypatch.setattr(distributing, "group_fields", watched)
+    await made.step(NOW)
+    said = made.said_of(body)
+    await made.step(NOW)
+    assert said is not None
+    assert during == [None, said]
 
 
 async def test_o02_names_of_a_pool_that_is_there_stay_whatever_is_known_of_it(
@@ -172,8 +196,9 @@ def widened(name: str, number: int) -> Object:
 
 
 def reason_of(made: Distributor, body: Object) -> tuple[str, str]:
-    verdict = made.said_of(body).verdicts[0]
-    return verdict.reason, verdict.message
+    said = made.said_of(body)
+    assert said is not None
+    return said.verdicts[0].reason, said.verdicts[0].message
 
 
 async def test_a_map_that_no_config_map_would_hold_stops_that_group_alone(
