@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
@@ -19,6 +20,7 @@ from dslite_operator.plan import Annotate, Apply, Delete, Step
 from dslite_operator.status import Said
 
 Object = dict[str, Any]
+log = structlog.get_logger()
 
 THREADS = 8
 TIMEOUT_S = 10.0
@@ -147,9 +149,14 @@ class Writer:
         return await self.apply({**identity(body), "metadata": place(body), "status": status}, "status")
 
     async def say(self, body: Object, said: Iterable[Said]) -> None:
-        """Events; the same thing said twice is one."""
+        """Events; the same thing said twice is one.  One that is refused is lost: nothing waits for it."""
         for one in said:
-            await self.create(event(body, one, datetime.now(UTC)))
+            try:
+                await self.create(event(body, one, datetime.now(UTC)))
+            except ApiError as error:
+                if not error.status:
+                    raise  # nobody is answered
+                log.warning("an Event is lost", object=body["metadata"]["name"], said=one.message, reason=str(error))
 
 
 def identity(body: Object) -> Object:

@@ -87,7 +87,7 @@ def holding(*bodies: Object) -> Cache:
 
 
 class Requests(Writer):
-    """A writer whose requests go nowhere: they are kept, by what they are about, or refused by the names of objects."""
+    """A writer whose requests go nowhere: they are kept, by what they are about, or refused by the names or kinds of objects."""
 
     def __init__(self, **refused: int) -> None:
         super().__init__(client.ApiClient())
@@ -104,7 +104,7 @@ class Requests(Writer):
     ) -> Object:
         assert body is not None
         name = body["metadata"]["name"]
-        status = self._refused.get(name.removesuffix("-buckets"))
+        status = self._refused.get(name.removesuffix("-buckets"), self._refused.get(body["kind"]))
         if status is not None:
             raise refusal(method, where, status, json.dumps({"message": "no"}))
         self.made[f"{body['kind']} {name}"] = body
@@ -236,6 +236,19 @@ async def test_an_api_server_that_does_not_answer_is_not_asked_for_each_group(se
     with pytest.raises(ApiError):
         await distributor(cached(first, second, maps=texts), requests, session).step(NOW)
     assert requests.made == {}
+
+
+@pytest.mark.parametrize("status", [403, 429])
+async def test_a_map_is_written_whatever_becomes_of_its_event(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """A quota is used up, or there are too many: that a map was lost and is made anew cannot be said."""
+    counted(monkeypatch, Softwire(IPv6Address("2001:db8:1000::1"), 2))
+    requests = Requests(Event=status)
+    made = distributor(cached(homes(slots=1), maps={"homes": "{"}), requests, session)
+    answering(made)
+    await made.step(NOW)
+    assert requests.made.keys() == {"ConfigMap homes-buckets"}
 
 
 # ---------------------------------------------------------------- one pool stops no other
