@@ -38,10 +38,12 @@ class ApiError(DsliteError):
 
 
 class Writer:
-    """Requests to one API server."""
+    """Requests to one API server, by the login of a client: each is made once."""
 
     def __init__(self, api: client.ApiClient, threads: int = THREADS) -> None:
-        self._api, self._threads = api, ThreadPoolExecutor(threads, thread_name_prefix="api")
+        api.configuration.retries = False  # urllib3's take four times TIMEOUT_S, and as long as a refusal says
+        self._api = client.ApiClient(api.configuration)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="api")
         self.writes = 0  # requests that were no GET
 
     async def call(

@@ -14,6 +14,7 @@ import pytest
 from kubernetes import client
 
 from cluster_objects import pool
+from dslite_operator import apply
 from dslite_operator.apply import ApiError, Writer
 from dslite_operator.controller import Controller
 from dslite_operator.status import Said
@@ -37,12 +38,15 @@ class Server:
                 body["metadata"] |= {"uid": "uid-new", "resourceVersion": "10000"}
                 text = json.dumps(body).encode()
                 self.send_response(me.status if what == "events" else 200)
-                self.send_header("Retry-After", "60")
+                self.send_header("Retry-After", "0")
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 self.wfile.write(text)
 
             def do_PATCH(self) -> None:
+                self.do_POST()
+
+            def do_PUT(self) -> None:
                 self.do_POST()
 
             def log_message(self, *_: Any) -> None:
@@ -81,3 +85,26 @@ async def test_nothing_more_is_said_to_an_api_server_that_does_not_answer() -> N
     with pytest.raises(ApiError, match="does not answer"):
         await writer.say(pool(), [Said("Normal", "SlotMoved", str(slot)) for slot in range(2)])
     assert writer.writes == 1
+
+
+# ---------------------------------------------------------------- each once
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH"])
+async def test_a_request_that_is_not_answered_takes_its_time_once(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """A Lease's renewal that takes four times as long is over when another operator has it."""
+    monkeypatch.setattr(apply, "TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(ApiError, match="does not answer"):
+            await writer_to(silent.getsockname()[1]).call(method, "/x", None if method == "GET" else {})
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+
+
+async def test_one_that_is_to_come_later_is_refused(server: Server) -> None:
+    """Its pool is tried again when its time comes: no thread waits for that, however long the API server says."""
+    server.status = 429
+    with pytest.raises(ApiError) as refused:
+        await writer_to(server.server.server_port).call("PUT", "/x/events", {"metadata": {}})
+    assert refused.value.status == 429
+    assert server.taken == ["events"]
