@@ -25,7 +25,7 @@ log = structlog.get_logger()
 THREADS = 8
 TIMEOUT_S = 10.0
 APPLY, MERGE, JSON = "application/apply-patch+yaml", "application/merge-patch+json", "application/json"
-NOT_FOUND, CONFLICT = 404, 409
+FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 AS_US = {"fieldManager": MANAGER}
 
 

@@ -17,7 +17,7 @@ from dslite_contract.rules import owner_name
 from dslite_contract.schema import AftrPool
 from dslite_operator import autoscaler, pods, redis, signer
 from dslite_operator.accept import Proposal, propose, scaled, spare, turned_down
-from dslite_operator.apply import ApiError, Writer
+from dslite_operator.apply import FORBIDDEN, ApiError, Writer
 from dslite_operator.claims import Holder, Refused, judge
 from dslite_operator.desired import Wish, config_map, desired, finished, render
 from dslite_operator.distribution.distributor import Distributor
@@ -62,7 +62,10 @@ class Controller:
         self.monitors = False  # whether the cluster knows ServiceMonitors
         self._writer, self._settings, self._session = writer, settings, session
         self._accepting = asyncio.Lock()
-        self._finding, self._found_lost = asyncio.Lock(), False
+        self._finding = asyncio.Lock()
+        self._unsought: set[Key] | None = (
+            None  # pools whose namespace refused to list ConfigMaps; None: none was asked yet
+        )
         self._judged: tuple[int, dict[Holder, tuple[Refused, ...]]] = (-1, {})
         self._histories: dict[str, autoscaler.History] = {}
         self._replicas_asked: dict[str, int] = {}
@@ -105,7 +108,7 @@ class Controller:
     # ------------------------------------------------------------ one pool
     async def reconcile(self, key: Key) -> None:
         """One look at a pool, and all that it takes."""
-        await self._find_lost()
+        await self._find_lost(key)
         view = self.cache.view(key)
         if view.pool is None:
             await self._orphans(view)
@@ -134,19 +137,35 @@ class Controller:
             self.cache.learn(await self._writer.begin(pool, begun))
 
     # ------------------------------------------------------------ what is in force
-    async def _find_lost(self) -> None:
-        """Once: the ConfigMaps of pools that lost our label before this process began, so that no watch tells of them."""
-        async with self._finding:
-            if not self._found_lost:
-                views = [self.cache.view(key) for key in self.cache.pools()]
-                await asyncio.gather(*(self._find_config_map(view) for view in views if view.config_map is None))
-                self._found_lost = True
+    async def _find_lost(self, key: Key) -> None:
+        """Once: the ConfigMaps of pools that lost our label before this process began, so that no watch tells of them.
 
-    async def _find_config_map(self, view: View) -> None:
-        query = {"fieldSelector": f"metadata.name={child(view.key.name, 'aftr')}"}
-        for body in await self._writer.list("ConfigMap", view.key.namespace, query):
-            if view.pool is not None and owned(body, view.pool["metadata"]["uid"]):
+        Raises ApiError; a namespace that refuses keeps its own pools waiting alone.
+        """
+        async with self._finding:
+            seek = self.cache.pools() if self._unsought is None else self._unsought & {key}
+            refusals = dict(zip(seek, await asyncio.gather(*map(self._find_config_map, seek)), strict=True))
+            self._unsought = (self._unsought or set()) - seek | {one for one, why in refusals.items() if why}
+        if why := refusals.get(key):
+            raise why
+
+    async def _find_config_map(self, key: Key) -> ApiError | None:
+        """That of one pool, if it is not known; why it may not be looked for."""
+        view = self.cache.view(key)
+        if view.pool is None or view.config_map is not None:
+            return None
+        try:
+            found = await self._writer.list(
+                "ConfigMap", key.namespace, {"fieldSelector": f"metadata.name={child(key.name, 'aftr')}"}
+            )
+        except ApiError as error:
+            if error.status == FORBIDDEN:
+                return error
+            raise
+        for body in found:
+            if owned(body, view.pool["metadata"]["uid"]):
                 self.cache.learn(body)
+        return None
 
     async def _accept(self, view: View, reports: tuple[Report, ...]) -> tuple[Rendered | None, Proposal]:
         """Decide what is in force, and write it down before anybody else decides: one pool at a time."""

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 
 import aiohttp
 import pytest
+from kubernetes import client, config
 
 from cluster_objects import KEY, group, pool
 from dslite_operator import controller
-from dslite_operator.apply import ApiError
-from kube_api import Api
+from dslite_operator.apply import ApiError, Writer
+from dslite_operator.controller import Controller
+from dslite_operator.names import MANAGED_LABEL, Key
+from kube_api import OPERATOR, OPERATOR_TOKEN, Api, write_kubeconfig
 from looking import look, operator_of
-from reconciling import accepted, condition, get, give, tidy
+from operating import settings
+from reconciling import accepted, condition, get, give, tidy, until
 from stand_in import stand_ins
 
 pytestmark = pytest.mark.api
@@ -194,3 +198,34 @@ async def test_trouble_is_said_by_an_api_server_that_answers(api: Api, session: 
             await looking._fail(KEY, ApiError("it was so", status))
         assert looking._writer.writes == before + writes  # a status and an Event of each
     assert condition(api, "aftrpool", "east")["message"] == "it was so"
+
+
+async def test_a_namespace_that_refuses_keeps_its_own_pools_waiting_alone(
+    api: Api, session: aiohttp.ClientSession
+) -> None:
+    """What pools have lost is looked for when an operator begins; without, none of them is taken for new."""
+
+    def allow(namespace: str) -> None:
+        right = ("--verb=list", "--resource=configmaps")
+        api.kubectl("create", "role", "maps", "-n", namespace, *right)
+        api.kubectl("create", "rolebinding", "maps", "-n", namespace, "--role=maps", f"--user={OPERATOR}")
+        asked = ("auth", "can-i", "list", "configmaps", "-n", namespace, f"--as={OPERATOR}")
+        until(lambda: api.kubectl(*asked).returncode == 0)
+
+    east, west = pool(), pool("west", "core", 1)
+    give(api, east, west)
+    await look(api, operator_of(api, session).controller)
+    api.kubectl("label", "configmap", "east-aftr", "-n", "edge", "--overwrite", f"{MANAGED_LABEL}=Helm")
+    allow("edge")
+    limited = write_kubeconfig(api.folder, api.url, OPERATOR_TOKEN, "limited")
+    config.load_kube_config(str(limited))  # type: ignore[no-untyped-call]
+    looking = Controller(Writer(client.ApiClient()), settings(), session)
+    for one in (get(api, "aftrpool", "east"), get(api, "aftrpool", "west", "core")):
+        looking.cache.put(one)
+    await looking._find_lost(KEY)
+    assert looking.cache.running(looking.cache.view(KEY)) is not None
+    with pytest.raises(ApiError, match="403"):
+        await looking._find_lost(Key("core", "west"))
+    allow("core")
+    await looking._find_lost(Key("core", "west"))
+    tidy(api, "core")
