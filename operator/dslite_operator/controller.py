@@ -172,7 +172,7 @@ class Controller:
         asked: dict[str, int | str] = {}
         while True:
             async with self._accepting:
-                view = self.cache.view(view.key)
+                view = self._again(view)
                 running = self.cache.running(view)
                 proposal = self._propose(view, running)
                 text = spell(proposal.configuration) if proposal.configuration else None
@@ -194,6 +194,13 @@ class Controller:
         if await pods.moved_since(self._session, reports):
             return "slots were taken over while AFTRs counted, so nobody knows yet how many mappings it would end"
         return found
+
+    def _again(self, view: View) -> View:
+        """The pool as it is known now.  Raises DsliteError where it is gone: another of its name is to get nothing of it."""
+        now = self.cache.view(view.key)
+        if uid_of(now) != uid_of(view):
+            raise DsliteError(f"AftrPool {view.key} was deleted while it was looked at")
+        return now
 
     def _silent(self, view: View, pool: Object, reports: tuple[Report, ...]) -> list[int]:
         """Slots of which the store may have mappings that nobody counts.  Without a store they ended with their pod."""
@@ -275,9 +282,8 @@ class Controller:
 
     # ------------------------------------------------------------ objects
     async def _carry_out(self, view: View, facts: Facts, rendered: Rendered, proposal: Proposal) -> None:
-        view = self.cache.view(view.key)
-        if view.pool is None:
-            return
+        view = self._again(view)
+        assert view.pool is not None
         model = self.cache.asked(view.pool).model
         rollout = model.spec.rollout if isinstance(model, AftrPool) else "surge"
         await self._store_secret(view, rendered)
@@ -362,6 +368,7 @@ class Controller:
 
     # ------------------------------------------------------------ what people see
     async def _tell(self, view: View, pool: Object, facts: Facts) -> None:
+        self._again(view)
         now = timestamp()
         await self._say_if_ignored(pool)
         await self._set_status(pool, pool_status(facts, pool, now))
@@ -404,6 +411,11 @@ def uses(reports: Sequence[Report]) -> list[autoscaler.Use]:
         share = one.said["portUtilisation"] if served(one.said) else 0.0
         found.append(autoscaler.Use(sum(busy) / len(busy), share))
     return found
+
+
+def uid_of(view: View) -> str:
+    """The pool's; that of none is empty."""
+    return str(view.pool["metadata"]["uid"]) if view.pool else ""
 
 
 def timestamp() -> str:

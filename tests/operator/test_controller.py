@@ -9,6 +9,7 @@ import pytest
 from kubernetes import client, config
 
 from cluster_objects import KEY, group, pool
+from dslite_contract.errors import DsliteError
 from dslite_operator import controller
 from dslite_operator.apply import ApiError, Writer
 from dslite_operator.controller import Controller
@@ -229,3 +230,32 @@ async def test_a_namespace_that_refuses_keeps_its_own_pools_waiting_alone(
     allow("core")
     await looking._find_lost(Key("core", "west"))
     tidy(api, "core")
+
+
+@pytest.mark.parametrize("when", ["counted", "carried out"])
+async def test_what_was_decided_of_a_pool_is_not_done_to_the_next_of_its_name(
+    api: Api, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """It is deleted and made again while its AFTR counts what would end, or while its objects are made."""
+
+    def replaced() -> None:
+        east = get(api, "aftrpool", "east")
+        looking.cache.put({**east, "metadata": {**east["metadata"], "uid": "another", "resourceVersion": str(10**9)}})
+
+    async def made(*_: object) -> None:
+        replaced()
+
+    give(api, pool(replicas=1), group("homes", "2001:db8:1000::/36"))
+    looking = operator_of(api, session).controller
+    with stand_ins(api, {0: 10, 1: 5, 2: 0, 3: 7}) as (aftr,):
+        await look(api, looking)
+        before = get(api, "configmap", "east-aftr"), get(api, "b4group", "homes")["status"]
+        if when == "counted":
+            aftr.meanwhile = replaced
+            give(api, group("homes", "2001:db8:2000::/36"))
+        else:
+            monkeypatch.setattr(looking, "_key_secret", made)
+            give(api, group("homes", "2001:db8:1000::/36", natPool="gold"))
+        with pytest.raises(DsliteError, match="AftrPool edge/east was deleted while it was looked at"):
+            await look(api, looking)
+        assert (get(api, "configmap", "east-aftr"), get(api, "b4group", "homes")["status"]) == before
