@@ -63,9 +63,7 @@ class Controller:
         self._writer, self._settings, self._session = writer, settings, session
         self._accepting = asyncio.Lock()
         self._finding = asyncio.Lock()
-        self._unsought: set[Key] | None = (
-            None  # pools whose namespace refused to list ConfigMaps; None: none was asked yet
-        )
+        self._unsought: set[Key] | None = None  # pools whose namespace lists no ConfigMaps; None: before all were asked
         self._judged: tuple[int, dict[Holder, tuple[Refused, ...]]] = (-1, {})
         self._histories: dict[str, autoscaler.History] = {}
         self._replicas_asked: dict[str, int] = {}

@@ -32,6 +32,7 @@ from dslite_operator.distribution.in_force import Result, in_force
 from dslite_operator.distribution.maps import Area, BucketMap, text_of
 from dslite_operator.distribution.observed import Observed, observed
 from dslite_operator.distribution.providers.provider import Assignment, Given, Timers
+from dslite_operator.distribution.saying import group_fields
 from dslite_operator.distribution.sightings import Sightings
 from dslite_operator.distribution.teller import Kept, Teller
 from dslite_operator.distribution.wishes import areas_of
@@ -157,11 +158,10 @@ async def test_a_status_says_what_it_said_while_numbers_are_counted_anew(
     body, during = homes(), list[Told | None]()
     made = distributor(cached(body), Requests(), session)
     answering(made)
-    fields = distributing.group_fields
 
     def watched(*given: Any) -> Object:
         during.append(made.said_of(body))
-        return fields(*given)
+        return group_fields(*given)
 
     monkeypatch.setattr(distributing, "group_fields", watched)
     await made.step(NOW)

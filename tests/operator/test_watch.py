@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import kopf
 import pytest
@@ -26,9 +26,10 @@ class Told:
     async def of(self, body: Object, how: str | None = "MODIFIED") -> list[Key]:
         """As kopf does: the index first."""
         self.heard.clear()
+        found = kopf.Body(cast(Any, body))
         if how != "DELETED":
-            await self._news.see(kopf.Body(body))
-        await self._news.tell(kopf.Body(body), how)
+            await self._news.see(found)
+        await self._news.tell(found, how)
         return list(self.heard)
 
 
