@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
@@ -19,11 +20,12 @@ from dslite_operator.plan import Annotate, Apply, Delete, Step
 from dslite_operator.status import Said
 
 Object = dict[str, Any]
+log = structlog.get_logger()
 
 THREADS = 8
 TIMEOUT_S = 10.0
 APPLY, MERGE, JSON = "application/apply-patch+yaml", "application/merge-patch+json", "application/json"
-NOT_FOUND, CONFLICT = 404, 409
+FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 AS_US = {"fieldManager": MANAGER}
 
 
@@ -36,10 +38,12 @@ class ApiError(DsliteError):
 
 
 class Writer:
-    """Requests to one API server."""
+    """Requests to one API server, by the login of a client: each is made once."""
 
     def __init__(self, api: client.ApiClient, threads: int = THREADS) -> None:
-        self._api, self._threads = api, ThreadPoolExecutor(threads, thread_name_prefix="api")
+        api.configuration.retries = False  # urllib3's take four times TIMEOUT_S, and as long as a refusal says
+        self._api = client.ApiClient(api.configuration)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="api")
         self.writes = 0  # requests that were no GET
 
     async def call(
@@ -147,9 +151,14 @@ class Writer:
         return await self.apply({**identity(body), "metadata": place(body), "status": status}, "status")
 
     async def say(self, body: Object, said: Iterable[Said]) -> None:
-        """Events; the same thing said twice is one."""
+        """Events; the same thing said twice is one.  One that is refused is lost: nothing waits for it."""
         for one in said:
-            await self.create(event(body, one, datetime.now(UTC)))
+            try:
+                await self.create(event(body, one, datetime.now(UTC)))
+            except ApiError as error:
+                if not error.status:
+                    raise  # nobody is answered
+                log.warning("an Event is lost", object=body["metadata"]["name"], said=one.message, reason=str(error))
 
 
 def identity(body: Object) -> Object:

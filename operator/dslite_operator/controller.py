@@ -17,7 +17,7 @@ from dslite_contract.rules import owner_name
 from dslite_contract.schema import AftrPool
 from dslite_operator import autoscaler, pods, redis, signer
 from dslite_operator.accept import Proposal, propose, scaled, spare, turned_down
-from dslite_operator.apply import ApiError, Writer
+from dslite_operator.apply import FORBIDDEN, ApiError, Writer
 from dslite_operator.claims import Holder, Refused, judge
 from dslite_operator.desired import Wish, config_map, desired, finished, render
 from dslite_operator.distribution.distributor import Distributor
@@ -62,7 +62,8 @@ class Controller:
         self.monitors = False  # whether the cluster knows ServiceMonitors
         self._writer, self._settings, self._session = writer, settings, session
         self._accepting = asyncio.Lock()
-        self._finding, self._found_lost = asyncio.Lock(), False
+        self._finding = asyncio.Lock()
+        self._unsought: set[Key] | None = None  # pools whose namespace lists no ConfigMaps; None: before all were asked
         self._judged: tuple[int, dict[Holder, tuple[Refused, ...]]] = (-1, {})
         self._histories: dict[str, autoscaler.History] = {}
         self._replicas_asked: dict[str, int] = {}
@@ -105,7 +106,7 @@ class Controller:
     # ------------------------------------------------------------ one pool
     async def reconcile(self, key: Key) -> None:
         """One look at a pool, and all that it takes."""
-        await self._find_lost()
+        await self._find_lost(key)
         view = self.cache.view(key)
         if view.pool is None:
             await self._orphans(view)
@@ -134,26 +135,42 @@ class Controller:
             self.cache.learn(await self._writer.begin(pool, begun))
 
     # ------------------------------------------------------------ what is in force
-    async def _find_lost(self) -> None:
-        """Once: the ConfigMaps of pools that lost our label before this process began, so that no watch tells of them."""
-        async with self._finding:
-            if not self._found_lost:
-                views = [self.cache.view(key) for key in self.cache.pools()]
-                await asyncio.gather(*(self._find_config_map(view) for view in views if view.config_map is None))
-                self._found_lost = True
+    async def _find_lost(self, key: Key) -> None:
+        """Once: the ConfigMaps of pools that lost our label before this process began, so that no watch tells of them.
 
-    async def _find_config_map(self, view: View) -> None:
-        query = {"fieldSelector": f"metadata.name={child(view.key.name, 'aftr')}"}
-        for body in await self._writer.list("ConfigMap", view.key.namespace, query):
-            if view.pool is not None and owned(body, view.pool["metadata"]["uid"]):
+        Raises ApiError; a namespace that refuses keeps its own pools waiting alone.
+        """
+        async with self._finding:
+            seek = self.cache.pools() if self._unsought is None else self._unsought & {key}
+            refusals = dict(zip(seek, await asyncio.gather(*map(self._find_config_map, seek)), strict=True))
+            self._unsought = (self._unsought or set()) - seek | {one for one, why in refusals.items() if why}
+        if why := refusals.get(key):
+            raise why
+
+    async def _find_config_map(self, key: Key) -> ApiError | None:
+        """That of one pool, if it is not known; why it may not be looked for."""
+        view = self.cache.view(key)
+        if view.pool is None or view.config_map is not None:
+            return None
+        try:
+            found = await self._writer.list(
+                "ConfigMap", key.namespace, {"fieldSelector": f"metadata.name={child(key.name, 'aftr')}"}
+            )
+        except ApiError as error:
+            if error.status == FORBIDDEN:
+                return error
+            raise
+        for body in found:
+            if owned(body, view.pool["metadata"]["uid"]):
                 self.cache.learn(body)
+        return None
 
     async def _accept(self, view: View, reports: tuple[Report, ...]) -> tuple[Rendered | None, Proposal]:
         """Decide what is in force, and write it down before anybody else decides: one pool at a time."""
         asked: dict[str, int | str] = {}
         while True:
             async with self._accepting:
-                view = self.cache.view(view.key)
+                view = self._again(view)
                 running = self.cache.running(view)
                 proposal = self._propose(view, running)
                 text = spell(proposal.configuration) if proposal.configuration else None
@@ -175,6 +192,13 @@ class Controller:
         if await pods.moved_since(self._session, reports):
             return "slots were taken over while AFTRs counted, so nobody knows yet how many mappings it would end"
         return found
+
+    def _again(self, view: View) -> View:
+        """The pool as it is known now.  Raises DsliteError where it is gone: another of its name is to get nothing of it."""
+        now = self.cache.view(view.key)
+        if uid_of(now) != uid_of(view):
+            raise DsliteError(f"AftrPool {view.key} was deleted while it was looked at")
+        return now
 
     def _silent(self, view: View, pool: Object, reports: tuple[Report, ...]) -> list[int]:
         """Slots of which the store may have mappings that nobody counts.  Without a store they ended with their pod."""
@@ -257,9 +281,8 @@ class Controller:
 
     # ------------------------------------------------------------ objects
     async def _carry_out(self, view: View, facts: Facts, rendered: Rendered, proposal: Proposal) -> None:
-        view = self.cache.view(view.key)
-        if view.pool is None:
-            return
+        view = self._again(view)
+        assert view.pool is not None
         model = self.cache.asked(view.pool).model
         rollout = model.spec.rollout if isinstance(model, AftrPool) else "surge"
         await self._store_secret(view, rendered)
@@ -344,6 +367,7 @@ class Controller:
 
     # ------------------------------------------------------------ what people see
     async def _tell(self, view: View, pool: Object, facts: Facts) -> None:
+        self._again(view)
         now = timestamp()
         await self._say_if_ignored(pool)
         await self._set_status(pool, pool_status(facts, pool, now))
@@ -386,6 +410,11 @@ def uses(reports: Sequence[Report]) -> list[autoscaler.Use]:
         share = one.said["portUtilisation"] if served(one.said) else 0.0
         found.append(autoscaler.Use(sum(busy) / len(busy), share))
     return found
+
+
+def uid_of(view: View) -> str:
+    """The pool's; that of none is empty."""
+    return str(view.pool["metadata"]["uid"]) if view.pool else ""
 
 
 def timestamp() -> str:

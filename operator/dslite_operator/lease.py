@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ Object = dict[str, Any]
 log = structlog.get_logger()
 
 DURATION_S, RENEW_S, RETRY_S = 45.0, 15.0, 2.0  # four writes a minute
+GIVE_UP_S = 30.0  # after a renewal: requests that are under way have ended when another operator may take the Lease
 
 
 class LeaseLostError(DsliteError):
@@ -37,7 +39,7 @@ class Lease:
 
     async def acquire(self) -> None:
         """Until the Lease is ours."""
-        while not await self._try():  # noqa: ASYNC110  it is another process that ends
+        while not await self._answered():  # noqa: ASYNC110  it is another process that ends
             await asyncio.sleep(RETRY_S)
         log.info("this operator is at work", who=self.who)
 
@@ -45,11 +47,10 @@ class Lease:
         """Renew it; raises LeaseLostError when that does not work in time."""
         while True:
             await asyncio.sleep(RENEW_S)
-            try:
-                ours = await self._try()
-            except ApiError as error:
-                log.warning("lease not renewed", reason=str(error))
-                ours = time.monotonic() - self._renewed < DURATION_S / 2
+            ours = False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._renewed + GIVE_UP_S - time.monotonic()):
+                    ours = await self._answered()
             if not ours:
                 raise LeaseLostError("the lease is lost: another operator may be at work, this one ends")
 
@@ -66,6 +67,15 @@ class Lease:
             if error.status == NOT_FOUND:
                 return None
             raise
+
+    async def _answered(self) -> bool:
+        """Whether the Lease is ours, once the API server says: it may be away for a while."""
+        while True:
+            try:
+                return await self._try()
+            except ApiError as error:
+                log.warning("the Lease is neither taken nor renewed", reason=str(error))
+            await asyncio.sleep(RETRY_S)
 
     async def _try(self) -> bool:
         """Take or renew the Lease, if nobody else has it; the API server refuses the slower of two."""

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Coroutine
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from dslite_operator.apply import ApiError, Writer
 from dslite_operator.controller import Controller
 from dslite_operator.lease import Lease
 from dslite_operator.names import MANAGER, Key, path
-from dslite_operator.observe import version_of
+from dslite_operator.observe import MODELS, key_of, version_of
 from dslite_operator.settings import Settings, load_settings
 from dslite_operator.watch import SELECTOR, WATCHED, News, registry_of, settings_of
 
@@ -92,9 +93,14 @@ class Operator:
                 log.warning("not everything could be listed", reason=str(error))
                 continue
             self.compared = time.monotonic()
-            for key in self.controller.cache.pools():
+            self._look_at_all()
+
+    def _look_at_all(self) -> None:
+        """At every pool, and at groups whose pool is not there."""
+        for body in chain.from_iterable(map(self.controller.cache.every, MODELS)):
+            if key := key_of(body):
                 self.controller.queue.add(key)
-            self.controller.distributor.hear()
+        self.controller.distributor.hear()
 
     async def _list(self, kind: str) -> list[Object]:
         """All objects of a kind; those that are not there any more leave the cache."""

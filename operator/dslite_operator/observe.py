@@ -89,13 +89,12 @@ class Cache:
     _stored: dict[str, Stored] = field(default_factory=dict)  # by uid of the pool, also while its ConfigMap is gone
 
     def put(self, body: Object) -> bool:
-        """Take a version of an object, unless a newer one is known, or its end after it; whether it was taken."""
+        """Take a version of an object, unless a newer one of its name is known, or its end after it; whether it was taken."""
         if self.saw_the_end_of(body):
             return False
         known = self._kinds.setdefault(body["kind"], {})
         before = known.get(place_of(body))
-        same = before is not None and before["metadata"]["uid"] == body["metadata"]["uid"]
-        if same and before is not None and version_of(before) >= version_of(body):
+        if before is not None and version_of(before) >= version_of(body):
             return False
         if before is not None:
             self._forget(before)

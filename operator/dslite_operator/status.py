@@ -338,17 +338,24 @@ class Told:
     status: Object = field(default_factory=dict)
 
 
-def group_status(facts: Facts, group: Object, now: str, told: Told = Told()) -> Object:
-    """The status of one B4Group."""
+def group_status(facts: Facts, group: Object, now: str, told: Told | None = Told()) -> Object:
+    """The status of one B4Group; None: nobody knows yet of its distribution, what is said of that stays."""
     verdict = accepted(facts, owner_name("B4Group", group["metadata"]["name"]))
     generation = group["metadata"]["generation"]
+    if told is None:
+        return {**saying(verdict, group, now), "observedGeneration": generation}
     found = conditions([verdict, *told.verdicts], group, generation, now)
     return {"observedGeneration": generation, "conditions": found, **told.status}
 
 
 def troubled(body: Object, sentence: str, now: str) -> Object:
     """The status of an object while something keeps us from going on: `Accepted` says what, the rest is as it was."""
-    before, verdict = body.get("status", {}), Verdict("Accepted", "Unknown", "Trouble", sentence)
+    return saying(Verdict("Accepted", "Unknown", "Trouble", sentence), body, now)
+
+
+def saying(verdict: Verdict, body: Object, now: str) -> Object:
+    """The status of an object with one condition of many as it is now."""
+    before = body.get("status", {})
     others = [one for one in before.get("conditions", ()) if one["type"] != verdict.type]
     return {**before, "conditions": [*conditions([verdict], body, body["metadata"]["generation"], now), *others]}
 

@@ -12,7 +12,7 @@ from typing import Any
 import kopf
 
 from dslite_operator.names import CHILDREN, KINDS, MANAGED_LABEL, MANAGER, Key
-from dslite_operator.observe import Cache, key_of
+from dslite_operator.observe import MODELS, Cache, Place, key_of, place_of
 
 Object = dict[str, Any]
 
@@ -26,6 +26,7 @@ class News:
 
     def __init__(self, cache: Cache, changed: Callable[[Key], None]) -> None:
         self._cache, self._changed = cache, changed
+        self._heard: dict[tuple[str, Place], Object] = {}  # pools and groups, but for their statuses
 
     async def see(self, body: kopf.Body, **_: Any) -> None:
         """An object as it is, before anybody acts on it."""
@@ -39,8 +40,24 @@ class News:
         else:
             self._cache.put(found)
         key = key_of(found)
-        if key is not None:
+        if key is not None and self._is_news(found, type):
             self._changed(key)
+
+    def _is_news(self, body: Object, type: str | None) -> bool:  # noqa: A002
+        """Statuses of pools and groups are ours: heard of as news, what we say of a look that failed would be the next look."""
+        if body["kind"] not in MODELS:
+            return True
+        place, its = (body["kind"], place_of(body)), but_status(body)
+        if type == "DELETED":
+            self._heard.pop(place, None)
+            return True
+        before, self._heard[place] = self._heard.get(place), its
+        return before != its
+
+
+def but_status(body: Object) -> Object:
+    """What of a pool or group is not its status: its spec has a generation."""
+    return {key: value for key, value in body["metadata"].items() if key != "resourceVersion"}
 
 
 def plain(body: kopf.Body) -> Object:

@@ -6,13 +6,18 @@ from collections.abc import Iterator
 
 import aiohttp
 import pytest
+from kubernetes import client, config
 
 from cluster_objects import KEY, group, pool
+from dslite_contract.errors import DsliteError
 from dslite_operator import controller
-from dslite_operator.apply import ApiError
-from kube_api import Api
+from dslite_operator.apply import ApiError, Writer
+from dslite_operator.controller import Controller
+from dslite_operator.names import MANAGED_LABEL, Key
+from kube_api import OPERATOR, OPERATOR_TOKEN, Api, write_kubeconfig
 from looking import look, operator_of
-from reconciling import accepted, condition, get, give, tidy
+from operating import settings
+from reconciling import accepted, condition, get, give, tidy, until
 from stand_in import stand_ins
 
 pytestmark = pytest.mark.api
@@ -234,3 +239,63 @@ async def test_trouble_is_said_by_an_api_server_that_answers(api: Api, session: 
             await looking._fail(KEY, ApiError("it was so", status))
         assert looking._writer.writes == before + writes  # a status and an Event of each
     assert condition(api, "aftrpool", "east")["message"] == "it was so"
+
+
+async def test_a_namespace_that_refuses_keeps_its_own_pools_waiting_alone(
+    api: Api, session: aiohttp.ClientSession
+) -> None:
+    """What pools have lost is looked for when an operator begins; without, none of them is taken for new."""
+
+    def allow(namespace: str) -> None:
+        right = ("--verb=list", "--resource=configmaps")
+        api.kubectl("create", "role", "maps", "-n", namespace, *right)
+        api.kubectl("create", "rolebinding", "maps", "-n", namespace, "--role=maps", f"--user={OPERATOR}")
+        asked = ("auth", "can-i", "list", "configmaps", "-n", namespace, f"--as={OPERATOR}")
+        until(lambda: api.kubectl(*asked).returncode == 0)
+
+    east, west = pool(), pool("west", "core", 1)
+    give(api, east, west)
+    await look(api, operator_of(api, session).controller)
+    api.kubectl("label", "configmap", "east-aftr", "-n", "edge", "--overwrite", f"{MANAGED_LABEL}=Helm")
+    allow("edge")
+    limited = write_kubeconfig(api.folder, api.url, OPERATOR_TOKEN, "limited")
+    config.load_kube_config(str(limited))  # type: ignore[no-untyped-call]
+    looking = Controller(Writer(client.ApiClient()), settings(), session)
+    for one in (get(api, "aftrpool", "east"), get(api, "aftrpool", "west", "core")):
+        looking.cache.put(one)
+    await looking._find_lost(KEY)
+    assert looking.cache.running(looking.cache.view(KEY)) is not None
+    with pytest.raises(ApiError, match="403"):
+        await looking._find_lost(Key("core", "west"))
+    allow("core")
+    await looking._find_lost(Key("core", "west"))
+    tidy(api, "core")
+
+
+@pytest.mark.parametrize("when", ["counted", "carried out"])
+async def test_what_was_decided_of_a_pool_is_not_done_to_the_next_of_its_name(
+    api: Api, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """It is deleted and made again while its AFTR counts what would end, or while its objects are made."""
+
+    def replaced() -> None:
+        east = get(api, "aftrpool", "east")
+        looking.cache.put({**east, "metadata": {**east["metadata"], "uid": "another", "resourceVersion": str(10**9)}})
+
+    async def made(*_: object) -> None:
+        replaced()
+
+    give(api, pool(replicas=1), group("homes", "2001:db8:1000::/36"))
+    looking = operator_of(api, session).controller
+    with stand_ins(api, {0: 10, 1: 5, 2: 0, 3: 7}) as (aftr,):
+        await look(api, looking)
+        before = get(api, "configmap", "east-aftr"), get(api, "b4group", "homes")["status"]
+        if when == "counted":
+            aftr.meanwhile = replaced
+            give(api, group("homes", "2001:db8:2000::/36"))
+        else:
+            monkeypatch.setattr(looking, "_key_secret", made)
+            give(api, group("homes", "2001:db8:1000::/36", natPool="gold"))
+        with pytest.raises(DsliteError, match="AftrPool edge/east was deleted while it was looked at"):
+            await look(api, looking)
+        assert (get(api, "configmap", "east-aftr"), get(api, "b4group", "homes")["status"]) == before

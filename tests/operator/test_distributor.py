@@ -35,6 +35,7 @@ from dslite_operator.distribution.in_force import Result, in_force
 from dslite_operator.distribution.maps import Area, BucketMap, text_of
 from dslite_operator.distribution.observed import Observed, observed
 from dslite_operator.distribution.providers.provider import Assignment, Given, Timers
+from dslite_operator.distribution.saying import group_fields
 from dslite_operator.distribution.sightings import Sightings
 from dslite_operator.distribution.teller import Kept, Teller
 from dslite_operator.distribution.wishes import areas_of
@@ -42,6 +43,7 @@ from dslite_operator.names import DRAIN_SLOTS, Ids, Key
 from dslite_operator.observe import Cache
 from dslite_operator.settings import Settings
 from dslite_operator.signer import Signer
+from dslite_operator.status import Told
 from operating import settings
 from slot_names import secret_in
 
@@ -89,7 +91,7 @@ def holding(*bodies: Object) -> Cache:
 
 
 class Requests(Writer):
-    """A writer whose requests go nowhere: they are kept, by what they are about, or refused by the names of objects."""
+    """A writer whose requests go nowhere: they are kept, by what they are about, or refused by the names or kinds of objects."""
 
     def __init__(self, **refused: int) -> None:
         super().__init__(client.ApiClient())
@@ -106,7 +108,7 @@ class Requests(Writer):
     ) -> Object:
         assert body is not None
         name = body["metadata"]["name"]
-        status = self._refused.get(name.removesuffix("-buckets"))
+        status = self._refused.get(name.removesuffix("-buckets"), self._refused.get(body["kind"]))
         if status is not None:
             raise refusal(method, where, status, json.dumps({"message": "no"}))
         self.made[f"{body['kind']} {name}"] = body
@@ -127,6 +129,7 @@ async def test_what_a_person_asks_for_is_kept_until_b4s_are_counted(session: aio
     await made.step(NOW)
     assert requests.made == {}
     said = made.said_of(body)
+    assert said is not None
     assert said.verdicts[0].reason == "Asking"
     assert said.status == {}, "numbers that nobody knows"
 
@@ -148,6 +151,27 @@ async def test_no_group_is_placed_before_the_leases_of_its_server_are_known(
     answering(made).counted = read
     await made.step(NOW)
     assert reason_of(made, body)[0] == "Telling"
+
+
+async def test_a_status_says_what_it_said_while_numbers_are_counted_anew(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be a million B4s: a look at the pool meanwhile would have taken Provisioned away."""
+    counted(monkeypatch)
+    body, during = homes(), list[Told | None]()
+    made = distributor(cached(body), Requests(), session)
+    answering(made)
+
+    def watched(*given: Any) -> Object:
+        during.append(made.said_of(body))
+        return group_fields(*given)
+
+    monkeypatch.setattr(distributing, "group_fields", watched)
+    await made.step(NOW)
+    said = made.said_of(body)
+    await made.step(NOW)
+    assert said is not None
+    assert during == [None, said]
 
 
 async def test_o02_names_of_a_pool_that_is_there_stay_whatever_is_known_of_it(
@@ -185,8 +209,9 @@ def widened(name: str, number: int) -> Object:
 
 
 def reason_of(made: Distributor, body: Object) -> tuple[str, str]:
-    verdict = made.said_of(body).verdicts[0]
-    return verdict.reason, verdict.message
+    said = made.said_of(body)
+    assert said is not None
+    return said.verdicts[0].reason, said.verdicts[0].message
 
 
 async def test_a_map_that_no_config_map_would_hold_stops_that_group_alone(
@@ -224,6 +249,19 @@ async def test_an_api_server_that_does_not_answer_is_not_asked_for_each_group(se
     with pytest.raises(ApiError):
         await distributor(cached(first, second, maps=texts), requests, session).step(NOW)
     assert requests.made == {}
+
+
+@pytest.mark.parametrize("status", [403, 429])
+async def test_a_map_is_written_whatever_becomes_of_its_event(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """A quota is used up, or there are too many: that a map was lost and is made anew cannot be said."""
+    counted(monkeypatch, Softwire(IPv6Address("2001:db8:1000::1"), 2))
+    requests = Requests(Event=status)
+    made = distributor(cached(homes(slots=1), maps={"homes": "{"}), requests, session)
+    answering(made)
+    await made.step(NOW)
+    assert requests.made.keys() == {"ConfigMap homes-buckets"}
 
 
 # ---------------------------------------------------------------- one pool stops no other

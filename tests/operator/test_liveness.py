@@ -9,9 +9,10 @@ import aiohttp
 import pytest
 from kubernetes import client, config
 
-from cluster_objects import pool
+from cluster_objects import KEY, group, pool
 from dslite_operator import main
 from dslite_operator.main import SILENCE_S, Operator, SilentWatchError
+from dslite_operator.names import Key
 from kube_api import Api
 from operating import settings
 from reconciling import get, give
@@ -30,6 +31,15 @@ async def test_one_that_waits_is_alive_and_one_at_work_as_long_as_it_compares(se
     assert (await operator.readyz(NOBODY)).status == 503
     operator.watching.set()
     assert (await operator.readyz(NOBODY)).status == 200
+
+
+async def test_now_and_then_everything_is_looked_at(session: aiohttp.ClientSession) -> None:
+    """Also a group whose pool is not there: nothing else would put right what somebody made of its status."""
+    operator = Operator(client.ApiClient(), settings(), (), session)
+    for body in (pool(), group("homes", "2001:db8:1000::/36"), group("lost", "2001:db8::/48", "west")):
+        operator.controller.cache.put(body)
+    operator._look_at_all()
+    assert {await operator.controller.queue.take() for _ in range(2)} == {KEY, Key("edge", "west")}
 
 
 @pytest.mark.api

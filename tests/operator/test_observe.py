@@ -76,6 +76,16 @@ def test_the_end_of_an_earlier_object_of_that_name_is_not_its_end() -> None:
     assert cache.view(KEY).pool == second
 
 
+def test_late_news_of_an_earlier_object_of_that_name_are_not_news_of_it() -> None:
+    cache, first = Cache(), pool()
+    late = newer(first)
+    second = newer(late)
+    second["metadata"]["uid"] = "another"
+    assert cache.put(second)
+    assert not cache.put(late)
+    assert cache.view(KEY).pool == second
+
+
 def test_one_that_is_made_anew_under_its_name_is_judged() -> None:
     """`kubectl replace --force`: seen before the end of the first, or that was missed; both have generation 1."""
     cache, first = Cache(), group("homes", "2001:db8:1000::/36")

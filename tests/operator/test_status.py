@@ -14,6 +14,7 @@ from dslite_operator.status import (
     Report,
     Told,
     Verdict,
+    condition_of,
     conditions,
     events,
     ever_served,
@@ -282,6 +283,18 @@ def test_what_is_over_in_a_moment_is_no_event() -> None:
     assert said(before, telling) == []
     assert said(telling, before) == ["Normal ProvisionedTold: told"]
     assert said(telling, after) == ["Warning ProvisionedRefused: refused"]
+
+
+def test_what_is_said_of_a_group_stays_until_anybody_knows() -> None:
+    """An operator that begins has asked no server yet."""
+    homes = group("homes", "2001:db8:1000::/36")
+    told = Told((Verdict("Provisioned", "True", "Told", "told"),), {"strays": 3})
+    before = group_status(facts(), homes, NOW, told)
+    refused = facts(refusals={"B4Group homes": ("spec.natPool: no",)})
+    after = group_status(refused, {**homes, "status": before}, NOW, None)
+    assert condition_of({"status": after}, "Accepted")["reason"] == "Refused"
+    assert after == {**before, "conditions": [after["conditions"][0], before["conditions"][1]]}
+    assert group_status(facts(), homes, NOW, None)["conditions"] == before["conditions"][:1]
 
 
 def test_mere_numbers_of_a_group_are_not_worth_a_write() -> None:

@@ -39,7 +39,7 @@ from dslite_operator.distribution.teller import Teller
 from dslite_operator.distribution.transit import told_maps
 from dslite_operator.distribution.wishes import areas_of, name_of
 from dslite_operator.names import COMPONENT_LABEL, Key
-from dslite_operator.observe import Cache
+from dslite_operator.observe import Cache, place_of
 from dslite_operator.plan import contains
 from dslite_operator.settings import Settings
 from dslite_operator.signer import Signer
@@ -73,7 +73,7 @@ class Distributor:
         }
         self._sightings = Sightings(cache, session, signer, self._news.set)
         self._names = Names(settings.dns, settings.secrets)
-        self._told: dict[str, Told] = {}
+        self._told: dict[str, Told] | None = None  # before the first step has ended
         self._fielded: dict[str, tuple[Observed | None, tuple[object, ...], Object]] = {}  # after what they came from
         self._heard: tuple[object, ...] = ()
 
@@ -85,10 +85,9 @@ class Distributor:
             self._heard = heard
             self._news.set()
 
-    def said_of(self, group: Object) -> Told:
-        """What the status of a B4Group says of its distribution."""
-        metadata = group["metadata"]
-        return self._told.get(f"{metadata['namespace']}/{metadata['name']}", Told())
+    def said_of(self, group: Object) -> Told | None:
+        """What the status of a B4Group says of its distribution; None while nobody knows yet."""
+        return None if self._told is None else self._told.get("/".join(place_of(group)), Told())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -245,15 +244,15 @@ class Distributor:
 
     async def _say(self, found: Survey, results: Mapping[str, Result], standing: Standing) -> None:
         """What the statuses of all groups say from now on."""
-        before, self._told = self._told, {}
         self._fielded = {name: one for name, one in self._fielded.items() if name in results}
+        said = {
+            name_of(group): await self._said(ground, group, results[name_of(group)], standing)
+            for ground in found.grounds
+            for group in ground.told
+        }
+        before, self._told = self._told or {}, said
         for ground in found.grounds:
-            said = {
-                name_of(group): await self._said(ground, group, results[name_of(group)], standing)
-                for group in ground.told
-            }
-            self._told |= said
-            if any(before.get(name) != one for name, one in said.items()):
+            if any(before.get(name) != said[name] for name in map(name_of, ground.told)):
                 self._changed(ground.key)
 
     async def _said(self, ground: Ground, group: B4Group, result: Result, standing: Standing) -> Told:
