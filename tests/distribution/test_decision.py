@@ -15,7 +15,6 @@ from dslite_operator.distribution.decision import Circumstances, Decision, assig
 from dslite_operator.distribution.maps import Area, BucketMap, Slots, map_of, slots_in
 from dslite_operator.distribution.moves import Batch
 from dslite_operator.distribution.observed import Observed
-from dslite_operator.distribution.teller import EVER
 from dslite_operator.distribution.wishes import Count
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -212,21 +211,12 @@ def test_o03_a_drained_slot_is_left_one_renewal_later_with_t1_shortened_until_al
     ahead = decided(given(drains=drains), before.map)
     assert (slots(ahead), ahead.renewal) == ({0, 1}, timedelta(minutes=5))
     assert [(batch.at, batch.done) for batch in ahead.batches] == [(NOW + T1, NOW + timedelta(minutes=35))]
-    moved = decided(given(now=NOW + T1, drains=drains, shortened_at={HOMES: NOW}), ahead.map)
+    moved = decided(given(now=NOW + T1, drains=drains), ahead.map)
     assert 0 not in slots(moved)
     heard = decided(given(now=NOW + timedelta(minutes=34), drains=drains), moved.map)
     assert heard.renewal == timedelta(minutes=5)
     done = decided(given(now=NOW + timedelta(minutes=35), drains=drains), heard.map)
     assert (done.renewal, done.batches, done.map) == (None, (), moved.map)
-
-
-def test_o03_a_drain_begins_when_the_server_has_told_the_shorter_t1() -> None:
-    """It was not reached for two hours: with the old T1, B4s would have moved long after it was said that they have."""
-    before, drains, late = decided(given()).map, {0: NOW}, NOW + timedelta(hours=2)
-    for told_at, begin in (({}, late + T1), ({HOMES: late - timedelta(minutes=5)}, late + timedelta(minutes=25))):
-        waiting = decided(given(now=late, drains=drains, shortened_at=told_at), before)
-        assert (waiting.due, waiting.renewal, waiting.batches[0].at) == (None, timedelta(minutes=5), begin)
-    assert decided(given(now=late, drains=drains, shortened_at={HOMES: EVER}), before).due is not None
 
 
 # ---------------------------------------------------------------- told

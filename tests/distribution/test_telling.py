@@ -68,10 +68,10 @@ class Server:
             raise self.fails
         if found := await self.obstacles(plan):
             raise ForeignError("; ".join(found.values()))
-        before, self.told = self.told, (*plan, *self.left)
+        self.told = (*plan, *self.left)
         if self.unwritten is not None:
             raise self.unwritten
-        return Outcome(() if before == self.told else ("metro",), "told")
+        return Outcome(("metro",), "changed")
 
     async def keep(self) -> None:
         self.done["keep"] += 1
@@ -373,24 +373,6 @@ async def test_d21_a_change_that_moves_nobody_begins_no_hour_anew() -> None:
             told_at.append(teller.told_at.get("isp/homes"))
     assert told_at[0] is None
     assert told_at[1] == told_at[2] != told_at[3]
-
-
-async def test_o03_it_is_known_since_when_a_shorter_t1_is_told() -> None:
-    """By another operator: since ever, if nothing is to be changed."""
-    server = Server()
-    for ever in (False, True):
-        async with at_work(server) as (teller, ear):
-            teller.tell(wanted(whole(renew_s=300)))
-            await ear.until(lambda: teller.settled)
-            first = teller.shortened_at["isp/homes"]
-            assert (first == room.EVER) is ever
-            teller.tell(wanted(whole(name=S1, renew_s=300)))
-            await ear.until(lambda: teller.settled)
-            assert teller.shortened_at == {"isp/homes": first}
-            teller.tell(wanted(whole(name=S1)))
-            await ear.until(lambda: teller.settled)
-            assert teller.shortened_at == {}
-            server.told = (whole(renew_s=300),)
 
 
 async def test_who_changes_without_a_moment_of_silence_is_tried_again_all_the_time(

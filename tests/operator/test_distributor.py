@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -482,27 +482,6 @@ async def test_d21_halves_of_a_divided_group_move_at_their_pace(
 
 
 # ---------------------------------------------------------------- a drain goes on
-async def test_o03_b4s_stay_until_their_leases_have_the_shorter_t1_whenever_the_drain_was_asked_for(
-    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The operator, or its server, was away for two hours."""
-    counted(monkeypatch)
-    monkeypatch.setattr(Names, "keep", all_resolve)
-    body, requests = homes(slots=1), Requests()
-    stand = map_of(body, (1,) * 256, chosen=(1,), levelled=1)
-    drains = f"1={(NOW - timedelta(hours=2)).isoformat()}"
-    made = distributor(cached(body, maps={"homes": text_of(stand)}, drains=drains), requests, session)
-    teller = answering(made, stand)
-    teller._lasting.read({IPv6Network(KEPT): Timers(1800, 7200)}, time.monotonic())
-    await made.step(NOW)
-    teller.told = teller._carried_out = teller._wanted
-    teller.shortened_at = {"edge/homes": NOW}
-    for minutes, slot in ((29, 1), (30, 0)):
-        await made.step(NOW + timedelta(minutes=minutes))
-        assert set(kept_in(requests, "homes").areas.values()) == {(slot,) * 256}
-        assert (teller._wanted or {})["edge/homes"].renew_s == 300
-
-
 @pytest.mark.parametrize("refused", [{}, {"homes": 422}])
 async def test_o03_what_stops_a_group_leaves_the_t1_of_its_drain_short(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, refused: dict[str, int]

@@ -31,8 +31,7 @@ class Circumstances:
     """All that decides beside the maps.
 
     `resolved` are names that may be handed out; `settled` groups whose B4s are told what the map in force says: only those move;
-    `told_at` says since when, and `shortened_at` since when with a shorter T1; `untold` are groups whose map says only where B4s were
-    seen, who have names or addresses of their own;
+    `told_at` says since when; `untold` are groups whose map says only where B4s were seen, who have names or addresses of their own;
     `renewals` is the T1 of each group's leases; `seen` what is seen of a group: one that is not there is
     not counted yet; `drains` are slots that a person drains, since when (UTC).
     """
@@ -44,7 +43,6 @@ class Circumstances:
     seen: Mapping[str, Observed] = field(default_factory=dict)
     drains: Mapping[int, datetime] = field(default_factory=dict)
     told_at: Mapping[str, datetime] = field(default_factory=dict)
-    shortened_at: Mapping[str, datetime] = field(default_factory=dict)
     untold: Set[str] = frozenset()
 
 
@@ -141,9 +139,8 @@ def drained(stand: BucketMap, given: Circumstances) -> dict[int, datetime]:
 
 
 def beginning(stand: BucketMap, steady: timedelta, given: Circumstances) -> datetime:
-    """When a group's next move may be: one T1 after a drain was asked for, and its server told, all of its leases have the shorter one."""
-    told_at = given.shortened_at.get(stand.group, given.now)
-    return max([given.now, *(max(since, told_at) + steady for since in drained(stand, given).values())])
+    """When a group's next move may be: one T1 after a drain was asked for, all of its leases have the shorter one."""
+    return max([given.now, *(since + steady for since in drained(stand, given).values())])
 
 
 def shortened(stand: BucketMap, given: Circumstances) -> timedelta | None:

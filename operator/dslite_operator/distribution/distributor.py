@@ -173,7 +173,6 @@ class Distributor:
             now, standing.resolved, {name for name, teller in tellers.items() if teller and teller.tells(name)},
             {name_of(group): self._renewal(group) for group in known},
             seen, ground.drains, {name: at for one in self._tellers.values() for name, at in one.told_at.items()},
-            {name: at for one in self._tellers.values() for name, at in one.shortened_at.items()},
             {name for name, one in results.items() if not one.told},
         )  # fmt: skip
         try:

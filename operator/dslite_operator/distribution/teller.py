@@ -39,7 +39,6 @@ AGAIN_S, SOON_S = 30.0, 2.0  # after a failure; after somebody else was faster
 LONGEST_S = 3600.0  # after many: each try stops a server that serves
 CHECK_S = 60.0  # from one look at whether it tells what it should to the next
 LEASES_S = 600.0  # from one reading of all leases to the next
-EVER = datetime.min.replace(tzinfo=UTC)  # since when there is what was there before us
 UNWRITTEN = "what a DHCPv6 server tells is not written down"
 Told = Mapping[str, Assignment]  # by group
 
@@ -59,7 +58,6 @@ class Teller:
         self.kept: Kept | None = None  # None: it has not answered yet
         self.told: Told | None = None  # None: not known
         self.told_at: dict[str, datetime] = {}  # when it was told the last moves of each group, if that was by us
-        self.shortened_at: dict[str, datetime] = {}  # the same of each group that it tells with a shorter T1, else EVER
         self.trouble = ""  # why it is not told, or what is wrong with what it tells, in its own words
         self.blocked: Mapping[str, str] = {}  # groups that alone are not told, and what stands in their way
         self.as_is: Mapping[str, str] = {}  # of these, copies of maps by which it tells what we could not tell again
@@ -210,8 +208,6 @@ class Teller:
         changed = {name: one.copy for name, one in self.told.items() if before.get(name) != one.copy}
         moved = (name for name, copy in changed.items() if moved_in(copy) != moved_in(before.get(name, "")))
         self.told_at |= dict.fromkeys(moved, now)
-        shorter = (name for name, one in self.told.items() if one.renew_s is not None)
-        self.shortened_at = {name: self.shortened_at.get(name, now) for name in shorter}
         if self.blocked:
             await self._put_off()
 
@@ -241,8 +237,6 @@ class Teller:
             self._unwritten = str(error)
             return wanted
         self._unwritten = ""
-        if not outcome.changed and self.told is None:
-            self.shortened_at = dict.fromkeys(wanted, EVER)
         if outcome.changed or self.told is None:
             log.info("a DHCPv6 server is told", server=self.name, said=outcome.said)
         return wanted
