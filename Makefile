@@ -45,7 +45,7 @@ cluster-test-operator: root system env  ## README's quick start, B4s that downlo
 	$(CLUSTER) tests/cluster/test_{operator,operator_away,packets,plugin}.py
 
 # Releases come and go (test_under_traffic.py) once the operator's key has changed (test_secrets.py); what is deleted comes last.
-cluster-test-traffic: root system env  ## pools scaled, upgraded and struck, secrets changed, all of it uninstalled and deleted
+cluster-test-traffic: root system env  ## pools scaled, upgraded and struck, secrets changed, stores moved, all of it uninstalled and deleted
 	@scripts/system.sh --cluster
 	$(CLUSTER) tests/cluster/test_{scaling,secrets,stores,under_traffic,uninstall}.py
 

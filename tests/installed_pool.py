@@ -123,9 +123,13 @@ class Pool:
 
     def members(self) -> set[str]:
         """Who shares the pool, as its store says."""
-        login = "-u redis://aftr:$(cat /etc/dslite/secrets/store/password)@east-store:6379 --no-auth-warning"
+        login = f"-u redis://aftr:$(cat /etc/dslite/secrets/store/password)@{self.name}-store:6379 --no-auth-warning"
         keys = f"redis-cli {login} hkeys default/{self.name}:members"
         return set(self.cluster.kubectl("exec", self.pods()[0]["metadata"]["name"], "--", "sh", "-c", keys).split())
+
+    def node_of_the_store(self) -> str:
+        """Where its Redis runs."""
+        return str(self.cluster.get("pod", f"{self.name}-store-0")["spec"]["nodeName"])
 
     def forget(self) -> None:
         """Until the dead are struck off: while they may live, nobody serves without the store (`failsafe: strict`)."""

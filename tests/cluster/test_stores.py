@@ -24,7 +24,7 @@ def test_a_store_gets_another_volume(cluster: Cluster, outside: Lab, pool: Pool)
 
 
 def test_the_node_of_a_store_is_drained_whose_volume_stays_behind(cluster: Cluster, outside: Lab, pool: Pool) -> None:
-    node = node_of_the_store(cluster)
+    node = pool.node_of_the_store()
     pool.scale(2)  # as many as the other node has devices for
     *drain, until_it_is_reachable = [line.replace("NODE", node) for line in commands(RUNBOOK, "Drain")]
 
@@ -36,7 +36,7 @@ def test_the_node_of_a_store_is_drained_whose_volume_stays_behind(cluster: Clust
 
     try:
         under_traffic(outside, pool, leave_the_node)
-        assert node_of_the_store(cluster) != node
+        assert pool.node_of_the_store() != node
     finally:
         cluster.kubectl("uncordon", node)
 
@@ -59,7 +59,3 @@ def under_traffic(outside: Lab, pool: Pool, change: Callable[[], None]) -> None:
 def volume(cluster: Cluster) -> str:
     """The name of the volume that the Redis writes to."""
     return str(cluster.get("pvc", f"data-{STORE}")["spec"]["volumeName"])
-
-
-def node_of_the_store(cluster: Cluster) -> str:
-    return str(cluster.get("pod", STORE)["spec"]["nodeName"])

@@ -64,7 +64,7 @@ def ended(pool: Pool, pod: Object) -> Object:
 
 def test_a_node_is_drained(cluster: Cluster, outside: Lab, pool: Pool) -> None:
     """The one without the Redis, whose volume is of its node."""
-    store = cluster.get("pod", "east-store-0")["spec"]["nodeName"]
+    store = pool.node_of_the_store()
     (node,) = set(cluster.nodes) - {store}
     pool.scale(2)
 

@@ -233,14 +233,14 @@ async def test_what_cannot_be_written_down_is_told_and_written_a_look_after_it_c
     server = Server()
     server.unwritten = UnwrittenError("a restart would forget it")
     async with at_work(server) as (teller, ear):
-        teller.tell(wanted(whole(copy="one")))
+        teller.tell(wanted(whole(copy='{"moved":1}')))
         await ear.until(lambda: server.done["keep"] >= 2)
         assert (teller.trouble, teller.settled, teller.tells("isp/homes")) == (
             "a restart would forget it",
             False,
             False,
         )
-        assert teller.copies == {"isp/homes": "one"}
+        assert (teller.copies, set(teller.told_at)) == ({"isp/homes": '{"moved":1}'}, {"isp/homes"})
         server.unwritten = None
         await ear.until(lambda: teller.settled)
         assert server.done["apply"] == 1

@@ -120,7 +120,7 @@ async def test_a_changed_secret_holds_at_once(server: Server, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [
-        ("secret", None, r"Secret tsig: secret cannot be read \(FileNotFoundError\)"),
+        ("secret", None, r"Secret tsig: secret cannot be read \(FileNotFoundError\): make it with name, secret and"),
         ("name", " \n", "Secret tsig: name is empty"),
         ("name", "a..b", "Secret tsig: its name is no name of a key"),
         ("secret", "not base64!", "Secret tsig: its secret is not base64"),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from kubernetes import client
 
 from cluster_objects import pool
@@ -28,40 +27,24 @@ class Server:
 
     def __init__(self) -> None:
         self.status, self.taken = 201, list[str]()
-        me = self
+        app = web.Application()
+        app.router.add_route("*", "/{where:.*}", self._answer)
+        self.http = TestServer(app)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                what = self.path.partition("?")[0].rpartition("/")[-1]
-                me.taken.append(what)
-                body: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                body["metadata"] |= {"uid": "uid-new", "resourceVersion": "10000"}
-                text = json.dumps(body).encode()
-                self.send_response(me.status if what == "events" else 200)
-                self.send_header("Retry-After", "0")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def do_PATCH(self) -> None:
-                self.do_POST()
-
-            def do_PUT(self) -> None:
-                self.do_POST()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    async def _answer(self, request: web.Request) -> web.Response:
+        what = request.path.rpartition("/")[-1]
+        self.taken.append(what)
+        body: dict[str, Any] = await request.json()
+        body["metadata"] |= {"uid": "uid-new", "resourceVersion": "10000"}
+        status = self.status if what == "events" else 200
+        return web.json_response(body, status=status, headers={"Retry-After": "0"})
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+async def server() -> AsyncIterator[Server]:
     made = Server()
-    threading.Thread(target=made.server.serve_forever, daemon=True).start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    async with made.http:
+        yield made
 
 
 def writer_to(port: int) -> Writer:
@@ -74,7 +57,7 @@ async def test_a_status_is_written_whatever_becomes_of_its_events(
 ) -> None:
     """A quota is used up, or there are too many.  Which slots were ever served is read from statuses: nothing rests on Events."""
     server.status = status
-    controller = Controller(writer_to(server.server.server_port), settings(), session)
+    controller = Controller(writer_to(server.http.port or 0), settings(), session)
     await controller._set_status(pool(), {"conditions": [REFUSED]})
     assert server.taken == ["events", "status"]
 
@@ -105,6 +88,6 @@ async def test_one_that_is_to_come_later_is_refused(server: Server) -> None:
     """Its pool is tried again when its time comes: no thread waits for that, however long the API server says."""
     server.status = 429
     with pytest.raises(ApiError) as refused:
-        await writer_to(server.server.server_port).call("PUT", "/x/events", {"metadata": {}})
+        await writer_to(server.http.port or 0).call("PUT", "/x/events", {"metadata": {}})
     assert refused.value.status == 429
     assert server.taken == ["events"]

@@ -19,7 +19,7 @@ from cluster_objects import IDS, KEY, SETTINGS, configured, group, pool
 from dns_servers import ZONE, dns_server
 from dslite_contract.schema import AftrPool
 from dslite_contract.slots import slot_fqdn
-from dslite_operator.apply import JSON, ApiError, Writer, refusal
+from dslite_operator.apply import ApiError, Writer, refusal
 from dslite_operator.desired import Wish, config_map, finished, render
 from dslite_operator.distribution import distributor as distributing
 from dslite_operator.distribution import maps as room
@@ -98,14 +98,7 @@ class Requests(Writer):
         self.made: dict[str, Object] = {}
         self._refused = refused
 
-    async def call(
-        self,
-        method: str,
-        where: str,
-        body: Object | None = None,
-        kind: str = JSON,
-        query: Mapping[str, str] | None = None,
-    ) -> Object:
+    async def call(self, method: str, where: str, body: Object | None = None, *_: Any, **__: Any) -> Object:
         assert body is not None
         name = body["metadata"]["name"]
         status = self._refused.get(name.removesuffix("-buckets"), self._refused.get(body["kind"]))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from kubernetes import client
 
 from dslite_operator import lease
-from dslite_operator.apply import JSON, NOT_FOUND, TIMEOUT_S, ApiError, Writer
+from dslite_operator.apply import NOT_FOUND, TIMEOUT_S, ApiError, Writer
 from dslite_operator.lease import DURATION_S, GIVE_UP_S, Lease, LeaseLostError
 
 Object = dict[str, Any]
@@ -25,14 +24,7 @@ class Store(Writer):
         self.held: Object | None = None
         self.away = 0  # requests that fail from now on
 
-    async def call(
-        self,
-        method: str,
-        where: str,
-        body: Object | None = None,
-        kind: str = JSON,
-        query: Mapping[str, str] | None = None,
-    ) -> Object:
+    async def call(self, method: str, where: str, body: Object | None = None, *_: Any, **__: Any) -> Object:
         if self.away:
             self.away -= 1
             await asyncio.sleep(0.01)

@@ -19,19 +19,23 @@ ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
 
 def read_key(folder: Path) -> tsig.Key:
     """The key in a Secret's folder.  Raises KeyFileError."""
-    algorithm = value(folder / "algorithm", KeyFileError) if (folder / "algorithm").exists() else ALGORITHMS[0]
+    algorithm = _read(folder, "algorithm") if (folder / "algorithm").exists() else ALGORITHMS[0]
     if algorithm not in ALGORITHMS:
         raise KeyFileError(f"Secret {folder.name}: algorithm {algorithm} is not allowed: {', '.join(ALGORITHMS)}")
     try:
-        return tsig.Key(name.from_text(value(folder / "name", KeyFileError)), _secret(folder), algorithm)
+        return tsig.Key(name.from_text(_read(folder, "name")), _secret(folder), algorithm)
     except DNSException as error:
         raise KeyFileError(f"Secret {folder.name}: its name is no name of a key: {error}") from error
 
 
 def _secret(folder: Path) -> bytes:
     try:
-        return base64.b64decode(value(folder / "secret", KeyFileError), validate=True)
+        return base64.b64decode(_read(folder, "secret"), validate=True)
     except ValueError:  # also what is not ASCII
         raise KeyFileError(
             f"Secret {folder.name}: its secret is not base64, as tsig-keygen and keymgr print it"
         ) from None
+
+
+def _read(folder: Path, what: str) -> str:
+    return value(folder / what, KeyFileError, ": make it with name, secret and algorithm")
